@@ -1,0 +1,8 @@
+"""The analytic infinite-width kernel of a network, alone or behind a mapping, and the finite network itself."""
+
+from ntkspec.kernel import stax
+from ntkspec.kernel.activation import Activation, Relu
+from ntkspec.kernel.composed import ComposedKernel, compose
+from ntkspec.kernel.network import MLP
+
+__all__ = ["MLP", "Activation", "ComposedKernel", "Relu", "compose", "stax"]

@@ -1,0 +1,184 @@
+"""A network behind a mapping: its kernels on raw coordinates and, where stationary, as functions of the lag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from ntkspec.kernel.coincidence import resolve_coincident
+from ntkspec.kernel.network import MLP, Kernels, Parameters
+from ntkspec.checks import check_points
+from ntkspec.mapping import FourierMapping, Mapping
+
+__all__ = ["ComposedKernel", "Which", "compose"]
+
+Which = Literal["ntk", "nngp"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ComposedKernel:
+    """network ∘ γ, a pytree in the mapping's and the network's parameters.
+
+    Attributes:
+        mapping: γ.
+        network: the network behind it.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=2), ns.kernel.MLP(depth=2))
+        >>> k.ntk([[0.0, 0.0], [0.5, 0.5]]).shape
+        (2, 2)
+        >>> k.ntk_lag([0.5, 0.5]) == k.ntk([[0.0, 0.0]], [[0.5, 0.5]])[0, 0]
+        Array(True, dtype=bool)
+    """
+
+    mapping: Mapping
+    network: MLP
+
+    @property
+    def dim(self) -> int:
+        """Number of raw coordinates d."""
+        return self.mapping.dim
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the kernel is a function of the lag alone; only then are there lag functions and lattices."""
+        return self.mapping.stationary
+
+    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """The neural tangent kernel of raw coordinates.
+
+        Args:
+            x: points, shape (n, d).
+            z: points, shape (k, d); None means `x`.
+
+        Returns:
+            Θ, shape (n, k); exactly symmetric where z is None.
+
+        Raises:
+            ValueError: if points do not have d columns.
+        """
+        return self.gram(x, z, "ntk")
+
+    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """The kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
+        return self.gram(x, z, "nngp")
+
+    def gram(self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk") -> Array:
+        """`ntk` or `nngp` by name."""
+        x = check_points(x, self.dim)
+        z = None if z is None else check_points(z, self.dim)
+        if isinstance(self.mapping, FourierMapping):
+            return getattr(_stationary_gram(self, x, z), check_which(which))
+        return getattr(self.network, check_which(which))(x, z)
+
+    def ntk_lag(self, delta: ArrayLike) -> Array:
+        """The NTK as a function of the lag.
+
+        Args:
+            delta: lags, shape (..., d).
+
+        Returns:
+            Θ(Δ), shape (...).
+
+        Raises:
+            ValueError: if the kernel is not stationary.
+        """
+        return _of_versine(self, self._stationary_mapping().versine(delta)).ntk
+
+    def nngp_lag(self, delta: ArrayLike) -> Array:
+        """The NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
+        return _of_versine(self, self._stationary_mapping().versine(delta)).nngp
+
+    def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
+        """A kernel on a grid of lags, by matrix products.
+
+        Args:
+            lags: d one-dimensional arrays of lags.
+            which: "ntk" or "nngp".
+
+        Returns:
+            The kernel, shape (len(lags[0]), ..., len(lags[d-1])).
+
+        Raises:
+            ValueError: if the kernel is not stationary.
+        """
+        versine = self._stationary_mapping().versine_grid(lags)
+        return getattr(_of_versine(self, versine), check_which(which))
+
+    def init(self, key: Array, outputs: int = 1) -> Parameters:
+        """Random parameters of the finite network behind the mapping; see `MLP.init`."""
+        return self.network.init(key, self.mapping.num_features, outputs)
+
+    def apply(self, params: Parameters, x: ArrayLike) -> Array:
+        """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
+        return self.network.apply(params, self.mapping(x))
+
+    def _stationary_mapping(self) -> FourierMapping:
+        if not isinstance(self.mapping, FourierMapping):
+            raise ValueError(
+                "this kernel has no mapping, so it is not a function of the lag; put a Fourier mapping in front "
+                "(for example ns.mapping.basic(dim)), or use operator.dense"
+            )
+        return self.mapping
+
+
+def compose(mapping: Mapping, network: MLP) -> ComposedKernel:
+    """The kernel and the finite network of `network` behind `mapping`.
+
+    Args:
+        mapping: γ, from `ntkspec.mapping`.
+        network: the network.
+
+    Returns:
+        One object for both.
+
+    Raises:
+        TypeError: if the arguments are swapped or of another kind.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
+        >>> k.dim, k.stationary
+        (1, True)
+    """
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"`mapping` is a {type(mapping).__name__}; expected one from ntkspec.mapping, then a network")
+    if not isinstance(network, MLP):
+        raise TypeError(f"`network` is a {type(network).__name__}; expected an ntkspec.kernel.MLP")
+    return ComposedKernel(mapping, network)
+
+
+def check_which(which: str) -> str:
+    """`which`, if it names a kernel.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if which not in Kernels._fields:
+        raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
+    return which
+
+
+@jax.jit
+def _of_versine(kernel: ComposedKernel, versine: Array) -> Kernels:
+    mapping = kernel._stationary_mapping()
+    q = mapping.norm_squared / mapping.num_features
+    return kernel.network.kernels(q, q, versine, mapping.num_features)
+
+
+@jax.jit
+def _stationary_gram(kernel: ComposedKernel, x: Array, z: Array | None) -> Kernels:
+    mapping = kernel._stationary_mapping()
+    symmetric = z is None
+    z = x if z is None else z
+    norm = jnp.sqrt(mapping.norm_squared)
+    versine = 1 - (mapping(x) / norm) @ (mapping(z) / norm).T
+    versine = resolve_coincident(versine, lambda i, j: mapping.versine(x[i] - z[j]), symmetric)
+    return _of_versine(kernel, versine)

@@ -1,0 +1,83 @@
+"""What keeps neural-tangents importable on today's JAX.
+
+neural-tangents 0.6.5 was archived in 2025 and asks for names that JAX has moved or removed since 0.4.25. Their successors
+are all there; `load` puts them under the old names, where and only where a name is missing, and imports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from typing import Any
+
+import jax
+
+__all__ = ["load"]
+
+#: Names that `jax.core` had, and where JAX keeps them now, best first.
+CORE_NAMES = ("Jaxpr", "JaxprEqn", "Literal", "Var", "Primitive", "ClosedJaxpr")
+CORE_HOMES = ("jax.extend.core", "jax._src.core")
+UTIL_NAMES = ("safe_map", "safe_zip")
+
+
+def load() -> types.ModuleType:
+    """Import neural-tangents, restoring the JAX names it needs.
+
+    Nothing that JAX has is replaced. The experimental part of neural-tangents, the only one that wants
+    TensorFlow, is left out by an empty module in its place.
+
+    Returns:
+        The module ``neural_tangents``; afterwards a plain ``import neural_tangents`` works too.
+
+    Raises:
+        ImportError: if neural-tangents is not installed (the message says how to).
+
+    Example:
+        >>> import ntkspec as ns
+        >>> nt = ns.kernel.stax.load()
+        >>> _, _, kernel_fn = nt.stax.serial(nt.stax.Dense(64), nt.stax.Relu(), nt.stax.Dense(1))
+    """
+    if importlib.util.find_spec("neural_tangents") is None:
+        raise ImportError(
+            "neural-tangents is not installed; install it without its own dependencies, which pull TensorFlow: "
+            "pip install --no-deps neural-tangents==0.6.5 && pip install frozendict"
+        )
+    for name in CORE_NAMES:
+        _restore(jax.core, name, CORE_HOMES)
+    _restore(jax.random, "KeyArray", value=jax.Array)
+    _restore(jax.interpreters.ad, "zeros_like_p", value=object())
+    _restore_util()
+    if "neural_tangents.experimental" not in sys.modules:
+        sys.modules["neural_tangents.experimental"] = types.ModuleType("neural_tangents.experimental")
+    return importlib.import_module("neural_tangents")
+
+
+def _present(module: Any, name: str) -> bool:
+    # A name that JAX has withdrawn raises AttributeError from the module's own __getattr__.
+    return hasattr(module, name)
+
+
+def _restore(module: Any, name: str, homes: tuple[str, ...] = (), value: Any = None) -> None:
+    """Give `module` a name it lacks, from the first home that has it."""
+    if _present(module, name):
+        return
+    for home in homes:
+        successor = getattr(importlib.import_module(home), name, None)
+        if successor is not None:
+            value = successor
+            break
+    setattr(module, name, value)
+
+
+def _restore_util() -> None:
+    """The module `jax.util` went with JAX 0.8; two of its functions are asked for."""
+    try:
+        util = importlib.import_module("jax.util")
+    except ImportError:
+        util = types.ModuleType("jax.util")
+        sys.modules["jax.util"] = util
+        jax.util = util  # type: ignore[attr-defined]
+    for name in UTIL_NAMES:
+        _restore(util, name, ("jax._src.util",))
