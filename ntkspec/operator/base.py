@@ -1,0 +1,96 @@
+"""What every operator answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+from jax import Array
+from jax.typing import ArrayLike
+
+from ntkspec.grid import Placement
+
+__all__ = ["Operator", "refuse_if_too_large"]
+
+
+class Operator(ABC):
+    """A symmetric positive semi-definite kernel matrix K on n points; a frozen pytree.
+
+    A new operator answers `num_points`, `points`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`; the
+    eigen and prediction rooms ask for nothing else.
+    """
+
+    @property
+    @abstractmethod
+    def num_points(self) -> int:
+        """Number of points n."""
+
+    @property
+    @abstractmethod
+    def points(self) -> np.ndarray:
+        """The points, shape (n, d)."""
+
+    @property
+    @abstractmethod
+    def placement(self) -> Placement | None:
+        """Where the points lie on a lattice; None for scattered points."""
+
+    @abstractmethod
+    def matvec(self, v: Array) -> Array:
+        """K v for one vector, (n,) -> (n,); jits, vmaps and differentiates."""
+
+    @abstractmethod
+    def diagonal(self) -> Array:
+        """K's diagonal, shape (n,)."""
+
+    @abstractmethod
+    def to_dense(self) -> Array:
+        """K as a matrix, shape (n, n).
+
+        Raises:
+            ValueError: if it would not fit in memory.
+        """
+
+    @abstractmethod
+    def frobenius_norm(self) -> Array:
+        """√Σ K_ij² = √Σ λ², a scalar."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return self.num_points, self.num_points
+
+    def __matmul__(self, v: ArrayLike) -> Array:
+        """K v for a vector (n,) or for each column of (n, c)."""
+        v = jnp.asarray(v)
+        if v.ndim not in (1, 2) or v.shape[0] != self.num_points:
+            n = self.num_points
+            raise ValueError(f"the right-hand side has shape {v.shape}; expected ({n},) or ({n}, channels)")
+        return product(self, v)
+
+
+@jax.jit
+def product(K: Operator, v: Array) -> Array:
+    """K v, compiled once for each kind and size of operator."""
+    return K.matvec(v) if v.ndim == 1 else jax.vmap(K.matvec, in_axes=1, out_axes=1)(v)
+
+
+def refuse_if_too_large(num_bytes: float, what: str, instead: str) -> None:
+    """Refuse an allocation before it is made.
+
+    Args:
+        num_bytes: that the work would need.
+        what: it is, in words, with its size.
+        instead: what fits.
+
+    Raises:
+        ValueError: if that much memory is not available now.
+    """
+    available = psutil.virtual_memory().available
+    if num_bytes > available:
+        raise ValueError(
+            f"{what} would need {num_bytes / 2**30:.3g} GiB, of {available / 2**30:.3g} GiB available; {instead}"
+        )

@@ -1,0 +1,97 @@
+"""A kernel on any points as an explicit matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from ntkspec.grid import Placement, place
+from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.checks import check_points
+from ntkspec.operator.base import Operator, refuse_if_too_large
+
+__all__ = ["Dense", "dense"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dense(Operator):
+    """A Gram matrix on arbitrary points; build one with `dense`.
+
+    Attributes:
+        coordinates: the points, shape (n, d).
+        matrix: K, shape (n, n).
+    """
+
+    coordinates: Array
+    matrix: Array
+
+    @property
+    def num_points(self) -> int:
+        """Number of points n."""
+        return self.matrix.shape[0]
+
+    @property
+    def points(self) -> np.ndarray:
+        """The points, shape (n, d)."""
+        return np.asarray(self.coordinates)
+
+    @property
+    def placement(self) -> Placement | None:
+        """The lattice that the points happen to lie on, if they do."""
+        return place(self.points)
+
+    def matvec(self, v: Array) -> Array:
+        """K v for one vector (n,)."""
+        return self.matrix @ v
+
+    def diagonal(self) -> Array:
+        """K's diagonal, shape (n,)."""
+        return jnp.diagonal(self.matrix)
+
+    def to_dense(self) -> Array:
+        """K, shape (n, n)."""
+        return self.matrix
+
+    def frobenius_norm(self) -> Array:
+        """√Σ K_ij²."""
+        return jnp.linalg.norm(self.matrix)
+
+
+def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk") -> Dense:
+    """The kernel matrix K_ij = k(x_i, x_j).
+
+    Args:
+        k: a composed kernel.
+        x: points, shape (n, d).
+        which: "ntk" or "nngp".
+
+    Returns:
+        The operator.
+
+    Raises:
+        ValueError: if the points have the wrong shape, or if the matrix would not fit in memory.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.identity(dim=1), ns.kernel.MLP(depth=2, b_std=0.1))
+        >>> ns.operator.dense(k, [[0.0], [0.3], [0.9]]).shape
+        (3, 3)
+    """
+    check_which(which)
+    x = check_points(x, k.dim)
+    n = x.shape[0]
+    if n == 0:
+        raise ValueError("`x` holds no points; expected at least one row")
+    # The matrix, the versines it is made from and one temporary of the recursion live at once.
+    refuse_if_too_large(
+        3 * n * n * x.dtype.itemsize,
+        f"a dense Gram matrix of {n:,} points ({n:,} x {n:,})",
+        "on a regular lattice use operator.lattice(k, shape, mask), which never forms it",
+    )
+    return Dense(x, k.gram(x, which=which))
