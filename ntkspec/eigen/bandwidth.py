@@ -1,0 +1,102 @@
+"""One-number summaries of a spectrum: how many modes it holds, how wide the kernel is, how fast it falls."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["bandwidth"]
+
+
+def bandwidth(s: xr.Dataset) -> xr.Dataset:
+    """Measures of the width of a spectrum.
+
+    Args:
+        s: from `ntkspec.eigen.spectrum`.
+
+    Returns:
+        Dataset of scalars:
+
+        - `effective_rank` = trace K / λ_max, at least the number of modes as strong as the first
+          (Vershynin 2018, "High-dimensional probability", section 5.6).
+        - `participation_ratio` = (Σλ)²/Σλ² = (trace K)²/‖K‖_F², the number of modes that share the trace.
+        - `full_width_half_maximum` of the kernel's lag function, in units: the first lag on the first axis at which
+          k(Δ) falls to (k(0) + min k)/2, twice; measured from the lowest value so that a large constant
+          part (every ReLU kernel has one) does not hide the width. NaN without lags.
+        - `spectral_deviation` = √(Σ λ|f|²/Σλ) over the modes held, |f| the dominant frequency, cycles per unit.
+        - `half_power_frequency`: the smallest f with half of the held Σλ, without the constant mode, at |frequency| ≤ f.
+        - `decay_exponent`: −d log λ/d log mode number, fitted by least squares over `decay_first_mode` to
+          `decay_last_mode`: from mode 2 (the first without the constant) to the last whose eigenvalue is above 10 times
+          its error bound.
+        - `condition_number` = λ_max/λ_min over the modes held; a lower bound where the spectrum is not complete
+          (`complete` = 0), infinite where λ_min is below its error bound.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
+        >>> b = ns.eigen.bandwidth(ns.eigen.spectrum(ns.operator.lattice(k, shape=(32,))))
+        >>> bool(1 < b.effective_rank < b.participation_ratio < 32)
+        True
+    """
+    value, error = s.eigenvalue.values, s.eigenvalue_error.values
+    trace, norm = float(s.trace), float(s.frobenius_norm)
+    first, last, exponent = _decay(value, error)
+    deviation, half_power = _frequency_widths(s)
+    smallest = float(value[-1]) if value[-1] > error[-1] else 0.0
+    measures = {
+        "effective_rank": (trace / value[0], "modes"),
+        "participation_ratio": (trace**2 / norm**2, "modes"),
+        "full_width_half_maximum": (_full_width(s), "unit"),
+        "spectral_deviation": (deviation, "cycles per unit"),
+        "half_power_frequency": (half_power, "cycles per unit"),
+        "decay_exponent": (exponent, ""),
+        "decay_first_mode": (first, "mode number"),
+        "decay_last_mode": (last, "mode number"),
+        "condition_number": (value[0] / smallest if smallest else np.inf, ""),
+        "complete": (int(s.attrs["complete"]), ""),
+    }
+    return xr.Dataset(
+        {
+            name: ((), number, {"units": units, "long_name": name.replace("_", " ")})
+            for name, (number, units) in measures.items()
+        },
+        attrs=dict(s.attrs),
+    )
+
+
+def _decay(value: np.ndarray, error: np.ndarray) -> tuple[int, int, float]:
+    """First and last mode number of the fit, and the exponent; NaN with fewer than three modes."""
+    trusted = value > 10 * error
+    last = len(value) if trusted.all() else int(np.argmin(trusted))
+    if last < 4:
+        return 2, last, float("nan")
+    number = np.arange(2, last + 1)
+    slope = np.polyfit(np.log(number), np.log(value[1:last]), 1)[0]
+    return 2, last, float(-slope)
+
+
+def _full_width(s: xr.Dataset) -> float:
+    if "kernel_lag" not in s:
+        return float("nan")
+    lag, kernel = s.lag.values, s.kernel_lag.values[0]
+    centre = int(np.argmin(np.abs(lag)))
+    lag, kernel = lag[centre:], kernel[centre:]
+    half = (kernel[0] + kernel.min()) / 2
+    below = int(np.argmax(kernel <= half))
+    before = below - 1
+    part = (kernel[before] - half) / (kernel[before] - kernel[below])
+    return float(2 * (lag[before] + part * (lag[below] - lag[before])))
+
+
+def _frequency_widths(s: xr.Dataset) -> tuple[float, float]:
+    radius = np.linalg.norm(s.dominant_frequency.values, axis=1)
+    value = np.maximum(s.eigenvalue.values, 0)
+    if np.isnan(radius).any():
+        return float("nan"), float("nan")
+    deviation = float(np.sqrt(np.sum(value * radius**2) / value.sum()))
+    moving = np.flatnonzero(radius > 0)
+    if not len(moving):
+        return deviation, 0.0
+    order = moving[np.argsort(radius[moving])]
+    cumulative = np.cumsum(value[order])
+    return deviation, float(radius[order][np.searchsorted(cumulative, cumulative[-1] / 2)])

@@ -1,0 +1,157 @@
+"""Filters of an operator applied to labels, for all steps at once: exactly by FFT, or by Lanczos with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkspec.dynamics import Dynamics
+from ntkspec.eigen.lanczos import Krylov, grow_until
+from ntkspec.operator import Lattice, Operator
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["Trajectory", "trajectory"]
+
+#: Each product rounds to a unit; a mode that is learned over ηλ_max t times carries as many of them.
+ROUNDING = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What training makes of labels y, every asked step at once.
+
+    Attributes:
+        learned: (1 − r(K, t)) y, shape (t, channel, point).
+        weights: K⁻¹(1 − r(K, t)) y, shape (t, channel, point); their kernel expansion is the learned function.
+        error_bound: of `learned`, relative to ‖y‖, shape (t,).
+        field_error_bound: of the expansion of `weights` anywhere, root-sum-square over all points, relative
+            to ‖y‖, shape (t,).
+        num_products: operator products it took.
+        largest_eigenvalue: λ_max as far as y sees it.
+    """
+
+    learned: Array
+    weights: Array
+    error_bound: np.ndarray
+    field_error_bound: np.ndarray
+    num_products: int
+    largest_eigenvalue: float
+
+
+def trajectory(
+    K: Operator,
+    y: Array,
+    steps: np.ndarray,
+    rate: float,
+    dynamics: Dynamics,
+    *,
+    tolerance: float,
+    max_products: int,
+    field_norm: float = 0.0,
+    progress: Progress = NO_PROGRESS,
+) -> Trajectory:
+    """Apply the filters of a dynamics at all steps.
+
+    Args:
+        K: the operator, n points.
+        y: labels, shape (channel, point).
+        steps: t, shape (t,).
+        rate: η of the summed loss.
+        dynamics: its filters.
+        tolerance: on `error_bound`.
+        max_products: Lanczos steps at most.
+        field_norm: a bound on the norm of the kernel on all points of interest, for `field_error_bound`; the tolerance
+            holds for that bound as well where it is given.
+        progress: reporter.
+
+    Returns:
+        The trajectory; it is exact, up to rounding, on a circulant lattice.
+
+    Raises:
+        ValueError: if the rate is past the stability limit.
+    """
+    if isinstance(K, Lattice) and K.circulant:
+        return _by_fft(K, y, steps, rate, dynamics)
+    filters = _Filters(steps, rate, dynamics)
+
+    def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
+        learned = _error_bound(krylov, filters)
+        top = krylov.largest_ritz()
+        field = learned * np.maximum(1, _amplification(rate * field_norm, steps))
+        rounding = krylov.num_steps * ROUNDING * (1 + rate * top * steps)
+        return learned + rounding, field + rounding
+
+    def worst(krylov: Krylov) -> float:
+        # A rate past the limit grows without end: say so now, not after max_products.
+        _check_stable(krylov.largest_ritz(), rate, dynamics)
+        return float(np.max(bounds(krylov)[1 if field_norm else 0]))
+
+    krylov = grow_until(K, y, worst, tolerance=tolerance, max_steps=max_products, progress=progress)
+    error, field_error = bounds(krylov)
+    weights = krylov.combine(krylov.coefficients(filters.weights))
+    learned = krylov.combine(krylov.coefficients(filters.learned))
+    return Trajectory(learned, weights, error, field_error, krylov.num_steps, krylov.largest_ritz())
+
+
+@dataclass(frozen=True)
+class _Filters:
+    """The filters as functions of eigenvalues (k,), one column a step."""
+
+    steps: np.ndarray
+    rate: float
+    dynamics: Dynamics
+
+    def learned(self, eigenvalue: np.ndarray) -> np.ndarray:
+        return self.rate * eigenvalue[:, None] * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
+
+    def weights(self, eigenvalue: np.ndarray) -> np.ndarray:
+        return self.rate * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
+
+
+def _error_bound(krylov: Krylov, filters: _Filters) -> np.ndarray:
+    """β_k |[(1 − r_t(T))/T e_1]_k| relative to ‖y‖, the worst over channels; see `ntkspec.eigen.lanczos`."""
+    last = krylov.coefficients(filters.weights)[-1]
+    norm = np.where(krylov.norm > 0, krylov.norm, 1)
+    return np.max(np.abs(last) * (krylov.off_diagonal[-1] / norm)[:, None], axis=0)
+
+
+def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
+    """How much larger the error may be away from the training points.
+
+    The residual −ηβ g(s) q_{k+1} of the weights reaches the function through K_* e^{−η(t−s)K}, whose norm is at
+    most √λ_* min(√λ, (2eη(t−s))^{−1/2}); integrated over a growing |g| this is √(ηλ_*) (1 + √(2t/e)).
+    """
+    return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
+
+
+def _by_fft(K: Lattice, y: Array, steps: np.ndarray, rate: float, dynamics: Dynamics) -> Trajectory:
+    shape = K.sublattice.shape
+    axes = tuple(range(-len(shape), 0))
+    eigenvalue = np.asarray(K.transform)
+    top = float(eigenvalue.max())
+    _check_stable(top, rate, dynamics)
+    modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
+
+    def apply(function: Callable[[np.ndarray], np.ndarray]) -> Array:
+        columns = [jnp.fft.irfftn(modes * function(step), s=shape, axes=axes) for step in steps]
+        return jnp.stack(columns).reshape(len(steps), *y.shape)
+
+    weights = apply(lambda step: rate * dynamics.weights(rate * eigenvalue, step))
+    learned = apply(lambda step: rate * eigenvalue * dynamics.weights(rate * eigenvalue, step))
+    rounding = ROUNDING * np.log2(2 * K.num_points) * (1 + rate * top * steps)
+    return Trajectory(learned, weights, rounding, rounding, 0, top)
+
+
+def _check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) -> None:
+    # The eigenvalue is known to rounding, and the limit itself is asked for often.
+    if rate * largest_eigenvalue > dynamics.max_rate * (1 + 1e-9):
+        limit = dynamics.max_rate / largest_eigenvalue
+        raise ValueError(
+            f"the learning rate is {rate / limit:.4g} times its stability limit, so training diverges; "
+            f"the limit for the summed loss is {limit:.6g} (times the number of points for the mean loss): "
+            "see ns.dynamics.max_learning_rate(K, loss=...)"
+        )

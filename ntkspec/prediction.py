@@ -1,0 +1,200 @@
+"""Operator, filter and labels make a training trajectory, with its error estimate, and no training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_labels, check_steps
+from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.eigen.trajectory import Trajectory, trajectory
+from ntkspec.operator import Lattice, Operator
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+
+__all__ = ["ConvergenceWarning", "axis_names", "predict"]
+
+
+class ConvergenceWarning(UserWarning):
+    """A result whose error bound is above the tolerance that was asked for."""
+
+
+def predict(
+    K: Operator,
+    y: ArrayLike,
+    *,
+    steps: Sequence[float],
+    learning_rate: float,
+    loss: Loss = "sum",
+    dynamics: Dynamics | None = None,
+    everywhere: bool = False,
+    initial: ArrayLike | None = None,
+    tolerance: float = 1e-6,
+    max_products: int = 1024,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """The trajectory of an infinitely wide network: f_t = f_0 + (1 − r(K, t))(y − f_0).
+
+    Away from the training points f_t(x) = f_0(x) + k(x, X) K⁻¹ (1 − r(K, t))(y − f_0). All steps come from one
+    Lanczos basis (or, on a circulant lattice, exactly from one FFT).
+
+    Args:
+        K: a kernel operator on n points.
+        y: labels, shape (n,) or (n, channels).
+        steps: training steps to report, increasing.
+        learning_rate: η of the loss.
+        loss: "sum", ½ Σ_i |f_i − y_i|², or "mean", that over n points.
+        dynamics: `ntkspec.dynamics.gradient_descent()` where None.
+        everywhere: also give the learned function on the whole lattice (lattice operators only).
+        initial: f_0 at the points, shaped as `y`; on a lattice also as (*shape) or (*shape, channels), which `everywhere`
+            needs. None starts from zero, as a network trained as f − f_0 does.
+        tolerance: on the error bound relative to ‖y − f_0‖.
+        max_products: operator products at most; a result short of the tolerance says so and warns.
+        progress: reporter.
+
+    Returns:
+        Dataset with `train` (step, point[, channel]); `target`, `loss` (step) in the asked loss; `error_bound` (step): a
+        bound on ‖error of train‖/‖y − f_0‖; `converged` (step). With `everywhere`, `field` (step, axis0, …[, channel])
+        and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the points.
+
+    Raises:
+        ValueError: if labels, steps or the initial function have the wrong shape, or the learning rate is past the
+            stability limit (the message gives it).
+
+    Source: Lee et al. 2019, equations 8 to 11; Tancik et al. 2020, equation 4.
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 64, scale=4.0), ns.kernel.MLP(depth=3))
+        >>> K = ns.operator.lattice(k, shape=(64,), mask=np.arange(64) % 2 == 0)
+        >>> y = np.sin(2 * np.pi * 3 * K.points[:, 0])
+        >>> rate = ns.dynamics.max_learning_rate(K) / 2
+        >>> p = ns.predict(K, y, steps=[0, 10, 1000], learning_rate=rate, everywhere=True)
+        >>> dict(p.sizes)["point"], dict(p.sizes)["axis0"], bool(p.loss[2] < p.loss[1] < p.loss[0])
+        (32, 64, True)
+    """
+    labels = check_labels(y, K.num_points)
+    asked = check_steps(steps)
+    rate = summed_rate(learning_rate, K.num_points, loss)
+    dynamics = gradient_descent() if dynamics is None else dynamics
+    if everywhere and not isinstance(K, Lattice):
+        raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
+    start, start_field = _initial(K, labels, initial, everywhere)
+    path = trajectory(
+        K,
+        jnp.atleast_2d((labels - start).T),
+        asked,
+        rate,
+        dynamics,
+        tolerance=tolerance,
+        max_products=max_products,
+        field_norm=K.field_norm() if everywhere and isinstance(K, Lattice) else 0.0,
+        progress=progress,
+    )
+    train = start + _as_labels(path.learned, labels)
+    variables = _variables(K, labels, train, path, loss, tolerance)
+    if everywhere and isinstance(K, Lattice):
+        variables |= _field(K, labels, path, start_field, asked, progress)
+    _warn_unless_converged(variables, tolerance)
+    return xr.Dataset(
+        variables,
+        coords={
+            "step": ("step", asked, {"long_name": "training step", "units": "steps"}),
+            "x": (("point", "axis"), K.points, {"long_name": "coordinate", "units": "unit"}),
+            **(_axis_coordinates(K) if everywhere and isinstance(K, Lattice) else {}),
+        },
+        attrs={
+            **attributes(operator=K, dynamics=dynamics),
+            "learning_rate": learning_rate,
+            "loss": loss,
+            "tolerance": tolerance,
+            "num_products": path.num_products,
+            "largest_eigenvalue": path.largest_eigenvalue,
+            "starts_from_zero": int(initial is None),
+        },
+    )
+
+
+def axis_names(dim: int) -> tuple[str, ...]:
+    """Names of the lattice dimensions of a field: axis0, axis1, …"""
+    return tuple(f"axis{i}" for i in range(dim))
+
+
+def _as_labels(values: Array, labels: Array) -> Array:
+    """(t, channel, point) as (t, point) or (t, point, channel), as the labels are."""
+    return values[:, 0] if labels.ndim == 1 else jnp.swapaxes(values, 1, 2)
+
+
+def _initial(K: Operator, labels: Array, initial: ArrayLike | None, everywhere: bool) -> tuple[Array, Array | None]:
+    """f_0 at the points and, where given, on the lattice."""
+    if initial is None:
+        return jnp.zeros_like(labels), None
+    f0 = jnp.asarray(initial, dtype=float)
+    if isinstance(K, Lattice) and f0.shape == (*K.sublattice.full, *labels.shape[1:]):
+        return K.restrict(f0), f0
+    if f0.shape != labels.shape:
+        raise ValueError(f"`initial` has shape {f0.shape}; expected that of the labels, {labels.shape}")
+    if everywhere:
+        raise ValueError(
+            f"everywhere=True needs `initial` on the whole lattice; it has shape {f0.shape}, "
+            f"expected {(*K.sublattice.full, *labels.shape[1:])}"  # type: ignore[attr-defined]
+        )
+    return f0, None
+
+
+def _variables(
+    K: Operator, labels: Array, train: Array, path: Trajectory, loss: Loss, tolerance: float
+) -> dict[str, tuple]:
+    dims = ("step", "point", "channel")[: 1 + labels.ndim]
+    residual = jnp.sum((labels - train).reshape(len(train), -1) ** 2, axis=1) / 2
+    value = residual if loss == "sum" else residual / K.num_points
+    return {
+        "train": (dims, np.asarray(train), _label("learned function at the training points")),
+        "target": (dims[1:], np.asarray(labels), _label("labels")),
+        "loss": ("step", np.asarray(value), _label(f"loss (half the {loss} of squares)")),
+        "error_bound": ("step", path.error_bound, _label("bound on the error relative to the labels")),
+        "converged": ("step", path.error_bound <= tolerance, _label("error bound within the tolerance")),
+    }
+
+
+def _field(
+    K: Lattice, labels: Array, path: Trajectory, start: Array | None, steps: np.ndarray, progress: Progress
+) -> dict[str, tuple]:
+    axes = axis_names(len(K.sublattice.full))
+    dims = ("step", *axes, *(("channel",) if labels.ndim == 2 else ()))
+    shape = (len(steps), *K.sublattice.full, *labels.shape[1:])
+    values = np.empty(shape, dtype=np.float64)
+    with progress.start("field", len(steps), "steps") as stage:
+        for i in range(len(steps)):
+            weights = path.weights[i][0] if labels.ndim == 1 else path.weights[i].T
+            values[i] = K.field(weights) if start is None else start + K.field(weights)
+            stage.advance()
+    bound = ("step", path.field_error_bound, _label("bound on the field's error relative to the labels"))
+    return {"field": (dims, values, _label("learned function on the lattice")), "field_error_bound": bound}
+
+
+def _axis_coordinates(K: Lattice) -> dict[str, tuple]:
+    full = K.sublattice.full
+    label = {"long_name": "coordinate", "units": "unit"}
+    return {name: (name, np.arange(n) / n, label) for name, n in zip(axis_names(len(full)), full, strict=True)}
+
+
+def _label(long_name: str, units: str = "") -> dict[str, str]:
+    return {"long_name": long_name, "units": units}
+
+
+def _warn_unless_converged(variables: dict[str, tuple], tolerance: float) -> None:
+    worst = max(float(np.max(variables[name][1])) for name in ("error_bound", "field_error_bound") if name in variables)
+    if worst > tolerance:
+        warnings.warn(
+            f"the prediction's error bound is {worst:.2g}, above the tolerance {tolerance:.2g}; give a larger "
+            "max_products, fewer steps or a smaller learning rate (`error_bound` tells which steps are good)",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
