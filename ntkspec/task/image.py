@@ -1,0 +1,169 @@
+"""Images: bundled photographs, and any file that Pillow reads."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import ceil, floor
+from pathlib import Path
+
+import numpy as np
+
+from ntkspec.task.decode import Decoded, decode
+from ntkspec.task.task import MIN_SIDE, Task, at_least, check_varying, existing_file
+
+__all__ = ["PHOTOGRAPHS", "astronaut", "from_file", "photograph"]
+
+PHOTOGRAPHS = (
+    "astronaut",
+    "brick",
+    "camera",
+    "chelsea",
+    "coffee",
+    "coins",
+    "grass",
+    "gravel",
+    "moon",
+    "page",
+    "rocket",
+    "text",
+)
+"""The pictures that come inside scikit-image; its others are downloaded on first use."""
+
+# Shares of red, green and blue in the luminance of Rec. 709 (its companding ignored, as is usual for files).
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+
+
+def astronaut(size: int = 128, *, colour: bool = False) -> Task:
+    """The portrait of astronaut Eileen Collins, the embedded default.
+
+    Args:
+        size: pixels a side, 8 to 512.
+        colour: keep red, green and blue; otherwise their luminance.
+
+    Returns:
+        The task, shape (size, size), values in [0, 1].
+
+    Raises:
+        ValueError: if `size` is out of range.
+
+    Source:
+        NASA, public domain; bundled with scikit-image.
+
+    Example:
+        >>> task = astronaut(64)
+        >>> task.shape, task.train_values.shape, task.test_values.shape
+        ((64, 64), (1024,), (1024,))
+    """
+    return photograph("astronaut", size, colour=colour)
+
+
+def photograph(name: str, size: int = 128, *, colour: bool = False) -> Task:
+    """One of the pictures bundled with scikit-image, reduced by area means.
+
+    Even pixels train ([::2, ::2]), pixels with both indices odd test ([1::2, 1::2]).
+
+    Args:
+        name: one of `PHOTOGRAPHS`.
+        size: pixels on the longer side, from 8 to what the picture has.
+        colour: keep red, green and blue where the picture has them; otherwise their luminance.
+
+    Returns:
+        The task, values in [0, 1].
+
+    Raises:
+        ValueError: if the name is unknown, or `size` is out of range.
+    """
+    if name not in PHOTOGRAPHS:
+        raise ValueError(f"no bundled picture is called {name!r}; take one of {', '.join(PHOTOGRAPHS)}.")
+    size = at_least("size", size, MIN_SIDE)
+    from skimage import data
+
+    values = getattr(data, name)()
+    longest = max(values.shape[:2])
+    if size > longest:
+        raise ValueError(f"size = {size} is more than the {longest} pixels of {name!r}; give at most that.")
+    notices: tuple[str, ...] = ()
+    if values.ndim == 3 and not colour:
+        values = values @ LUMINANCE
+        notices = ("Colour converted to luminance (Rec. 709).",)
+    return _task(name, Decoded(values, 0, 255, notices), size, source=f"scikit-image, data.{name}()")
+
+
+def from_file(path: str | Path, *, max_size: int = 128) -> Task:
+    """Load an image of any format, depth and mode that Pillow reads.
+
+    Grey stays grey and colour stays colour. Transparency is dropped, the first frame of several is taken, an
+    EXIF orientation is applied, a larger image is reduced by area means with its aspect ratio kept; each
+    leaves a notice. Even pixels train ([::2, ::2]), pixels with both indices odd test ([1::2, 1::2]).
+
+    Args:
+        path: the file.
+        max_size: longest side kept, in pixels; at least 8.
+
+    Returns:
+        The task, values in [0, 1].
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no image, is damaged, too small, constant, or too large to open safely.
+    """
+    max_size = at_least("max_size", max_size, MIN_SIDE)
+    found = existing_file(path)
+    decoded = decode(found)
+    height, width = decoded.values.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"{found.name} has {width} × {height} pixels; expected at least {MIN_SIDE} a side.")
+    check_varying(decoded.values, found.name)
+    return _task(found.stem, decoded, max_size, source=found.name)
+
+
+def area_mean(values: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Reduce an axis to `size` cells of equal width, each the exact mean over its share of the old ones.
+
+    Args:
+        values: any shape.
+        size: new length of the axis, at most the old one.
+        axis: which axis.
+
+    Returns:
+        The means, float64.
+
+    Example:
+        >>> area_mean(np.array([0.0, 3.0, 6.0]), 2, axis=0)
+        array([1., 5.])
+    """
+    moved = np.moveaxis(values, axis, 0)
+    edges = np.arange(size + 1) * len(moved) / size
+    means = np.empty((size, *moved.shape[1:]))
+    # Cell by cell, so that only one strip of a large photograph is ever held as float64.
+    for i, (low, high) in enumerate(pairwise(edges)):
+        cells = np.arange(floor(low), ceil(high))
+        weights = np.minimum(cells + 1, high) - np.maximum(cells, low)
+        means[i] = np.tensordot(weights / weights.sum(), moved[cells[0] : cells[-1] + 1], axes=1)
+    return np.moveaxis(means, 0, axis)
+
+
+def _task(name: str, decoded: Decoded, size: int, source: str) -> Task:
+    """Reduce to `size` on the longer side, scale to [0, 1], split into training and test pixels."""
+    values, notices = decoded.values, decoded.notices
+    height, width = values.shape[:2]
+    longest = max(height, width)
+    if longest > size:
+        new_height, new_width = (max(1, round(side * size / longest)) for side in (height, width))
+        if min(new_height, new_width) < MIN_SIDE:
+            raise ValueError(
+                f"{source} with {width} × {height} pixels would shrink to {new_width} × {new_height}; "
+                f"expected at least {MIN_SIDE} a side: crop it, or raise the limit of {size}."
+            )
+        values = area_mean(area_mean(values, new_height, axis=0), new_width, axis=1)
+        notices += (f"Reduced from {width} × {height} to {new_width} × {new_height} pixels (area means).",)
+        check_varying(values, f"{source}, reduced to {new_width} × {new_height} pixels,")
+    # Halves, because the span of two finite numbers may overflow.
+    span = decoded.white / 2 - decoded.black / 2
+    values = (values / 2 - decoded.black / 2) / span
+    train = np.zeros(values.shape[:2], bool)
+    train[::2, ::2] = True
+    test = np.zeros_like(train)
+    test[1::2, 1::2] = True
+    # Clipped, because a mean of numbers in [0, 1] may leave it by one rounding.
+    return Task(name, np.clip(values, 0, 1), train, test, notices=notices, source=source)

@@ -1,0 +1,199 @@
+"""1-D signals: the paper's random power-law signal, and samples from a `.npy` or `.wav` file."""
+
+from __future__ import annotations
+
+import warnings
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from ntkspec.task.task import MIN_SIDE, Task, at_least, check_varying, existing_file
+
+__all__ = ["from_file", "paper"]
+
+
+def paper(*, alpha: float = 1.0, num_points: int = 32, oversampling: int = 8, seed: int = 0) -> Task:
+    """Draw the paper's random 1-D signal, with a power-law spectrum cut at a quarter of the lattice.
+
+    On n = num_points · oversampling points, with z_k a standard complex Gaussian,
+
+        s = Re ifft( z_k (1 + min(k, n − k))^−alpha  for k < n/4, else 0 ),
+        y = (s − min s) / (max s − min s) − ½.
+
+    Every `oversampling`-th point trains, the others test. So the signal reaches past the Nyquist frequency
+    num_points / 2 of the training points, as in the paper.
+
+    Args:
+        alpha: decay exponent of the amplitudes; 0 is white.
+        num_points: training points, N; at least 8.
+        oversampling: lattice points for each training point, M; at least 2.
+        seed: seed of the numpy generator.
+
+    Returns:
+        The task, values in [−½, ½].
+
+    Raises:
+        ValueError: if a count is too small, or `alpha` is not finite or too steep for any wave to be left.
+
+    Source:
+        Tancik et al. 2020, the 1-D experiments and their notebook. The notebook draws z_k from JAX's
+        PRNGKey(0), which numpy does not reproduce: the law is the paper's, the signal another draw from it.
+
+    Example:
+        >>> task = paper(alpha=1.0)
+        >>> float(task.values.min()), float(task.values.max())
+        (-0.5, 0.5)
+    """
+    num_points = at_least("num_points", num_points, MIN_SIDE)
+    oversampling = at_least("oversampling", oversampling, 2)
+    if not isfinite(alpha):
+        raise ValueError(f"alpha = {alpha} is not finite; expected a decay exponent such as 1.0.")
+    n = num_points * oversampling
+    k = np.arange(n)
+    real, imaginary = np.random.default_rng(at_least("seed", seed, 0)).standard_normal((2, n))
+    with np.errstate(all="ignore"):
+        amplitude = np.where(k < n // 4, (1.0 + np.minimum(k, n - k)) ** -alpha, 0.0)
+        # The mean goes in the scaling anyhow; kept until then, it would drown the waves of a steep spectrum.
+        amplitude[0] = 0.0
+        s = np.fft.ifft(real * amplitude + 1j * imaginary * amplitude).real
+        span = s.max() - s.min()
+    if not (isfinite(span) and span > 0):
+        raise ValueError(
+            f"alpha = {alpha} leaves no wave that float64 can hold; take one between -20 and 20."
+        )
+    train = k % oversampling == 0
+    return Task(
+        name=f"power-law signal, alpha = {alpha:g}",
+        values=(s - s.min()) / span - 0.5,
+        train_mask=train,
+        test_mask=~train,
+        source=f"random signal of Tancik et al. 2020, numpy seed {seed}",
+    )
+
+
+def from_file(path: str | Path, *, max_length: int = 2048) -> Task:
+    """Load a 1-D signal from a `.npy` array or a `.wav` recording; even samples train, odd samples test.
+
+    Values are mapped to [−½, ½]. A longer signal is low-pass filtered and decimated by a whole factor. Both
+    leave a notice.
+
+    Args:
+        path: the file. A `.npy` holds a real array, shape (n,), (n, 1) or (1, n).
+        max_length: longest signal kept, in samples; at least 8.
+
+    Returns:
+        The task, values in [−½, ½].
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is no such signal, or the signal is too short, constant or not finite.
+    """
+    max_length = at_least("max_length", max_length, MIN_SIDE)
+    found = existing_file(path)
+    with found.open("rb") as file:
+        is_array = file.read(6) == b"\x93NUMPY"
+    values, notices = _read_npy(found) if is_array or found.suffix.lower() == ".npy" else _read_wav(found)
+    if values.size < MIN_SIDE:
+        raise ValueError(f"{found.name} holds {values.size} samples; expected at least {MIN_SIDE}.")
+    check_varying(values, found.name)
+    if values.size > max_length:
+        values, notice = _decimate(values, max_length, found.name)
+        notices.append(notice)
+    values, affine = _to_half_unit(values)
+    even = np.arange(values.size) % 2 == 0
+    return Task(
+        name=found.stem,
+        values=values,
+        train_mask=even,
+        test_mask=~even,
+        notices=(*notices, *affine),
+        source=found.name,
+    )
+
+
+def _read_npy(path: Path) -> tuple[np.ndarray, list[str]]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    # A header may promise more than the file, or the memory, holds.
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        if "Object arrays" in str(error):
+            raise ValueError(f"{path.name} holds Python objects; save it as a float array instead.") from None
+        raise ValueError(
+            f"{path.name} is not a complete .npy array; write it again with numpy.save, as floats."
+        ) from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{path.name} is an archive of arrays (.npz); save the one signal with numpy.save.")
+    if array.dtype.kind not in "biuf":
+        hint = "save its real part or its magnitude" if array.dtype.kind == "c" else "save it as floats"
+        raise ValueError(f"{path.name} holds {array.dtype} values; expected real numbers: {hint}.")
+    notices = []
+    if array.ndim == 2 and min(array.shape) == 1:
+        notices.append(f"The array of shape {array.shape} was read as {array.size} samples.")
+        array = array.reshape(-1)
+    if array.ndim == 2:
+        raise ValueError(
+            f"{path.name} has shape {array.shape}; expected one dimension. "
+            "For a 2-D field give an image, such as a PNG or a TIFF."
+        )
+    if array.ndim != 1:
+        raise ValueError(f"{path.name} has {array.ndim} dimensions; expected one: save a single row of it.")
+    return array.astype(np.float64), notices
+
+
+def _read_wav(path: Path) -> tuple[np.ndarray, list[str]]:
+    from scipy.io import wavfile
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rate, data = wavfile.read(path)
+    # The reader raises whatever its parsing meets: struct.error, IndexError, UnboundLocalError, ...
+    except Exception as error:
+        raise ValueError(
+            f"{path.name} is not a .wav recording that can be read ({error}); convert it to 16-bit PCM."
+        ) from None
+    notices = [f"Sampled at {rate} Hz; its length is taken as the unit interval."]
+    # Chunks it skips are tags and the like; a premature end is lost sound.
+    notices += [f"{warning.message}." for warning in caught if "EOF" in str(warning.message)]
+    if data.dtype.kind == "u":
+        values = (data.astype(np.float64) - 128) / 128
+    elif data.dtype.kind == "i":
+        values = data.astype(np.float64) / 2.0 ** (8 * data.dtype.itemsize - 1)
+    else:
+        values = data.astype(np.float64)
+    if values.ndim == 2:
+        notices.append(f"The {values.shape[1]} channels were averaged to one.")
+        values = values.mean(axis=1)
+    return values, notices
+
+
+def _decimate(values: np.ndarray, max_length: int, label: str) -> tuple[np.ndarray, str]:
+    from scipy.signal import resample_poly
+
+    factor = -(-values.size // max_length)
+    # Scaled, so that no variance overflows; "reflect" spares it ringing where the ends differ.
+    scale = np.abs(values).max()
+    short = resample_poly(values / scale, 1, factor, padtype="reflect")
+    kept = np.std(short) / np.std(values / scale)
+    # The filter leaves a thousandth of what it removes; stretched to full height, that would be a signal.
+    if kept < 0.01:
+        raise ValueError(
+            f"{label} varies only above what {short.size} of its {values.size} samples resolve; "
+            "raise max_length or cut a piece out."
+        )
+    notice = f"Reduced from {values.size} to {short.size} samples (low-pass filtered, 1 in {factor} kept)"
+    lost = 1 - kept**2
+    return short * scale, notice + (f"; {lost:.0%} of its variance was too fast." if lost > 0.01 else ".")
+
+
+def _to_half_unit(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    low, high = values.min(), values.max()
+    if low == -0.5 and high == 0.5:
+        return values, ()
+    # Halves, because the span of two finite numbers may overflow.
+    half_span = high / 2 - low / 2
+    mapped = (values / 2 - low / 2) / half_span - 0.5
+    notice = f"Values mapped to [-0.5, 0.5] by (v - {low / 2 + high / 2:.6g}) / (2 × {half_span:.6g})."
+    return mapped, (notice,)

@@ -1,0 +1,190 @@
+"""A task: known values on a regular lattice, with the points to learn from and the points to judge by."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["MIN_SIDE", "Task"]
+
+MIN_SIDE = 8
+"""Fewest points along an axis: with fewer, half of them say nothing about a spectrum."""
+
+# Below this share of the largest value a span is rounding, not signal.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Values on a regular lattice of [0, 1)^d, point i at i / shape (endpoint excluded).
+
+    Args:
+        name: what a person calls it.
+        values: shape (*shape,), or (*shape, channels) for colour; float64, finite.
+        train_mask: shape (*shape,), True at the points to learn from.
+        test_mask: shape (*shape,), True at the points to judge by; disjoint from `train_mask`.
+        notices: what was changed on loading, one sentence each.
+        source: where the values come from.
+        units: unit of the values; "1" where they have none.
+
+    Raises:
+        ValueError: if the shapes disagree, a value is not finite, no point is left to train on, or a point is
+            in both masks.
+
+    Example:
+        >>> values = np.array([0.0, 1.0, 0.0, -1.0])
+        >>> even = np.array([True, False, True, False])
+        >>> task = Task("wave", values, train_mask=even, test_mask=~even)
+        >>> task.train_points.ravel(), task.train_values
+        (array([0. , 0.5]), array([0., 0.]))
+    """
+
+    name: str
+    values: np.ndarray
+    train_mask: np.ndarray
+    test_mask: np.ndarray
+    notices: tuple[str, ...] = ()
+    source: str = ""
+    units: str = "1"
+
+    def __post_init__(self) -> None:
+        for field, dtype in (("values", np.float64), ("train_mask", np.bool_), ("test_mask", np.bool_)):
+            array = np.array(getattr(self, field), dtype)
+            array.setflags(write=False)
+            object.__setattr__(self, field, array)
+        object.__setattr__(self, "notices", tuple(self.notices))
+        if self.test_mask.shape != self.shape:
+            raise ValueError(
+                f"`Task`: train_mask has shape {self.shape} and test_mask {self.test_mask.shape}; "
+                "give both the shape of the lattice."
+            )
+        if self.values.shape[: self.dim] != self.shape or self.values.ndim > self.dim + 1:
+            raise ValueError(
+                f"`Task`: values have shape {self.values.shape}, the masks {self.shape}; "
+                "expected the masks' shape, with at most one channel axis behind it."
+            )
+        if not np.isfinite(self.values).all():
+            raise ValueError("`Task`: values hold NaN or infinity; expected finite numbers.")
+        if not self.train_mask.any():
+            raise ValueError("`Task`: train_mask keeps no point; set at least one to True.")
+        if (self.train_mask & self.test_mask).any():
+            raise ValueError(
+                "`Task`: some points are in both masks; judge by points that are not learnt from."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the lattice, without the channels."""
+        return self.train_mask.shape
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates, d."""
+        return self.train_mask.ndim
+
+    @property
+    def channels(self) -> int | None:
+        """Number of channels; None where the values have no channel axis."""
+        return self.values.shape[-1] if self.values.ndim > self.dim else None
+
+    @property
+    def lattice_points(self) -> np.ndarray:
+        """All lattice points, shape (prod(shape), d), row-major."""
+        index = np.indices(self.shape).reshape(self.dim, -1).T
+        return index / np.array(self.shape)
+
+    @property
+    def train_points(self) -> np.ndarray:
+        """Points to learn from, shape (n, d), row-major."""
+        return np.argwhere(self.train_mask) / np.array(self.shape)
+
+    @property
+    def test_points(self) -> np.ndarray:
+        """Points to judge by, shape (k, d), row-major."""
+        return np.argwhere(self.test_mask) / np.array(self.shape)
+
+    @property
+    def train_values(self) -> np.ndarray:
+        """Values at `train_points`, shape (n,) or (n, channels)."""
+        return self.values[self.train_mask]
+
+    @property
+    def test_values(self) -> np.ndarray:
+        """Values at `test_points`, shape (k,) or (k, channels)."""
+        return self.values[self.test_mask]
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Check a count.
+
+    Args:
+        name: the argument as the caller knows it.
+        value: what was given.
+        least: smallest count allowed.
+
+    Returns:
+        The count as an int.
+
+    Raises:
+        ValueError: if it is no whole number or less than `least`.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} = {value!r} is not a whole number; expected at least {least}.") from None
+    if count < least:
+        raise ValueError(f"{name} = {count} is too small; expected at least {least}.")
+    return count
+
+
+def existing_file(path: str | Path) -> Path:
+    """Check that a path names a file that can be opened.
+
+    Args:
+        path: the path as the caller gave it; `~` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileNotFoundError: if nothing is there.
+        ValueError: if it is a folder, or may not be read.
+    """
+    found = Path(path).expanduser()
+    try:
+        if not found.is_dir():
+            found.open("rb").close()
+            return found
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; check the spelling and the folder.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path} cannot be opened ({reason}); check its name and permissions.") from None
+    raise ValueError(f"{path} is a folder; give one file in it.")
+
+
+def check_varying(values: np.ndarray, label: str) -> None:
+    """Check that values are finite and not all the same.
+
+    Args:
+        values: any shape, not empty.
+        label: what they are, for the message.
+
+    Raises:
+        ValueError: if one is NaN or infinite, or they vary by no more than rounding.
+    """
+    wrong = np.count_nonzero(~np.isfinite(values))
+    if wrong:
+        raise ValueError(
+            f"{label} holds NaN or infinity at {wrong} of {values.size} values; "
+            "expected finite numbers: fill or cut the gaps first."
+        )
+    low, high = float(values.min()), float(values.max())
+    # Halved, because the difference of two finite numbers may overflow.
+    if high / 2 - low / 2 <= ROUNDING * max(abs(low), abs(high)) / 2:
+        raise ValueError(
+            f"{label} is constant ({low:.6g} everywhere), so there is nothing to learn; give one that varies."
+        )

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from ntkspec.task import image
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (12, 16), np.uint8)
+COLOUR = RNG.integers(0, 256, (12, 16, 3), np.uint8)
+ALPHA = RNG.integers(1, 255, (12, 16), np.uint8)
+
+
+def saved(folder, picture, name="a.png", **options):
+    picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    picture.save(folder / name, **options)
+    return folder / name
+
+
+def test_astronaut_is_the_mean_of_blocks():
+    task = image.astronaut(128, colour=True)
+    from skimage import data
+
+    expected = data.astronaut().reshape(128, 4, 128, 4, 3).mean(axis=(1, 3)) / 255
+    np.testing.assert_allclose(task.values, expected, atol=1e-14)
+    assert task.notices == ("Reduced from 512 × 512 to 128 × 128 pixels (area means).",)
+    grey = image.astronaut()
+    np.testing.assert_allclose(grey.values, expected @ [0.2126, 0.7152, 0.0722], atol=1e-14)
+    assert grey.notices[0] == "Colour converted to luminance (Rec. 709)."
+    assert "astronaut" in grey.source
+
+
+@pytest.mark.parametrize("size", [9, 64, 511, 512])
+def test_even_pixels_train_and_odd_ones_test(size):
+    task = image.astronaut(size)
+    assert task.shape == (size, size)
+    np.testing.assert_array_equal(task.train_values, task.values[::2, ::2].ravel())
+    np.testing.assert_array_equal(task.test_values, task.values[1::2, 1::2].ravel())
+    assert task.values.min() >= 0
+    assert task.values.max() <= 1
+
+
+@pytest.mark.parametrize("name", image.PHOTOGRAPHS)
+def test_every_bundled_photograph(name):
+    task = image.photograph(name, 48, colour=True)
+    assert max(task.shape) == 48
+    assert task.channels in (None, 3)
+    assert image.photograph(name, 48).channels is None
+
+
+@pytest.mark.parametrize("size", [0, -3, 7])
+def test_photograph_too_small(size):
+    with pytest.raises(ValueError, match=f"size = {size} is too small"):
+        image.astronaut(size)
+
+
+def test_photograph_too_large_or_unknown():
+    with pytest.raises(ValueError, match="size = 513 is more than the 512 pixels of 'astronaut'"):
+        image.astronaut(513)
+    with pytest.raises(ValueError, match="no bundled picture is called 'cat'; take one of astronaut, brick"):
+        image.photograph("cat")
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(float, hnp.array_shapes(min_dims=1, max_dims=3, max_side=20), elements=st.floats(-5, 5)),
+    st.data(),
+)
+def test_area_means_keep_the_mean_and_the_range(values, data):
+    axis = data.draw(st.integers(0, values.ndim - 1))
+    size = data.draw(st.integers(1, values.shape[axis]))
+    reduced = image.area_mean(values, size, axis)
+    assert reduced.shape[axis] == size
+    np.testing.assert_allclose(reduced.mean(axis=axis), values.mean(axis=axis), atol=1e-12)
+    assert reduced.min() >= values.min() - 1e-12
+    assert reduced.max() <= values.max() + 1e-12
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.booleans(), st.integers(8, 40))
+def test_any_size_of_file(tmp_path, height, width, colour, max_size):
+    shape = (height, width, 3) if colour else (height, width)
+    path = saved(tmp_path, np.random.default_rng(1).integers(0, 256, shape, np.uint8))
+    longest = max(height, width)
+    if longest > max_size and round(min(height, width) * max_size / longest) < 8:
+        with pytest.raises(ValueError, match=r"would shrink to \d+ × \d+; expected at least 8 a side"):
+            image.from_file(path, max_size=max_size)
+        return
+    task = image.from_file(path, max_size=max_size)
+    assert max(task.shape) == min(longest, max_size)
+    assert task.channels == (3 if colour else None)
+    assert bool(task.notices) == (longest > max_size)
+
+
+def test_too_large_a_file_is_reduced_with_both_sizes_told(tmp_path):
+    path = saved(tmp_path, np.kron(GREY, np.ones((10, 10), np.uint8)))
+    task = image.from_file(path, max_size=16)
+    np.testing.assert_allclose(task.values, GREY / 255, atol=1e-12)
+    assert task.notices == ("Reduced from 160 × 120 to 16 × 12 pixels (area means).",)
+    assert (task.name, task.source) == ("a", "a.png")
+
+
+@pytest.mark.parametrize("size", [(7, 20), (20, 7), (1, 1)])
+def test_too_small_a_file(tmp_path, size):
+    path = saved(tmp_path, Image.new("L", size))
+    with pytest.raises(ValueError, match=rf"{size[0]} × {size[1]} pixels; expected at least 8 a side"):
+        image.from_file(path)
+
+
+def test_constant(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.png is constant \(7 everywhere\)"):
+        image.from_file(saved(tmp_path, np.full((9, 9), 7, np.uint8)))
+
+
+def test_constant_once_reduced(tmp_path):
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    with pytest.raises(ValueError, match="reduced to 16 × 16 pixels, is constant"):
+        image.from_file(saved(tmp_path, board.astype(np.uint8)), max_size=16)
+
+
+def test_missing_file_folder_and_bad_size(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        image.from_file(tmp_path / "absent.png")
+    with pytest.raises(ValueError, match="is a folder"):
+        image.from_file(tmp_path)
+    with pytest.raises(ValueError, match="max_size = 4 is too small"):
+        image.from_file(tmp_path, max_size=4)
