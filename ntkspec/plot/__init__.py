@@ -1,0 +1,19 @@
+"""Pictures of the results: each function takes a Dataset, computes nothing of substance, and returns Axes."""
+
+from ntkspec.plot.bandwidth import bandwidth
+from ntkspec.plot.convergence import convergence
+from ntkspec.plot.kernel import kernel
+from ntkspec.plot.prediction import images, prediction, quality
+from ntkspec.plot.spectrum import spectrum
+from ntkspec.plot.validation import validation
+
+__all__ = [
+    "bandwidth",
+    "convergence",
+    "images",
+    "kernel",
+    "prediction",
+    "quality",
+    "spectrum",
+    "validation",
+]
