@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 __all__ = ["check_labels", "check_points", "check_positive", "check_sizes", "check_steps"]
 
@@ -59,11 +59,21 @@ def check_steps(steps: Sequence[float]) -> np.ndarray:
 
 
 def check_sizes(**sizes: int) -> None:
+    """Refuse sizes that are not positive integers.
+
+    Raises:
+        ValueError: naming the size.
+    """
     for name, size in sizes.items():
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}={size!r}; expected a positive integer")
 
 
 def check_positive(name: str, value: float, hint: str) -> None:
+    """Refuse a value that is not a positive, finite number; `hint` says what would be one.
+
+    Raises:
+        ValueError: naming the value.
+    """
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name}={value}; expected a positive number ({hint})")

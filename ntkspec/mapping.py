@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points, check_positive, check_sizes
 
@@ -128,7 +128,9 @@ class FourierMapping:
         if delta.ndim == 0 or delta.shape[-1] != self.dim:
             raise ValueError(f"`delta` has shape {delta.shape}; expected (..., {self.dim}), one column a coordinate")
         # A sum over axes instead of a product with B keeps the (..., m) phases inside one fused loop.
-        turns = sum(delta[..., i, None] * self.frequencies[:, i] for i in range(self.dim))
+        turns = jnp.zeros(())
+        for i in range(self.dim):
+            turns = turns + delta[..., i, None] * self.frequencies[:, i]
         weights = self.amplitudes**2
         return jnp.sum(2 * weights * sin_half_turns(turns) ** 2, axis=-1) / jnp.sum(weights)
 
@@ -226,9 +228,7 @@ class IdentityMapping:
 Mapping = FourierMapping | IdentityMapping
 
 
-def gaussian(
-    dim: int, num_frequencies: int, scale: float, *, seed: int = 0, normalize: bool = True
-) -> FourierMapping:
+def gaussian(dim: int, num_frequencies: int, scale: float, *, seed: int = 0, normalize: bool = True) -> FourierMapping:
     """Frequencies b ~ N(0, scale²) on each axis, equal amplitudes.
 
     Args:
@@ -382,19 +382,22 @@ def from_frequencies(B: ArrayLike, a: ArrayLike | None = None, *, normalize: boo
     Example:
         >>> import ntkspec as ns
         >>> g = ns.mapping.from_frequencies([[1.0], [3.0]], [3.0, 4.0])
-        >>> g.amplitudes.tolist()
+        >>> g.amplitudes.round(12).tolist()
         [0.6, 0.8]
     """
     B = jnp.asarray(B, dtype=float)
     if B.ndim != 2 or 0 in B.shape:
         raise ValueError(f"`B` has shape {B.shape}; expected (m, d), one row a frequency; in 1-D use B[:, None]")
-    a = jnp.ones(B.shape[0]) if a is None else jnp.asarray(a, dtype=float)
-    if a.shape != B.shape[:1]:
-        raise ValueError(f"`a` has shape {a.shape}; expected ({B.shape[0]},), one amplitude for each row of `B`")
+    amplitudes = jnp.ones(B.shape[0]) if a is None else jnp.asarray(a, dtype=float)
+    if amplitudes.shape != B.shape[:1]:
+        raise ValueError(
+            f"`a` has shape {amplitudes.shape}; expected ({B.shape[0]},), one amplitude for each frequency"
+        )
     if not isinstance(B, jax.core.Tracer) and not bool(jnp.isfinite(B).all()):
         raise ValueError("`B` holds NaN or infinity; frequencies are finite numbers in cycles per unit")
-    if not isinstance(a, jax.core.Tracer) and not (bool(jnp.isfinite(a).all()) and bool((a != 0).any())):
+    concrete = not isinstance(amplitudes, jax.core.Tracer)
+    if concrete and not (bool(jnp.isfinite(amplitudes).all()) and bool((amplitudes != 0).any())):
         raise ValueError("`a` holds NaN or infinity, or only zeros; at least one amplitude must not vanish")
     if normalize:
-        a = a / jnp.linalg.norm(a)
-    return FourierMapping(B, a)
+        amplitudes = amplitudes / jnp.linalg.norm(amplitudes)
+    return FourierMapping(B, amplitudes)

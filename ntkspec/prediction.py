@@ -52,16 +52,17 @@ def predict(
         loss: "sum", ½ Σ_i |f_i − y_i|², or "mean", that over n points.
         dynamics: `ntkspec.dynamics.gradient_descent()` where None.
         everywhere: also give the learned function on the whole lattice (lattice operators only).
-        initial: f_0 at the points, shaped as `y`; on a lattice also as (*shape) or (*shape, channels), which `everywhere`
-            needs. None starts from zero, as a network trained as f − f_0 does.
+        initial: f_0 at the points, shaped as `y`; on a lattice also as (*shape) or (*shape, channels): that is what
+            `everywhere` needs. None starts from zero, as a network trained as f − f_0 does.
         tolerance: on the error bound relative to ‖y − f_0‖.
         max_products: operator products at most; a result short of the tolerance says so and warns.
         progress: reporter.
 
     Returns:
-        Dataset with `train` (step, point[, channel]); `target`, `loss` (step) in the asked loss; `error_bound` (step): a
-        bound on ‖error of train‖/‖y − f_0‖; `converged` (step). With `everywhere`, `field` (step, axis0, …[, channel])
-        and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the points.
+        Dataset with `train` (step, point[, channel]), `target`, `loss` (step) in the asked loss, `error_bound` (step),
+        a bound on ‖error of train‖/‖y − f_0‖, and `converged` (step). With `everywhere`, `field` (step, axis0, …
+        [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the
+        points.
 
     Raises:
         ValueError: if labels, steps or the initial function have the wrong shape, or the learning rate is past the
@@ -122,7 +123,7 @@ def predict(
 
 
 def axis_names(dim: int) -> tuple[str, ...]:
-    """Names of the lattice dimensions of a field: axis0, axis1, …"""
+    """Names of the lattice dimensions of a field: axis0, axis1 and so on."""
     return tuple(f"axis{i}" for i in range(dim))
 
 

@@ -13,7 +13,10 @@ __all__ = ["psnr", "validate"]
 
 
 def psnr(
-    values: xr.DataArray, reference: xr.DataArray | np.ndarray, dims: Iterable[Hashable] | None = None, peak: float = 1.0
+    values: xr.DataArray,
+    reference: xr.DataArray | np.ndarray,
+    dims: Iterable[Hashable] | None = None,
+    peak: float = 1.0,
 ) -> xr.DataArray:
     """Peak signal-to-noise ratio, −10 log₁₀(mean squared error / peak²).
 
@@ -35,7 +38,7 @@ def psnr(
         dims = [dim for dim in values.dims if dim not in ("step", "seed")]
     error = ((values - reference) ** 2).mean(dim=list(dims))
     with np.errstate(divide="ignore"):
-        ratio = -10 * np.log10(error / peak**2)
+        ratio = -10 * xr.apply_ufunc(np.log10, error / peak**2)
     ratio.attrs = {"long_name": "peak signal-to-noise ratio", "units": "dB"}
     return ratio
 
@@ -87,7 +90,7 @@ def validate(p: xr.Dataset, r: xr.Dataset, *, tolerance: float = 0.05) -> xr.Dat
     seeds = r.sizes["seed"]
     spread = np.sqrt(((difference - mean) ** 2).sum(inner).sum("seed") / max(seeds - 1, 1)) / signal
     ensemble = np.sqrt((mean**2).sum(inner)) / signal
-    systematic = np.sqrt(np.maximum(ensemble**2 - spread**2 / seeds, 0))
+    systematic = ((ensemble**2 - spread**2 / seeds).clip(min=0)) ** 0.5
     variables: dict[str, xr.DataArray] = {
         "error_by_seed": by_seed,
         "error": by_seed.mean("seed"),
@@ -114,15 +117,21 @@ def validate(p: xr.Dataset, r: xr.Dataset, *, tolerance: float = 0.05) -> xr.Dat
 def _comparable(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
     """The common steps of two runs of the same problem."""
     if p.x.shape != r.x.shape or not np.allclose(p.x, r.x, atol=1e-12):
-        raise ValueError(f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points")
+        raise ValueError(
+            f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"
+        )
     for name in ("learning_rate", "loss"):
         if p.attrs[name] != r.attrs[name]:
-            raise ValueError(f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same")
+            raise ValueError(
+                f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same"
+            )
     if p.target.shape != r.target.shape or not np.allclose(p.target, r.target, atol=1e-6):
         raise ValueError("the prediction and the training have other labels; give both the same y")
     steps = np.intersect1d(p.step, r.step)
     if not (steps > 0).any():
-        raise ValueError(f"no common step beyond 0: predicted {p.step.values.tolist()}, trained {r.step.values.tolist()}")
+        raise ValueError(
+            f"no common step beyond 0: predicted {p.step.values.tolist()}, trained {r.step.values.tolist()}"
+        )
     _same_start(p, r)
     return steps
 
@@ -132,7 +141,9 @@ def _same_start(p: xr.Dataset, r: xr.Dataset) -> None:
     if 0 in p.step and 0 in r.step:
         gap = float(np.abs(r.train.sel(step=0) - p.train.sel(step=0)).max())
         if gap > 1e-5 * float(np.abs(p.target).max()):
-            raise ValueError(f"the networks start up to {gap:.3g} away from the prediction's initial function; {advice}")
+            raise ValueError(
+                f"the networks start up to {gap:.3g} away from the prediction's initial function; {advice}"
+            )
     elif not (p.attrs["starts_from_zero"] and r.attrs["starts_from_zero"]):
         raise ValueError(f"without step 0 in both, only runs that start from zero compare; {advice}")
 
@@ -158,10 +169,10 @@ def _by_frequency(p: xr.Dataset, r: xr.Dataset, difference: xr.DataArray) -> dic
         return xr.DataArray(power.sum(axis=0), dims=[*dims, "frequency"], coords={**coords, "frequency": frequency})
 
     target = energy(p.target)
-    error = np.sqrt(energy(difference) / target.sum())
+    error = (energy(difference) / target.sum()) ** 0.5
     present = target > 1e-12 * target.max()
-    predicted = np.sqrt((energy(p.target - p.train) / target).where(present))
-    trained = np.sqrt((energy(p.target - r.train) / target).where(present))
+    predicted = (energy(p.target - p.train) / target).where(present) ** 0.5
+    trained = (energy(p.target - r.train) / target).where(present) ** 0.5
     return {
         "error_by_frequency": error.mean("seed"),
         "error_by_frequency_sem": _standard_error(error),
@@ -172,41 +183,43 @@ def _by_frequency(p: xr.Dataset, r: xr.Dataset, difference: xr.DataArray) -> dic
 
 
 def _holds_until(v: xr.Dataset, tolerance: float) -> int:
-    """The last step before the first whose mean error, with two standard errors, exceeds the tolerance."""
-    upper = (v.error + 2 * v.error_sem.fillna(0)).where(v.step > 0, 0)
-    holds = np.asarray(upper <= tolerance)
+    """The last step before the first whose mean error exceeds the tolerance; −1 if that is the first trained one."""
+    holds = np.asarray(v.error <= tolerance) | np.asarray(v.step == 0)
     count = len(holds) if holds.all() else int(np.argmin(holds))
-    last = v.step.values[:count]
-    return int(last[-1]) if len(last) and last[-1] > 0 else -1
+    last = int(v.step[count - 1]) if count else 0
+    return last if last > 0 else -1
 
 
 def _verdict(v: xr.Dataset) -> str:
-    width, seeds = v.attrs["width"], v.sizes["seed"]
-    holds, tolerance, last = v.attrs["holds_until_step"], v.attrs["tolerance"], int(v.step[-1])
-    people = f"{seeds} seed{'s' if seeds > 1 else ''}"
-    if holds >= 0:
-        reached = float(v.error.sel(step=slice(0, holds)).max())
-        head = f"At width {width} the lazy regime holds to {reached:.1%} until step {holds} ({people})"
-    else:
-        first = int(v.step[v.step > 0][0])
-        head = (
-            f"At width {width} the theory does not hold to {tolerance:.0%} even at step {first} "
-            f"(error {float(v.error.sel(step=first)):.1%}, {people})"
-        )
+    width, seeds, last = v.attrs["width"], v.sizes["seed"], int(v.step[-1])
+    holds, tolerance = v.attrs["holds_until_step"], v.attrs["tolerance"]
+    worst = v.isel(step=int(np.argmax(v.error.values)))
+    who = f"At width {width} ({seeds} seed{'s' if seeds > 1 else ''})"
+    peak = f"{_percent(worst.error, worst.error_sem)} of the signal at step {int(worst.step)}"
     if holds == last:
-        return f"{head}, the last one trained."
-    end = v.sel(step=last)
-    error = f"{float(end.error):.1%}" + ("" if np.isnan(end.error_sem) else f" ± {float(end.error_sem):.1%}")
-    return f"{head}; by step {last} the error is {error} of the signal, {_cause(end, seeds)}."
-
-
-def _cause(end: xr.Dataset, seeds: int) -> str:
-    if seeds < 3:
-        return "too few seeds to tell fluctuation from feature learning (take at least 3)"
-    systematic, spread = float(end.systematic_error), float(end.spread)
-    if systematic > spread:
-        return f"mostly common to all seeds ({systematic:.1%} against a spread of {spread:.1%}): feature learning"
-    return (
-        f"mostly the spread of seeds ({spread:.1%} against {systematic:.1%} common to all): fluctuation of a finite "
-        "width, which a wider network or an ensemble reduces"
+        return f"{who} the lazy regime holds through step {last}, the last one trained: the error is at most {peak}."
+    until = (
+        f"holds to {_percent(v.error.sel(step=slice(0, holds)).max())} until step {holds}; beyond," if holds > 0 else ""
     )
+    limit = f"does not hold to {_percent(tolerance)}:"
+    end = v.sel(step=last)
+    later = "" if int(worst.step) == last else f" and {_percent(end.error, end.error_sem)} at step {last}"
+    return f"{who} the lazy regime {until or limit} the error reaches {peak}{later}, {_cause(worst, seeds)}."
+
+
+def _cause(worst: xr.Dataset, seeds: int) -> str:
+    if seeds < 3:
+        return "with too few seeds to tell fluctuation from feature learning (take at least 3)"
+    common, spread = float(worst.systematic_error), float(worst.spread)
+    if common > spread:
+        return f"{_percent(common)} of it common to all seeds against a spread of {_percent(spread)}: feature learning"
+    return (
+        f"mostly the spread of seeds ({_percent(spread)}, against {_percent(common)} common to all): finite-width "
+        "fluctuation, which a wider network or the mean of an ensemble reduces"
+    )
+
+
+def _percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) -> str:
+    """A part of the signal to two digits, with its standard error where there is one."""
+    text = f"{100 * float(part):.2g} %"
+    return text if np.isnan(float(error)) else f"{text} ± {100 * float(error):.1g} %"

@@ -24,10 +24,10 @@ def bandwidth(s: xr.Dataset) -> xr.Dataset:
           k(Δ) falls to (k(0) + min k)/2, twice; measured from the lowest value so that a large constant
           part (every ReLU kernel has one) does not hide the width. NaN without lags.
         - `spectral_deviation` = √(Σ λ|f|²/Σλ) over the modes held, |f| the dominant frequency, cycles per unit.
-        - `half_power_frequency`: the smallest f with half of the held Σλ, without the constant mode, at |frequency| ≤ f.
+        - `half_power_frequency`: the smallest f with half of the held Σλ (constant mode apart) at |frequency| ≤ f.
         - `decay_exponent`: −d log λ/d log mode number, fitted by least squares over `decay_first_mode` to
-          `decay_last_mode`: from mode 2 (the first without the constant) to the last whose eigenvalue is above 10 times
-          its error bound.
+          `decay_last_mode`: from mode 2 (the first without the constant) to the last whose eigenvalue is above 10
+          times its error bound.
         - `condition_number` = λ_max/λ_min over the modes held; a lower bound where the spectrum is not complete
           (`complete` = 0), infinite where λ_min is below its error bound.
 

@@ -48,8 +48,8 @@ def convergence(
         progress: reporter.
 
     Returns:
-        Dataset with `residual_energy` (step, frequency), `target_energy` (frequency), `error_bound` (step): on the norm of
-        the residual relative to ‖y‖; the coordinate `frequency` is in cycles per unit.
+        Dataset with `residual_energy` (step, frequency), `target_energy` (frequency) and `error_bound` (step), on the
+        norm of the residual relative to ‖y‖; the coordinate `frequency` is in cycles per unit.
 
     Raises:
         ValueError: if the points are not on a lattice, labels or steps are no good, or the learning rate is past the
@@ -83,9 +83,17 @@ def convergence(
     target, _ = energy_by_frequency(np.asarray(channels), placement)
     return xr.Dataset(
         {
-            "residual_energy": (("step", "frequency"), residual.sum(axis=1), _units("energy of the residual")),
+            "residual_energy": (
+                ("step", "frequency"),
+                residual.sum(axis=1),
+                _units("energy of the residual"),
+            ),
             "target_energy": ("frequency", target.sum(axis=0), _units("energy of the labels")),
-            "error_bound": ("step", path.error_bound, _units("bound on the residual's error, relative to the labels")),
+            "error_bound": (
+                "step",
+                path.error_bound,
+                _units("bound on the residual's error, relative to the labels"),
+            ),
         },
         coords={
             "step": ("step", asked, {"long_name": "training step", "units": "steps"}),

@@ -76,12 +76,12 @@ class Krylov:
 
     def combine(self, coefficients: np.ndarray) -> Array:
         """Q c: coefficients (k, channel, t) to vectors (t, channel, point)."""
-        total, offset = 0, 0
+        total, offset = jnp.zeros(()), 0
         for block in self.basis:
             part = coefficients[offset : offset + block.shape[0]]
             total = total + jnp.einsum("kcn,kct->tcn", block, jnp.asarray(part, dtype=block.dtype))
             offset += block.shape[0]
-        return jnp.asarray(total)
+        return total
 
     def largest_ritz(self) -> float:
         """The largest eigenvalue of T over the channels, at most λ_max."""

@@ -44,7 +44,9 @@ def spectrum(
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (an absolute bound), `multiplicity` (modes with
         an eigenvalue equal within the bounds), `dominant_frequency` (mode, axis) in cycles per unit and
         `dominant_power`, the part of the eigenvector's power at ± that frequency (lattices only; NaN for
-        scattered points). Scalars `trace` and `frobenius_norm` of K, and on a lattice `kernel_lag` (axis, lag).
+        scattered points). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and
+        `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band, which is the rate
+        at which that band starts to be learned (and an eigenvalue where K is circulant).
 
     Raises:
         ValueError: if `num_modes` is not between 1 and n.
@@ -66,9 +68,7 @@ def spectrum(
         if n <= DENSE_LIMIT or 2 * count > n:
             pairs = _dense(K, count)
         else:
-            pairs = leading_eigenpairs(
-                K, count, tolerance=tolerance, max_basis=max_basis, seed=seed, progress=progress
-            )
+            pairs = leading_eigenpairs(K, count, tolerance=tolerance, max_basis=max_basis, seed=seed, progress=progress)
         columns = {
             "eigenvalue": ("mode", pairs.values),
             "eigenvalue_error": ("mode", pairs.residuals + _rounding(n) * pairs.values[0]),
@@ -81,7 +81,7 @@ def spectrum(
             "multiplicity": ("mode", _multiplicity(value, error)),
             "trace": float(jnp.sum(K.diagonal())),
             "frobenius_norm": float(K.frobenius_norm()),
-            **(_lag_profile(K) if isinstance(K, Lattice) else {}),
+            **(_of_lags(K) if isinstance(K, Lattice) else {}),
         },
         coords={"mode": np.arange(len(value))},
         attrs={
@@ -162,6 +162,28 @@ def _multiplicity(value: np.ndarray, error: np.ndarray) -> np.ndarray:
     return np.bincount(run)[run]
 
 
+def _of_lags(K: Lattice) -> dict[str, tuple]:
+    """What the lag function alone tells: its profile along each axis, and the rate of each frequency.
+
+    The Rayleigh quotient of the plane wave u_k = e^{2πik·x} on the points is Σ_lag count(lag) k(lag) e^{−2πik·lag} / n,
+    count(lag) the number of pairs of points so far apart: one FFT of the lags, folded onto the lattice.
+    """
+    sublattice = K.sublattice
+    pairs = np.asarray(K.lag_counts() * K.lags())
+    signed = [np.where(np.arange(m) <= m // 2, np.arange(m), np.arange(m) - m) for m in sublattice.torus]
+    folded = np.zeros(sublattice.shape)
+    place = np.ix_(*(lag % m for lag, m in zip(signed, sublattice.shape, strict=True)))
+    np.add.at(folded, place, pairs)
+    quotient = np.fft.fftn(folded).real.ravel() / K.num_points
+    bins, frequency = sublattice.grid.frequency_bins()
+    mean = np.bincount(bins.ravel(), weights=quotient) / np.bincount(bins.ravel())
+    return {
+        **_lag_profile(K),
+        "rayleigh_quotient": ("frequency", mean),
+        "frequency": ("frequency", frequency),
+    }
+
+
 def _lag_profile(K: Lattice) -> dict[str, tuple]:
     """The kernel along each axis for lags of a whole period, at a fixed resolution (the width is read from it)."""
     lag = np.linspace(-0.5, 0.5, 1025)
@@ -182,6 +204,8 @@ LABELS = {
     "trace": ("trace of K", ""),
     "frobenius_norm": ("Frobenius norm of K", ""),
     "kernel_lag": ("kernel along an axis", ""),
+    "rayleigh_quotient": ("mean Rayleigh quotient of plane waves", ""),
+    "frequency": ("frequency", "cycles per unit"),
     "lag": ("lag", "unit"),
 }
 

@@ -8,11 +8,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_points
 from ntkspec.kernel.coincidence import resolve_coincident
 from ntkspec.kernel.network import MLP, Kernels, Parameters
-from ntkspec.checks import check_points
 from ntkspec.mapping import FourierMapping, Mapping
 
 __all__ = ["ComposedKernel", "Which", "compose"]

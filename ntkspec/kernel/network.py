@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_points
 from ntkspec.kernel import activation as activations
 from ntkspec.kernel.coincidence import resolve_coincident
-from ntkspec.checks import check_points
 
 __all__ = ["MLP", "Kernels", "Parameters"]
 
@@ -155,7 +155,9 @@ class MLP:
             raise ValueError("this network has no width; build it with MLP(..., width=512) to train it")
         sizes = [dim, *[self.width] * self.depth, outputs]
         layers = []
-        for fan_in, fan_out, layer_key in zip(sizes[:-1], sizes[1:], jax.random.split(key, len(sizes) - 1), strict=True):
+        for fan_in, fan_out, layer_key in zip(
+            sizes[:-1], sizes[1:], jax.random.split(key, len(sizes) - 1), strict=True
+        ):
             w_key, b_key = jax.random.split(layer_key)
             w = jax.random.normal(w_key, (fan_in, fan_out))
             b = jax.random.normal(b_key, (fan_out,))

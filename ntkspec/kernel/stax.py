@@ -1,7 +1,7 @@
 """What keeps neural-tangents importable on today's JAX.
 
-neural-tangents 0.6.5 was archived in 2025 and asks for names that JAX has moved or removed since 0.4.25. Their successors
-are all there; `load` puts them under the old names, where and only where a name is missing, and imports.
+neural-tangents 0.6.5 was archived in 2025 and asks for names that JAX has moved or removed since 0.4.25. Their
+successors are all there; `load` puts them under the old names, where and only where a name is missing, and imports.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
 

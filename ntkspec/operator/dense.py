@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_points
 from ntkspec.grid import Placement, place
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
-from ntkspec.checks import check_points
 from ntkspec.operator.base import Operator, refuse_if_too_large
 
 __all__ = ["Dense", "dense"]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from ntkspec.grid import Grid, Placement
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
@@ -120,15 +120,17 @@ class Lattice(Operator):
         difference = (position[:, :, None] - position[:, None, :]) % torus
         return self.lags()[tuple(difference)]
 
+    def lag_counts(self) -> Array:
+        """How many ordered pairs of points stand at each lag of the torus, by FFT of the mask with itself."""
+        torus = self.sublattice.torus
+        if self.circulant:
+            return jnp.full(torus, float(self.num_points))
+        present = jnp.asarray(self.placement.extend(np.ones(self.num_points)))
+        return jnp.round(jnp.fft.irfftn(jnp.abs(jnp.fft.rfftn(present, s=torus)) ** 2, s=torus))
+
     def frobenius_norm(self) -> Array:
-        """√Σ K_ij² = √(Σ_lag count(lag) k(lag)²), the counts by FFT of the mask with itself."""
-        ones = jnp.ones(self.num_points)
-        if self.sublattice.torus == self.sublattice.shape and self.index is None:
-            return jnp.sqrt(self.num_points * jnp.sum(self.lags() ** 2))
-        present = self.placement.extend(np.asarray(ones))
-        spectrum = jnp.abs(jnp.fft.rfftn(jnp.asarray(present), s=self.sublattice.torus)) ** 2
-        counts = jnp.fft.irfftn(spectrum, s=self.sublattice.torus)
-        return jnp.sqrt(jnp.sum(jnp.round(counts) * self.lags() ** 2))
+        """√Σ K_ij² = √(Σ_lag count(lag) k(lag)²)."""
+        return jnp.sqrt(jnp.sum(self.lag_counts() * self.lags() ** 2))
 
     def field(self, weights: ArrayLike) -> Array:
         """Σ_j k(x, x_j) w_j at every point x of the full lattice.
@@ -175,9 +177,7 @@ class Lattice(Operator):
         return jnp.asarray(np.ravel_multi_index(moved, sub.full))
 
 
-def lattice(
-    k: ComposedKernel, shape: tuple[int, ...], mask: ArrayLike | None = None, which: Which = "ntk"
-) -> Lattice:
+def lattice(k: ComposedKernel, shape: tuple[int, ...], mask: ArrayLike | None = None, which: Which = "ntk") -> Lattice:
     """The kernel on the points i/shape of [0, 1)^d, or on those that a mask keeps.
 
     Points that lie on a coarser sublattice (say every other pixel) are recognised, and products then run at
@@ -215,7 +215,9 @@ def lattice(
     sublattice, index = _sublattice(shape, mask, _periodic(k))
     size = math.prod(sublattice.torus)
     refuse_if_too_large(
-        6 * 8 * size, f"the transforms of a lattice of {shape} points (torus {sublattice.torus})", "take fewer points"
+        6 * 8 * size,
+        f"the transforms of a lattice of {shape} points (torus {sublattice.torus})",
+        "take fewer points",
     )
     return _build(k, sublattice, index, which)
 
@@ -243,9 +245,7 @@ def _torus(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if n == 1 else scipy.fft.next_fast_len(2 * n - 1, real=True) for n in shape)
 
 
-def _sublattice(
-    shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool
-) -> tuple[Sublattice, Array | None]:
+def _sublattice(shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool) -> tuple[Sublattice, Array | None]:
     if mask is None:
         return whole(shape, periodic), None
     kept = np.asarray(mask)

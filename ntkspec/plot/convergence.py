@@ -49,9 +49,7 @@ def convergence(
     data = style.need(data, needed, call="convergence", source="ntkspec.eigen.convergence")
     target = data["target_energy"]
     if not float(target.max()) > 0:
-        raise ValueError(
-            "`plot.convergence` got a target without energy at any frequency; is it zero everywhere?"
-        )
+        raise ValueError("`plot.convergence` got a target without energy at any frequency; is it zero everywhere?")
     # Below this the ratio is one rounding error over another.
     held = data.isel(frequency=np.flatnonzero(np.asarray(target) > 1e-20 * float(target.max())))
     relative = (held["residual_energy"].clip(min=0) / held["target_energy"]) ** 0.5
@@ -62,9 +60,7 @@ def convergence(
     return _curves(ax, relative, held["target_energy"], frequencies)
 
 
-def _curves(
-    ax: Axes, relative: xr.DataArray, energy: xr.DataArray, frequencies: Sequence[float] | None
-) -> Axes:
+def _curves(ax: Axes, relative: xr.DataArray, energy: xr.DataArray, frequencies: Sequence[float] | None) -> Axes:
     """Draw a curve for each of a few frequencies, dark to light as they rise."""
     if frequencies is None:
         strong = energy["frequency"].values[np.asarray(energy >= 1e-6 * energy.max())]

@@ -15,6 +15,8 @@ from ntkspec.plot import style
 
 Show = Literal["function", "image", "loss"]
 _SOURCE = "ntkspec.predict"
+# No eye and no 8-bit file tells better pictures apart; a fit without noise goes to infinity.
+_BEYOND_SIGHT = 60.0
 
 
 def prediction(
@@ -94,9 +96,7 @@ def images(
         else np.asarray(axes, dtype=object).ravel()
     )
     if len(row) != len(pictures):
-        raise ValueError(
-            f"`plot.images` got {len(row)} axes for {len(pictures)} pictures; pass one for each."
-        )
+        raise ValueError(f"`plot.images` got {len(row)} axes for {len(pictures)} pictures; pass one for each.")
     for ax, (title, picture) in zip(row, pictures, strict=True):
         _draw_picture(ax, picture, title)
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
@@ -112,7 +112,7 @@ def quality(data: Mapping[str, xr.DataArray], *, ax: Axes | None = None) -> Axes
         ax: where to draw; new axes if None.
 
     Returns:
-        The axes.
+        The axes, up to 60 dB at most.
 
     Raises:
         ValueError: there is nothing to draw, or a curve has no `step`.
@@ -143,6 +143,8 @@ def quality(data: Mapping[str, xr.DataArray], *, ax: Axes | None = None) -> Axes
     step_values = np.concatenate([np.ravel(curve["step"]) for curve in data.values()])
     style.step_axis(ax, xr.DataArray(step_values, attrs=next(iter(data.values()))["step"].attrs))
     ax.set_ylabel("PSNR (dB)")
+    if max(float(curve.max()) for curve in data.values()) > _BEYOND_SIGHT:
+        ax.set_ylim(top=_BEYOND_SIGHT)
     style.legend(ax, outside=len(data) > 4)
     return ax
 
@@ -170,9 +172,7 @@ def _suits(data: xr.Dataset) -> Show:
 
 def _functions(ax: Axes, data: xr.Dataset, steps: Sequence[float] | None, channel: int) -> Axes:
     """Draw the target as points and what is learned as curves, dark to light as training goes on."""
-    data = style.need(
-        data, ["field"] if "field" in data else ["train", "x"], call="prediction", source=_SOURCE
-    )
+    data = style.need(data, ["field"] if "field" in data else ["train", "x"], call="prediction", source=_SOURCE)
     if "channel" in data.dims:
         data = data.isel(channel=channel)
     if "field" in data:
@@ -226,9 +226,7 @@ def _draw_picture(ax: Axes, picture: NDArray[np.float64], title: str) -> None:
     rows, columns = picture.shape[:2]
     # Pixel i stands at i/n of its axis, so its cell reaches half a pixel either side.
     extent = (-0.5 / columns, 1 - 0.5 / columns, 1 - 0.5 / rows, -0.5 / rows)
-    ax.imshow(
-        np.clip(picture, 0.0, 1.0), interpolation="nearest", extent=extent, aspect=rows / columns, **options
-    )
+    ax.imshow(np.clip(picture, 0.0, 1.0), interpolation="nearest", extent=extent, aspect=rows / columns, **options)
     ax.set_xlabel("Axis 1 (unit)")
     ax.set_ylabel("Axis 0 (unit)")
     ax.set_title(title, loc="left", fontsize="medium")

@@ -30,9 +30,9 @@ def spectrum(
         against: the x axis, `frequency` (the dominant one) or `mode` (the rank from the largest).
 
     Returns:
-        The axes. Points are coloured by purity (the share of the eigenvector's power at its dominant
-        frequency) unless all are pure; in a comparison, by label. Eigenvalues within their error bound are
-        faint.
+        The axes. Points are coloured by purity (the share of the eigenvector's power at its dominant frequency) unless
+        all are pure; in a comparison, by label. Eigenvalues within their error bound are faint. A line gives the mean
+        Rayleigh quotient of plane waves, where the spectrum holds it.
 
     Raises:
         ValueError: a variable is missing, nothing was given, or `against` is unknown.
@@ -53,9 +53,10 @@ def spectrum(
     alone = len(spectra) == 1
     positions = {name: _positions(each, against) for name, each in spectra.items()}
     for index, (name, each) in enumerate(spectra.items()):
-        _points(
-            ax, each, positions[name], index, label=None if alone and name == "" else str(name), alone=alone
-        )
+        _points(ax, each, positions[name], index, label=None if alone and name == "" else str(name), alone=alone)
+    if against == "frequency":
+        for index, each in enumerate(spectra.values()):
+            _rate_line(ax, each, index)
     first = next(iter(spectra.values()))
     ax.set_ylabel(style.label(first["eigenvalue"], "eigenvalue"))
     ax.set_yscale("log")
@@ -113,17 +114,27 @@ def _points(
     else:
         colour = style.OKABE_ITO[index % len(style.OKABE_ITO)]
         marker = style.MARKERS[index % len(style.MARKERS)]
-        ax.scatter(
-            x[resolved], y[resolved], color=colour, marker=marker, label=label, linewidths=0, **options
-        )
+        ax.scatter(x[resolved], y[resolved], color=colour, marker=marker, label=label, linewidths=0, **options)
     if faint.any():
         ax.scatter(x[faint], y[faint], color="0.75", marker="x", linewidths=0.8, **options)
+
+
+def _rate_line(ax: Axes, spectrum: xr.Dataset, index: int) -> None:
+    """Draw the mean Rayleigh quotient of the plane waves of each frequency, where the spectrum holds it."""
+    if "rayleigh_quotient" not in spectrum:
+        return
+    rate = spectrum["rayleigh_quotient"]
+    colour = style.OKABE_ITO[index % len(style.OKABE_ITO)]
+    ax.plot(rate["frequency"], rate, color=colour, linewidth=1.0, alpha=0.8, zorder=1)
 
 
 def _limits(spectra: list[xr.Dataset]) -> tuple[float, float]:
     """Return the ends of the eigenvalue axis, set by what is resolved: rounding puts the rest anywhere."""
     shown = [each["eigenvalue"].values[_resolved(each) & (each["eigenvalue"].values > 0)] for each in spectra]
-    values = np.concatenate(shown)
+    values = np.concatenate(
+        shown + [each["rayleigh_quotient"].values for each in spectra if "rayleigh_quotient" in each]
+    )
+    values = values[values > 0]
     if not values.size:
         values = np.concatenate([np.abs(each["eigenvalue"].values) for each in spectra])
         values = values[values > 0]
@@ -155,7 +166,6 @@ def _remarks(spectrum: xr.Dataset) -> str:
         remarks.append(f"The largest {modes:,} of {int(spectrum.attrs['num_points']):,} modes.")
     if hidden := modes - int(_resolved(spectrum).sum()):
         remarks.append(
-            f"{hidden:,} of {modes:,} modes are not above their error bound: faint crosses, "
-            "or left out below the axis."
+            f"{hidden:,} of {modes:,} modes are not above their error bound: faint crosses, or left out below the axis."
         )
     return " ".join(remarks)

@@ -32,7 +32,7 @@ def validation(
         frequencies: which to draw, in cycles per unit, the nearest there are; at most five if None.
 
     Returns:
-        The axes, with the verdict above them.
+        The axes; by step, with the verdict above them.
 
     Raises:
         ValueError: a variable is missing, or `by` is unknown.
@@ -52,6 +52,8 @@ def validation(
 def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:
     """Draw the mean error, the range of the seeds, the ensemble's error and the tolerance."""
     data = style.need(data, ["error", "step"], call="validation", source=_SOURCE)
+    # Both start from the same function: the error of step 0 is zero and has no place on a log axis.
+    data = data.isel(step=np.flatnonzero(data["step"] > 0)) if (data["step"] > 0).any() else data
     ax = style.axes_or_new(ax)
     step, blue, orange = data["step"], style.OKABE_ITO[0], style.OKABE_ITO[1]
     shown = [np.ravel(data["error"])]
@@ -79,15 +81,11 @@ def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:
         shown.append(np.ravel(data["ensemble_error"]))
     tolerance = data.attrs.get("tolerance")
     if tolerance is not None:
-        ax.axhline(
-            float(tolerance), color="black", linestyle="--", linewidth=1.2, label=f"tolerance {tolerance:.3g}"
-        )
+        ax.axhline(float(tolerance), color="black", linestyle="--", linewidth=1.2, label=f"tolerance {tolerance:.3g}")
         shown.append(np.array([float(tolerance)]))
     until = int(data.attrs.get("holds_until_step", -1))
     if until >= 0:
-        ax.axvline(
-            until, color=style.OKABE_ITO[2], linestyle=":", linewidth=1.6, label=f"holds until step {until:,}"
-        )
+        ax.axvline(until, color=style.OKABE_ITO[2], linestyle=":", linewidth=1.6, label=f"holds until step {until:,}")
     style.step_axis(ax, step)
     style.log_values(ax, np.concatenate(shown), floor=1e-5)
     ax.set_ylabel("Error, relative to the signal")
@@ -104,9 +102,7 @@ def _by_frequency(data: xr.Dataset, ax: Axes | None, frequencies: Sequence[float
     known = data["frequency"].values[data["predicted_residual"].notnull().all("step")]
     chosen = style.spread(known, 5) if frequencies is None else style.nearest(data["frequency"], frequencies)
     handles = []
-    for index, (frequency, colour) in enumerate(
-        zip(chosen, style.sequence_colours(len(chosen)), strict=True)
-    ):
+    for index, (frequency, colour) in enumerate(zip(chosen, style.sequence_colours(len(chosen)), strict=True)):
         one = data.sel(frequency=frequency)
         marker = style.MARKERS[index % len(style.MARKERS)]
         ax.plot(one["step"], one["predicted_residual"], color=colour, linewidth=1.5)
@@ -127,11 +123,6 @@ def _by_frequency(data: xr.Dataset, ax: Axes | None, frequencies: Sequence[float
     ax.set_ylabel("Residual amplitude, relative to the target")
     units = data["frequency"].attrs.get("units", "cycles/unit")
     handles.append(Line2D([], [], color=style.GREY, label="predicted"))
-    handles.append(
-        Line2D([], [], color=style.GREY, marker="o", linestyle="", markersize=4.5, label="trained")
-    )
-    style.legend(
-        ax, outside=True, title=style.with_units("Frequency", units).replace(" (", "\n("), handles=handles
-    )
-    style.note(ax, str(data.attrs.get("verdict", "")))
+    handles.append(Line2D([], [], color=style.GREY, marker="o", linestyle="", markersize=4.5, label="trained"))
+    style.legend(ax, outside=True, title=style.with_units("Frequency", units).replace(" (", "\n("), handles=handles)
     return ax

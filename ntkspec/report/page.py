@@ -149,20 +149,20 @@ def replacing(directory: str | os.PathLike[str]) -> Iterator[Path]:
         ['figures', 'report.html']
     """
     target = Path(directory).resolve()
-    _refuse_foreign(target)
+    refuse_foreign(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-new-", dir=target.parent))
     try:
         yield fresh
         # A temporary directory is private to its owner; a report is as open as any directory they make.
         fresh.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o777 & ~_umask())
-        _refuse_foreign(target)
+        refuse_foreign(target)
         _swap(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _refuse_foreign(target: Path) -> None:
+def refuse_foreign(target: Path) -> None:
     """Raise ValueError unless the target may be replaced."""
     if not target.exists():
         return
@@ -212,9 +212,7 @@ def _check(items: Sequence[Figure | Table]) -> None:
     for item in items:
         if isinstance(item, Figure):
             if not re.fullmatch(r"[A-Za-z0-9_-]+", item.name):
-                raise ValueError(
-                    f"`Figure` got the name {item.name!r}, expected letters, digits, `-` and `_`."
-                )
+                raise ValueError(f"`Figure` got the name {item.name!r}, expected letters, digits, `-` and `_`.")
             if item.name in names:
                 raise ValueError(f"`write_page` got two figures named {item.name!r}; rename one.")
             names.add(item.name)
@@ -224,9 +222,7 @@ def _check(items: Sequence[Figure | Table]) -> None:
             *(("cells in a row", row) for row in item.rows),
         ]:
             if len(row) != len(item.columns):
-                raise ValueError(
-                    f"`Table` {item.caption!r} got {len(row)} {what} for {len(item.columns)} columns."
-                )
+                raise ValueError(f"`Table` {item.caption!r} got {len(row)} {what} for {len(item.columns)} columns.")
 
 
 def _save(figure: Figure, folder: Path) -> str:
@@ -257,8 +253,7 @@ def _plain(value: object) -> object:
 def _numeric_columns(table: Table) -> list[bool]:
     """Return which columns hold numbers, and nothing else but empty cells: those are set flush right."""
     kinds = [
-        {_is_number(row[index]) for row in table.rows if row[index] is not None}
-        for index in range(len(table.columns))
+        {_is_number(row[index]) for row in table.rows if row[index] is not None} for index in range(len(table.columns))
     ]
     return [kind == {True} for kind in kinds]
 

@@ -85,9 +85,7 @@ def _open(path: Path) -> tuple[Image, str, list[str]]:
         ) from None
     # A decoder raises whatever a damaged file makes it meet: OSError, SyntaxError, struct.error, ...
     except Exception as error:
-        raise ValueError(
-            f"{path.name} is damaged or incomplete ({error}); copy or export it again."
-        ) from None
+        raise ValueError(f"{path.name} is damaged or incomplete ({error}); copy or export it again.") from None
     notices = [f"Pillow warned: {warning.message}" for warning in caught]
     if frames > 1:
         notices.append(f"The first of {frames} frames was taken.")

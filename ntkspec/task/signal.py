@@ -59,9 +59,7 @@ def paper(*, alpha: float = 1.0, num_points: int = 32, oversampling: int = 8, se
         s = np.fft.ifft(real * amplitude + 1j * imaginary * amplitude).real
         span = s.max() - s.min()
     if not (isfinite(span) and span > 0):
-        raise ValueError(
-            f"alpha = {alpha} leaves no wave that float64 can hold; take one between -20 and 20."
-        )
+        raise ValueError(f"alpha = {alpha} leaves no wave that float64 can hold; take one between -20 and 20.")
     train = k % oversampling == 0
     return Task(
         name=f"power-law signal, alpha = {alpha:g}",

@@ -71,9 +71,7 @@ class Task:
         if not self.train_mask.any():
             raise ValueError("`Task`: train_mask keeps no point; set at least one to True.")
         if (self.train_mask & self.test_mask).any():
-            raise ValueError(
-                "`Task`: some points are in both masks; judge by points that are not learnt from."
-            )
+            raise ValueError("`Task`: some points are in both masks; judge by points that are not learnt from.")
 
     @property
     def shape(self) -> tuple[int, ...]:

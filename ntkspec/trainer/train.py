@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
 from ntkspec.grid import Grid, energy_by_frequency, place
 from ntkspec.kernel.composed import ComposedKernel
-from ntkspec.kernel.network import Parameters
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer.ensemble import advance, initialise, outputs
@@ -61,9 +60,9 @@ def train(
         progress: reporter.
 
     Returns:
-        Dataset named as a prediction's: `train` (seed, step, point[, channel]), `loss` (seed, step), `target`, on lattice
-        points `residual_energy` (seed, step, frequency) and `target_energy` (frequency), with `field_shape` the `field`
-        (seed, step, axis0, …[, channel]).
+        Dataset named as a prediction's: `train` (seed, step, point[, channel]), `loss` (seed, step), `target`; on
+        lattice points `residual_energy` (seed, step, frequency) and `target_energy` (frequency); with `field_shape`
+        the `field` (seed, step, axis0, …[, channel]).
 
     Raises:
         ValueError: on labels, points, steps, seeds or a learning rate of the wrong kind, or a network without a width.
@@ -112,13 +111,11 @@ class _Run:
         self.features = k.mapping(points).astype(dtype)
         self.labels = labels.reshape(len(points), -1).astype(dtype)
         self.rate = jnp.asarray(rate, dtype=dtype)
-        self.params = initialise(
-            k.network, seed, seeds, self.features.shape[1], self.labels.shape[1], dtype
-        )
+        self.params = initialise(k.network, seed, seeds, self.features.shape[1], self.labels.shape[1], dtype)
         self.field_features = None if lattice is None else k.mapping(lattice.points()).astype(dtype)
         start = outputs(self.network, self.params, self.features)
         self.start = start if centered else jnp.zeros_like(start)
-        self.field_start = 0.0
+        self.field_start: np.ndarray | float = 0.0
         if self.field_features is not None and centered:
             self.field_start = np.asarray(outputs(self.network, self.params, self.field_features))
 
@@ -142,11 +139,13 @@ class _Run:
                     )
                 values.append(now)
                 if self.field_features is not None:
-                    fields.append(np.asarray(outputs(self.network, self.params, self.field_features)) - self.field_start)
+                    fields.append(
+                        np.asarray(outputs(self.network, self.params, self.field_features)) - self.field_start
+                    )
         return np.stack(values, axis=1), np.stack(fields, axis=1) if fields else None
 
     def _advance(self, count: int) -> None:
-        self.params: Parameters = advance(
+        self.params = advance(
             self.network, self.params, self.start, self.features, self.labels, self.rate, jnp.asarray(count)
         )
         jax.block_until_ready(self.params[0]["b"])
@@ -185,9 +184,17 @@ def _dataset(
     channel = () if labels.ndim == 1 else ("channel",)
     squeeze = (lambda a: a[..., 0]) if labels.ndim == 1 else (lambda a: a)
     variables: dict = {
-        "train": (("seed", "step", "point", *channel), squeeze(values.astype(np.float64))),
-        "target": (("point", *channel), target),
-        "loss": (("seed", "step"), half_sum if loss == "sum" else half_sum / len(points)),
+        "train": (
+            ("seed", "step", "point", *channel),
+            squeeze(values.astype(np.float64)),
+            _label("learned function at the training points"),
+        ),
+        "target": (("point", *channel), target, _label("labels")),
+        "loss": (
+            ("seed", "step"),
+            half_sum if loss == "sum" else half_sum / len(points),
+            _label(f"loss (half the {loss} of squares)"),
+        ),
     }
     coords: dict = {
         "step": ("step", steps, {"long_name": "training step", "units": "steps"}),
@@ -198,14 +205,19 @@ def _dataset(
     if placement is not None:
         energy, frequency = energy_by_frequency(np.moveaxis(residual, 2, 3), placement)
         labels_energy, _ = energy_by_frequency(target.reshape(len(points), -1).T, placement)
-        variables["residual_energy"] = (("seed", "step", "frequency"), energy.sum(axis=2))
-        variables["target_energy"] = ("frequency", labels_energy.sum(axis=0))
+        variables["residual_energy"] = (
+            ("seed", "step", "frequency"),
+            energy.sum(axis=2),
+            _label("energy of the residual"),
+        )
+        variables["target_energy"] = ("frequency", labels_energy.sum(axis=0), _label("energy of the labels"))
         coords["frequency"] = ("frequency", frequency, {"long_name": "frequency", "units": "cycles per unit"})
     if fields is not None and lattice is not None:
         axes = tuple(f"axis{i}" for i in range(lattice.dim))
         variables["field"] = (
             ("seed", "step", *axes, *channel),
             squeeze(fields.reshape(*fields.shape[:2], *lattice.shape, -1)).astype(np.float64),
+            _label("learned function on the lattice"),
         )
         for name, positions in zip(axes, lattice.axes(), strict=True):
             coords[name] = (name, positions, {"long_name": "coordinate", "units": "unit"})
@@ -219,3 +231,7 @@ def _dataset(
         "starts_from_zero": int(centered),
     }
     return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def _label(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": ""}
