@@ -206,7 +206,7 @@ class Validate:
         progress = TerminalProgress()
         scale, _ = study.best(study.predictions(problems, steps, progress=progress))
         options: dict = {"seeds": self.seeds, "seed": self.study.seed, "tolerance": self.tolerance}
-        found = study.check(task.name, problems[scale], steps, progress=progress, **options)
+        found = study.check("signal", task.name, problems[scale], steps, progress=progress, **options)
         return {
             "notices": list(task.notices),
             "scale": scale,

@@ -61,6 +61,7 @@ class Check:
     """A prediction, the training it is checked by, and the comparison.
 
     Attributes:
+        key: a short name for files and groups.
         name: of the signal, in words.
         problem: the signal and its kernel.
         prediction: from `ntkspec.predict`.
@@ -68,6 +69,7 @@ class Check:
         validation: from `ntkspec.validate`.
     """
 
+    key: str
     name: str
     problem: Problem
     prediction: xr.Dataset
@@ -113,7 +115,7 @@ class Study:
         }
         for one in self.checks:
             for part in ("prediction", "training", "validation"):
-                found[f"check_{one.problem.task.dim}d_{part}"] = getattr(one, part)
+                found[f"{one.key}_{part}"] = getattr(one, part)
         return found
 
     @property
@@ -271,6 +273,7 @@ def best(predicted: xr.Dataset) -> tuple[float, int]:
 
 
 def check(
+    key: str,
     name: str,
     one: Problem,
     steps: Sequence[int],
@@ -283,6 +286,7 @@ def check(
     """Predict a problem, train it from the same start, and compare.
 
     Args:
+        key: a short name for files and groups.
         name: of the signal, in words.
         one: the problem; its network needs a width.
         steps: whole training steps to compare at.
@@ -306,7 +310,7 @@ def check(
         field_shape=one.task.shape,
         progress=progress,
     )
-    return Check(name, one, p, with_quality(r, one.task), validate(p, r, tolerance=tolerance))
+    return Check(key, name, one, p, with_quality(r, one.task), validate(p, r, tolerance=tolerance))
 
 
 def run(task: Task, small: Task, config: StudyConfig, *, seeds: int = 4, progress: Progress = NO_PROGRESS) -> Study:
@@ -339,8 +343,8 @@ def run(task: Task, small: Task, config: StudyConfig, *, seeds: int = 4, progres
     kind = "small photograph" if task.dim == 2 else "shortened signal"
     options: dict = {"seeds": seeds, "seed": config.seed, "progress": progress}
     checks = (
-        check("paper's 1-D signal", paper, TRAINED_STEPS, **options),
-        check(kind, small_by_scale[small_scale], TRAINED_STEPS, **options),
+        check("paper", "paper's 1-D signal", paper, TRAINED_STEPS, **options),
+        check("small", kind, small_by_scale[small_scale], TRAINED_STEPS, **options),
     )
     kernels = {scale: one.kernel for scale, one in by_scale.items()}
     return Study(config, task, kernels, spectrum, bandwidth, convergence, prediction, best_scale, best_step, checks)

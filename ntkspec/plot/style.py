@@ -40,8 +40,11 @@ def row_of_axes(count: int, *, width: float = 6.4, height: float = 4.0) -> NDArr
     Returns:
         The axes, shape (count,).
     """
+    # Made outside the context: Jupyter's backend, loaded with the first figure, turns interactive mode on, and a
+    # context around it would turn it off again, so that no later figure shows.
+    figure = plt.figure(figsize=(width, height), layout="constrained")
     with matplotlib.rc_context(_HOUSE):
-        _, axes = plt.subplots(1, count, figsize=(width, height), layout="constrained", squeeze=False)
+        axes = figure.subplots(1, count, squeeze=False)
     for ax in axes[0]:
         ax.grid(True, color="0.9", linewidth=0.7)
         ax.tick_params(labelsize=9, color="0.35")

@@ -200,7 +200,7 @@ def _learned(name: str, caption: str, result: xr.Dataset, truth: np.ndarray) -> 
 
 
 def _check(one: Check) -> Section:
-    task, tag = one.problem.task, f"{one.problem.task.dim}d"
+    task, tag = one.problem.task, one.key
     same = f"{one.training.sizes['seed']} networks of width {one.training.attrs['width']}"
     first = one.training.isel(seed=0)
     figures = [

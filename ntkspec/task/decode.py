@@ -48,7 +48,7 @@ def decode(path: Path) -> Decoded:
     """
     image, rawmode, notices = _open(path)
     if image.mode in ALPHA_MODES or image.has_transparency_data:
-        notices.append("Transparency dropped.")
+        notices.append("Alpha channel (transparency) dropped.")
     if re.fullmatch(r"(LA|RGB[AX]?|CMYK);16[BLN]", rawmode):
         notices.append("Reduced from 16 to 8 bits a channel, which is what Pillow reads of such a file.")
     if image.mode[0] in "IF":

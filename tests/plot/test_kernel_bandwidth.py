@@ -71,9 +71,7 @@ def test_numeric_labels_are_scales_in_order():
 
 
 def test_curves_by_label():
-    curve = lambda factor: xr.Dataset(
-        {"effective_rank": ("scale", [factor, 2 * factor])}, coords={"scale": [1.0, 2.0]}
-    )
+    curve = lambda factor: xr.Dataset({"effective_rank": ("scale", [factor, 2 * factor])}, coords={"scale": [1.0, 2.0]})
     ax = plot.bandwidth({"relu": curve(1.0), "tanh": curve(3.0)})
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["relu", "tanh"]
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [3, 6])
@@ -88,9 +86,7 @@ def test_text_labels_are_bars_with_their_values():
 
 
 def test_another_measure_may_be_infinite():
-    ax = plot.bandwidth(
-        {"a": measures(1.0), "b": measures(1.0, condition_number=4.0)}, measure="condition_number"
-    )
+    ax = plot.bandwidth({"a": measures(1.0), "b": measures(1.0, condition_number=4.0)}, measure="condition_number")
     assert [text.get_text() for text in ax.texts] == ["inf", "4"]
     assert ax.get_xlabel() == "Condition number"
 

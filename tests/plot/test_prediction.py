@@ -100,9 +100,7 @@ def test_loss_is_drawn_where_there_is_no_field_or_on_request():
 
 
 def test_loss_of_several_seeds_has_their_mean():
-    data = xr.Dataset(
-        {"loss": (("seed", "step"), np.array([[4.0, 2.0], [2.0, 1.0]]))}, coords={"step": [0, 5]}
-    )
+    data = xr.Dataset({"loss": (("seed", "step"), np.array([[4.0, 2.0], [2.0, 1.0]]))}, coords={"step": [0, 5]})
     lines = plot.prediction(data).lines
     assert len(lines) == 3
     np.testing.assert_allclose(lines[-1].get_ydata(), [3.0, 1.5])

@@ -35,13 +35,9 @@ def by_label(ax):
 def test_error_by_step(data):
     ax = plot.validation(data)
     drawn = by_label(ax)
-    expected = (
-        "range of 2 seeds|mean ± standard error|mean of the ensemble|tolerance 0.1|holds until step 100"
-    )
+    expected = "range of 2 seeds|mean ± standard error|mean of the ensemble|tolerance 0.1|holds until step 100"
     assert set(drawn) == set(expected.split("|"))
-    np.testing.assert_allclose(
-        drawn["mean ± standard error"].lines[0].get_data(orig=False), [STEP, data.error]
-    )
+    np.testing.assert_allclose(drawn["mean ± standard error"].lines[0].get_data(orig=False), [STEP, data.error])
     np.testing.assert_allclose(drawn["mean of the ensemble"].get_data(), [STEP, data.ensemble_error])
     assert drawn["tolerance 0.1"].get_ydata()[0] == 0.1
     assert drawn["holds until step 100"].get_xdata()[0] == 100
@@ -75,9 +71,7 @@ def test_residual_by_frequency(data):
         points = ax.containers[index]
         np.testing.assert_allclose(points.lines[0].get_data(orig=False), [STEP, expected.trained_residual])
         assert points.lines[0].get_linestyle() == "None"
-        np.testing.assert_allclose(
-            np.diff(np.array(points.lines[2][0].get_segments())[:, :, 1]).ravel(), 0.04
-        )
+        np.testing.assert_allclose(np.diff(np.array(points.lines[2][0].get_segments())[:, :, 1]).ravel(), 0.04)
         assert points.lines[0].get_color() == line.get_color()
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts == ["1", "8", "predicted", "trained"]

@@ -79,10 +79,7 @@ def test_page_asks_for_nothing_outside(tmp_path):
     html = full(tmp_path).read_text(encoding="utf-8")
     reader = Reader(html)
     references = [
-        value
-        for _, attrs in reader.tags
-        for name, value in attrs.items()
-        if name in ("src", "href", "srcset", "data")
+        value for _, attrs in reader.tags for name, value in attrs.items() if name in ("src", "href", "srcset", "data")
     ]
     assert len(references) == 3
     assert all(value.startswith("data:") for value in references)
@@ -128,9 +125,7 @@ def test_text_is_escaped_and_complete(tmp_path):
 def test_columns_of_numbers_are_flush_right_with_their_empty_cells(tmp_path):
     table = Table("T", ["n", "mixed", "text", "flag"], [[1, 1, "a", True], [None, "b", None, False]])
     section = Section("S", items=[table])
-    reader = Reader(
-        write_page(tmp_path, title="T", verdict="V", sections=[section]).read_text(encoding="utf-8")
-    )
+    reader = Reader(write_page(tmp_path, title="T", verdict="V", sections=[section]).read_text(encoding="utf-8"))
     assert reader.all("td") == [{"class": "number"}, {}, {}, {}] * 2
     assert reader.all("th") == [{"scope": "col", "class": "number"}, *[{"scope": "col"}] * 3]
 

@@ -30,12 +30,7 @@ def png_16_bit(array, colour_type):
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
     header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, colour_type, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.bmp", "a.gif"])
@@ -65,7 +60,7 @@ def test_transparency_is_dropped(tmp_path, mode):
     pixels = GREY if mode == "LA" else COLOUR
     task = image.from_file(saved(tmp_path, np.dstack([pixels, ALPHA])))
     np.testing.assert_allclose(task.values, pixels / 255)
-    assert task.notices == ("Transparency dropped.",)
+    assert task.notices == ("Alpha channel (transparency) dropped.",)
 
 
 def test_palette_with_transparent_entries(tmp_path):
@@ -73,7 +68,7 @@ def test_palette_with_transparent_entries(tmp_path):
     expected = np.asarray(picture.convert("RGB")) / 255
     task = image.from_file(saved(tmp_path, picture, transparency=bytes(range(8))))
     np.testing.assert_allclose(task.values, expected)
-    assert task.notices == ("Transparency dropped.",)
+    assert task.notices == ("Alpha channel (transparency) dropped.",)
 
 
 def test_one_bit(tmp_path):
@@ -97,7 +92,7 @@ def test_sixteen_bit_with_more_than_grey(tmp_path, colour_type, channels):
     task = image.from_file(tmp_path / "a.png")
     kept = deep[..., 0] if channels == 2 else deep[..., :3]
     np.testing.assert_allclose(task.values, kept / 65535, atol=1 / 250)
-    assert ("Transparency dropped." in task.notices) == (channels != 3)
+    assert ("Alpha channel (transparency) dropped." in task.notices) == (channels != 3)
     assert task.notices[-1].startswith("Reduced from 16 to 8 bits a channel")
 
 
@@ -205,9 +200,7 @@ def test_truncated_file_says_so(tmp_path):
 @pytest.mark.parametrize("factor", [1.5, 3])
 def test_decompression_bomb(tmp_path, monkeypatch, factor):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(GREY.size / factor))
-    with pytest.raises(
-        ValueError, match=r"a\.png is too large to open safely: Image size .* Reduce it first"
-    ):
+    with pytest.raises(ValueError, match=r"a\.png is too large to open safely: Image size .* Reduce it first"):
         image.from_file(saved(tmp_path, GREY))
 
 

@@ -59,9 +59,7 @@ def test_limits_reach_their_loader(tmp_path):
 
 def test_text_is_neither(tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3")
-    with pytest.raises(
-        ValueError, match=r"a\.csv is not an image; give a PNG.*or a 1-D signal as \.npy or \.wav"
-    ):
+    with pytest.raises(ValueError, match=r"a\.csv is not an image; give a PNG.*or a 1-D signal as \.npy or \.wav"):
         task.load(tmp_path / "a.csv")
 
 

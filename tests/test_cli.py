@@ -1,0 +1,177 @@
+"""The command line: what it prints, what it writes, and how it refuses."""
+
+import json
+import wave
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ntkspec as ns
+from ntkspec.cli import main
+
+SMALL = ["--num-frequencies", "16", "--width", "32"]
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """A small grey picture with an alpha channel."""
+    level = np.add.outer(np.arange(20.0), np.arange(16.0)) / 34
+    path = tmp_path / "photo.png"
+    Image.fromarray((255 * np.stack([level, level], -1)).astype(np.uint8), "LA").save(path)
+    return str(path)
+
+
+@pytest.fixture
+def signal(tmp_path):
+    """A short 1-D signal."""
+    path = tmp_path / "signal.npy"
+    np.save(path, np.sin(2 * np.pi * np.arange(48) / 16))
+    return str(path)
+
+
+def run_json(capsys, arguments):
+    """Run a command with --json; standard output must be one JSON object and nothing else."""
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refusal(capsys, arguments):
+    """Run a command that must be refused: exit 2, one line on standard error, nothing on standard output."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("ntkspec: ")
+    return captured.err
+
+
+def test_spectrum_gives_every_scale_with_its_stability_limit(capsys, photograph):
+    result = run_json(capsys, ["spectrum", photograph, "--scales", "1", "3", "--num-modes", "5", *SMALL])
+    assert [one["scale"] for one in result["scales"]] == [1.0, 3.0]
+    for one in result["scales"]:
+        assert len(one["modes"]) == 5
+        assert one["max_learning_rate"] * one["modes"][0]["eigenvalue"] == pytest.approx(2)
+    assert any("transparency" in notice.lower() for notice in result["notices"])
+
+
+def test_predict_reports_the_asked_steps_and_writes_what_it_says(capsys, signal, tmp_path):
+    out = tmp_path / "deep" / "kept"
+    arguments = ["predict", signal, "--scales", "2", "--steps", "0", "10", "100", "--out", str(out), *SMALL]
+    result = run_json(capsys, arguments)
+    (one,) = result["scales"]
+    assert one["step"] == [0, 10, 100]
+    assert one["train_psnr"][2] > one["train_psnr"][1] > one["train_psnr"][0]
+    assert sorted(path.name for path in out.iterdir()) == ["prediction.nc", "prediction.png"]
+    kept = ns.record.load(out / "prediction.nc")
+    np.testing.assert_allclose(kept.train_psnr.sel(scale=2.0), one["train_psnr"])
+
+
+def test_validate_says_how_far_the_theory_holds(capsys, signal):
+    result = run_json(capsys, ["validate", signal, "--scales", "2", "--steps", "0", "5", "--seeds", "2", *SMALL])
+    assert result["step"] == [0, 5]
+    assert result["error"][0] == 0
+    assert 0 < result["error"][1] < 1
+    assert "width 32" in result["verdict"]
+
+
+def test_text_output_is_for_people(capsys, signal):
+    assert main(["predict", signal, "--scales", "2", "--steps", "0", "10", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert "scale 2, learning rate" in out
+    assert "best: scale 2 at step 10" in out
+    assert main(["spectrum", signal, "--scales", "2", *SMALL]) == 0
+    assert "effective rank" in capsys.readouterr().out
+    assert main(["validate", signal, "--scales", "2", "--steps", "3", "--seeds", "1", *SMALL]) == 0
+    assert "too few seeds" in capsys.readouterr().out
+
+
+def test_report_on_a_photograph_is_whole_and_self_contained(capsys, photograph, tmp_path):
+    out = tmp_path / "report"
+    result = run_json(capsys, ["report", photograph, "--out", str(out), "--scales", "1", "3", "--seeds", "3", *SMALL])
+    assert result["best_scale"] in (1.0, 3.0)
+    assert set(result["checks"]) == {"paper's 1-D signal", "small photograph"}
+    page = (out / "report.html").read_text()
+    assert result["verdict"].split(":")[0] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    groups = ns.record.load_groups(out / "results.nc")
+    assert {"spectrum", "prediction", "convergence", "paper_validation", "small_training"} <= set(groups)
+    assert groups["prediction"].sizes["axis0"] == 20
+    names = {path.stem for path in (out / "figures").glob("*.svg")}
+    assert names == {path.stem for path in (out / "figures").glob("*.png")}
+    assert {"spectrum", "kernel", "convergence", "quality", "learned", "error-paper", "error-small"} <= names
+
+
+def test_report_on_a_recording(capsys, tmp_path):
+    path = tmp_path / "tone.wav"
+    samples = (8000 * np.sin(2 * np.pi * 3 * np.arange(64) / 64)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples.tobytes())
+    arguments = ["report", str(path), "--out", str(tmp_path / "report"), "--scales", "2", "--seeds", "1", *SMALL]
+    assert main(arguments) == 0
+    assert "Take scale 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["report", "spectrum", "predict", "validate"])
+def test_help_of_every_command(capsys, command):
+    assert main([command, "--help"]) == 0
+    assert "--scales" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scales", "0"], "scale=0.0; expected a positive"),
+        (["--scales", "-2"], "scale=-2.0; expected a positive"),
+        (["--depth", "0"], "depth=0; expected a positive integer"),
+        (["--learning-rate", "1e9"], "stability limit"),
+        (["--learning-rate", "-1"], "learning_rate=-1"),
+        (["--num-frequencies", "0"], "num_frequencies=0"),
+        (["--width", "0"], "width=0"),
+        (["--parametrization", "mup"], "mup"),
+        (["--colour", "red"], "--colour"),
+    ],
+)
+def test_settings_that_are_no_good_are_refused_before_anything_is_written(
+    capsys, photograph, tmp_path, options, message
+):
+    out = tmp_path / "report"
+    assert message in refusal(capsys, ["report", photograph, "--out", str(out), *options])
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        (None, "gone.png", "does not exist"),
+        (b"not a picture", "text.png", "image"),
+        (np.array([]), "empty.npy", "at least 8"),
+        (np.ones(32), "constant.npy", "constant"),
+        (np.r_[np.arange(31.0), np.nan], "nan.npy", "NaN or infinity"),
+        (np.r_[np.arange(31.0), np.inf], "infinite.npy", "NaN or infinity"),
+    ],
+)
+def test_files_that_hold_no_signal_are_refused(capsys, tmp_path, content, name, message):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content)
+    out = tmp_path / "out"
+    assert message in refusal(capsys, ["predict", str(path), "--out", str(out)])
+    assert not out.exists()
+
+
+def test_report_never_replaces_what_is_not_a_report(capsys, photograph, tmp_path):
+    treasure = tmp_path / "treasure"
+    treasure.mkdir()
+    (treasure / "thesis.tex").write_text("years of work")
+    assert "neither empty nor a report" in refusal(capsys, ["report", photograph, "--out", str(treasure), *SMALL])
+    assert (treasure / "thesis.tex").read_text() == "years of work"
+
+
+def test_no_command_is_refused_in_one_line(capsys):
+    assert "spectrum" in refusal(capsys, [])

@@ -1,0 +1,84 @@
+"""The main job: what it chooses, and that its parts say the same as the rooms they come from."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+from ntkspec import study
+from ntkspec.config import NetworkConfig, StudyConfig
+
+CONFIG = StudyConfig(network=NetworkConfig(width=32), scales=(3.0, 1.0), num_frequencies=16)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return ns.task.image.astronaut(16)
+
+
+@pytest.fixture(scope="module")
+def problems(task):
+    return study.problems(task, CONFIG)
+
+
+def test_scales_are_sorted_and_share_their_directions(problems):
+    assert list(problems) == [1.0, 3.0]
+    first, second = (one.kernel.mapping.frequencies for one in problems.values())
+    np.testing.assert_allclose(3 * first, second, rtol=1e-15)
+
+
+def test_the_learning_rate_is_half_the_limit_of_each_kernel(problems):
+    for one in problems.values():
+        assert one.learning_rate == pytest.approx(ns.dynamics.max_learning_rate(one.K) / 2)
+
+
+def test_a_given_learning_rate_is_checked_against_every_kernel(task, problems):
+    limits = [ns.dynamics.max_learning_rate(one.K) for one in problems.values()]
+    between = sum(limits) / 2
+    with pytest.raises(ValueError, match="stability limit"):
+        study.problems(task, StudyConfig(CONFIG.network, CONFIG.scales, CONFIG.num_frequencies, between))
+
+
+def test_default_scales_follow_the_training_points():
+    coarse, fine = (study.default_scales(ns.task.image.astronaut(size)) for size in (32, 128))
+    np.testing.assert_allclose(np.array(fine) / np.array(coarse), 4, rtol=0.1)
+    assert fine == (1.0, 4.0, 11.0)
+
+
+def test_stacked_predictions_are_those_of_each_scale(problems):
+    steps = [0, 10, 100]
+    stacked = study.predictions(problems, steps)
+    for scale, one in problems.items():
+        alone = ns.predict(one.K, one.task.train_values, steps=steps, learning_rate=one.learning_rate, everywhere=True)
+        xr.testing.assert_allclose(stacked.sel(scale=scale).field.drop_vars("scale"), alone.field)
+    assert stacked.target.dims == ("point",)
+    s, b = study.spectra(problems, num_modes=4)
+    assert s.eigenvalue.dims == ("scale", "mode")
+    assert b.effective_rank.dims == ("scale",)
+
+
+def test_quality_is_the_mean_square_over_held_out_points(problems):
+    one = problems[1.0]
+    p = study.predicted(one, [100])
+    error = (p.field.values[0] - one.task.values)[one.task.test_mask]
+    assert float(p.test_psnr[0]) == pytest.approx(-10 * np.log10(np.mean(error**2)))
+
+
+def test_best_takes_the_highest_scale_and_the_first_step_that_is_as_good():
+    quality = xr.DataArray(
+        [[10.0, 20.0, 20.1], [10.0, 25.95, 26.0]],
+        dims=("scale", "step"),
+        coords={"scale": [1.0, 4.0], "step": [0, 5, 9]},
+    )
+    assert study.best(xr.Dataset({"test_psnr": quality})) == (4.0, 5)
+    assert study.best(xr.Dataset({"train_psnr": quality})) == (4.0, 5)
+
+
+def test_a_check_starts_where_the_prediction_starts(problems):
+    found = study.check("small", "photograph", problems[1.0], [0, 5], seeds=2)
+    assert float(found.validation.error.sel(step=0)) == 0
+    assert found.training.field.shape == (2, 2, 16, 16)
+    assert float(np.abs(found.training.field.sel(step=0)).max()) == 0
+    np.testing.assert_allclose(
+        found.training.field.values[..., found.problem.task.train_mask], found.training.train.values, atol=1e-6
+    )
