@@ -33,12 +33,13 @@ task.shape, len(task.train_points), len(task.test_points)
 # %% [markdown]
 # ## A mapping and a network
 #
-# $\gamma(v) = [a \cos 2\pi b\cdot v,\; a \sin 2\pi b\cdot v]$ with frequencies $b \sim N(0, \text{scale}^2)$ in cycles per
-# unit (here: per picture). Behind it stands a network of three hidden layers. `compose` makes one object of both:
+# $\gamma(v) = [a \cos 2\pi b\cdot v,\; a \sin 2\pi b\cdot v]$ with frequencies $b \sim N(0, \text{scale}^2)$ in cycles
+# per unit (here: per picture). Behind it stands a network of three hidden layers. `compose` makes one object of both:
 # the kernel of the infinitely wide network, and the finite network itself.
 #
 # `normalize=False` sets $a = 1$, as the paper's image experiments do. Theory does not mind either way, but networks
-# of finite width do: with $\sum a^2 = 1$ their outputs start far smaller than the signal, and must move far to reach it.
+# of finite width do: with $\sum a^2 = 1$ their outputs start far smaller than the signal, and must move far to
+# reach it.
 
 # %%
 network = ns.kernel.MLP(depth=3, activation="relu", width=512)
@@ -74,8 +75,8 @@ for name, s in spectra.items():
 # %% [markdown]
 # ## How fast is each frequency learned?
 #
-# Gradient descent learns an eigenvector with eigenvalue $\lambda$ by a factor $1 - \eta\lambda$ a step. Half the stability
-# limit is a good learning rate.
+# Gradient descent learns an eigenvector with eigenvalue $\lambda$ by a factor $1 - \eta\lambda$ a step. Half the
+# stability limit is a good learning rate.
 
 # %%
 K = operators["scale 4"]
@@ -144,9 +145,9 @@ ns.plot.validation(v, by="frequency")
 ns.plot.prediction(r.isel(seed=0))
 
 # %% [markdown]
-# The distance has two parts: what differs from seed to seed (a finite width fluctuates, and the mean of several networks
-# is closer), and what all seeds share (the kernel moves while they learn). Try a width of 64, or `W_std=1.0`, and see
-# which of the two grows.
+# The distance has two parts: what differs from seed to seed (a finite width fluctuates, and the mean of several
+# networks is closer), and what all seeds share (the kernel moves while they learn). Try a width of 64, or `W_std=1.0`,
+# and see which of the two grows.
 #
 # Every result above is an `xarray.Dataset` that remembers the settings and versions it came from, and keeps:
 

@@ -18,9 +18,7 @@ def check_points(x: ArrayLike, dim: int) -> Array:
     Raises:
         ValueError: if it has another shape.
     """
-    x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        x = x.astype(float)
+    x = jnp.asarray(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != dim:
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
         raise ValueError(f"points have shape {x.shape}; expected (n, {dim}): {hint}")

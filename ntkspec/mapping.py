@@ -132,7 +132,7 @@ class FourierMapping:
         for i in range(self.dim):
             turns = turns + delta[..., i, None] * self.frequencies[:, i]
         weights = self.amplitudes**2
-        return jnp.sum(2 * weights * sin_half_turns(turns) ** 2, axis=-1) / jnp.sum(weights)
+        return jnp.sum(2 * weights * half_turn_sine(turns) ** 2, axis=-1) / jnp.sum(weights)
 
     def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
         """The versine on a grid of lags, as matrix products instead of an n·m loop.
@@ -163,7 +163,7 @@ HalfAngles = tuple[Array, Array]
 
 def _half_angles(lag: Array, frequency: Array) -> HalfAngles:
     turns = lag[:, None] * frequency
-    return sin_half_turns(turns), jnp.cos(jnp.pi * (turns - 2 * jnp.round(turns / 2)))
+    return half_turn_sine(turns), jnp.cos(jnp.pi * (turns - jnp.round(turns)))
 
 
 def _versine_over(leading: list[HalfAngles], last: HalfAngles, weights: Array) -> Array:
@@ -185,9 +185,12 @@ def _versine_over(leading: list[HalfAngles], last: HalfAngles, weights: Array) -
     return jax.lax.map(slab, (s_first, c_first))
 
 
-def sin_half_turns(turns: Array) -> Array:
-    """sin(π·turns), the phase reduced first so that a large b·Δ loses no digits in the product with π."""
-    return jnp.sin(jnp.pi * (turns - 2 * jnp.round(turns / 2)))
+def half_turn_sine(turns: Array) -> Array:
+    """± sin(π·turns), whole turns taken off first: no digits are lost in the product with π, and a period gives 0.
+
+    The sign, shared with a cosine reduced likewise, drops out of every square and product of the two.
+    """
+    return jnp.sin(jnp.pi * (turns - jnp.round(turns)))
 
 
 @jax.tree_util.register_dataclass
@@ -337,11 +340,6 @@ def basic(dim: int, *, normalize: bool = True) -> FourierMapping:
         The mapping, frequencies (d, d).
 
     Source: Tancik et al. 2020, section 6.1.
-
-    Example:
-        >>> import ntkspec as ns
-        >>> ns.mapping.basic(dim=2).num_features
-        4
     """
     check_sizes(dim=dim)
     return from_frequencies(np.eye(dim), normalize=normalize)
@@ -355,11 +353,6 @@ def identity(dim: int) -> IdentityMapping:
 
     Returns:
         The mapping γ(v) = v.
-
-    Example:
-        >>> import ntkspec as ns
-        >>> ns.mapping.identity(dim=2).stationary
-        False
     """
     check_sizes(dim=dim)
     return IdentityMapping(dim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -115,13 +116,17 @@ def versions() -> dict[str, str]:
         >>> versions()["numpy"] == np.__version__
         True
     """
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "unknown"
+    found = {"python": platform.python_version(), **{package: _installed(package) for package in PACKAGES}}
     return {**found, "system": platform.system(), "machine": platform.machine()}
+
+
+@functools.cache
+def _installed(package: str) -> str:
+    # A search of the import path, a millisecond each: a prediction would feel it.
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def attributes(**objects: Any) -> dict[str, str]:

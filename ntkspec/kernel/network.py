@@ -209,9 +209,12 @@ def _dense(
     new_x, new_z = W2 * q_x + b2, W2 * q_z + b2
     root_x, root_z = activations.safe_sqrt(q_x), activations.safe_sqrt(q_z)
     scale = activations.safe_sqrt(new_x) * activations.safe_sqrt(new_z)
-    total = scale + W2 * root_x * root_z + b2
+    # x and z enter as one product, so that exchanging them changes no rounding: Gram matrices are exactly symmetric.
+    product = root_x * root_z
+    total = scale + W2 * product + b2
     spread = W2 * b2 * (root_x - root_z) ** 2 / jnp.where(total > 0, total, 1)
-    new_versine = (W2 * root_x * root_z * versine + spread) / jnp.where(scale > 0, scale, 1)
+    # A variable that is always zero is uncorrelated with everything, itself included.
+    new_versine = jnp.where(scale > 0, (W2 * product * versine + spread) / jnp.where(scale > 0, scale, 1), 1)
     return new_x, new_z, new_versine
 
 

@@ -33,7 +33,8 @@ class Sublattice:
         start: full index of the first kept point, an axis each.
         stride: step between kept points in full indices, an axis each.
         shape: points of the sublattice on each axis.
-        torus: size of the torus its products run on; equal to `shape` where the kernel is periodic.
+        torus: size of the torus its products run on; equal to `shape` where it closes upon itself.
+        periodic: whether the kernel has period 1 on every axis.
     """
 
     full: tuple[int, ...]
@@ -41,6 +42,7 @@ class Sublattice:
     stride: tuple[int, ...]
     shape: tuple[int, ...]
     torus: tuple[int, ...]
+    periodic: bool
 
     @property
     def grid(self) -> Grid:
@@ -166,8 +168,7 @@ class Lattice(Operator):
         full = self.sublattice.full
         if full == self.sublattice.shape:
             return Lattice(self.kernel, self.transform, None, self.sublattice, self.which)
-        periodic = self.sublattice.torus == self.sublattice.shape
-        return _build(self.kernel, whole(full, periodic), None, self.which)
+        return _build(self.kernel, whole(full, self.sublattice.periodic), None, self.which)
 
     def _full_index(self) -> Array:
         sub = self.sublattice
@@ -225,7 +226,7 @@ def lattice(k: ComposedKernel, shape: tuple[int, ...], mask: ArrayLike | None = 
 def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:
     """A full lattice as a sublattice of itself."""
     ones, zeros = (1,) * len(shape), (0,) * len(shape)
-    return Sublattice(shape, zeros, ones, shape, shape if periodic else _torus(shape))
+    return Sublattice(shape, zeros, ones, shape, shape if periodic else _torus(shape), periodic)
 
 
 def _build(k: ComposedKernel, sublattice: Sublattice, index: Array | None, which: Which) -> Lattice:
@@ -264,7 +265,7 @@ def _sublattice(shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool) 
         wraps.append(counts[-1] * step == n)
     sub_shape = tuple(counts)
     torus = sub_shape if periodic and all(wraps) else _torus(sub_shape)
-    sublattice = Sublattice(shape, tuple(start), tuple(stride), sub_shape, torus)
+    sublattice = Sublattice(shape, tuple(start), tuple(stride), sub_shape, torus, periodic)
     inside = kept[tuple(slice(o, None, s) for o, s in zip(start, stride, strict=True))]
     inside = inside[tuple(slice(0, n) for n in sub_shape)]
     index = None if inside.all() else jnp.asarray(np.flatnonzero(inside))
@@ -294,9 +295,17 @@ def _transform(k: ComposedKernel, sublattice: Sublattice, which: Which) -> Array
 
 
 def _toeplitz(transform: Array, v: Array, torus: tuple[int, ...]) -> Array:
-    """crop(F⁻¹ λ̂ F pad v)."""
-    product = jnp.fft.irfftn(transform * jnp.fft.rfftn(v, s=torus), s=torus)
-    return product[tuple(slice(0, n) for n in v.shape)]
+    """crop(F⁻¹ λ̂ F pad v), padded and cropped one axis at a time: rows known to be zero are not transformed.
+
+    The axis to be transformed is moved to the end each time, where the FFT reads memory in order.
+    """
+    spectrum = jnp.fft.rfft(v, n=torus[-1])
+    for size in reversed(torus[:-1]):
+        spectrum = jnp.fft.fft(jnp.moveaxis(spectrum, -1, 0), n=size)
+    spectrum = jnp.moveaxis(transform, 0, -1) * spectrum
+    for size in v.shape[:-1]:
+        spectrum = jnp.moveaxis(jnp.fft.ifft(spectrum)[..., :size], 0, -1)
+    return jnp.fft.irfft(spectrum, n=torus[-1])[..., : v.shape[-1]]
 
 
 @jax.jit

@@ -1,0 +1,86 @@
+# Everything runs in .venv, which is made and kept up to date by itself; needs make and Python >= 3.11.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet
+NEURAL_TANGENTS := neural-tangents==0.6.5
+
+# The first Python that is new enough and can make a virtual environment; make PYTHON=... takes another.
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	if $$python -c '$(USABLE)' >/dev/null 2>&1; then echo $$python; break; fi; done)
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.PHONY: help setup report test lint types pytest slow bench docs notebook clean
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r what why; do \
+		printf '%-14s %s\n' "$$what" "$$why"; done
+
+setup: $(VENV)/.dev  ## .venv with everything that development needs
+	@echo "setup: $(VENV) is ready"
+
+report: $(VENV)/.runtime  ## the main job: what a network will learn of the embedded photograph, as a page in report/
+	@$(BIN)/ntkspec report --out report
+
+test: lint types pytest  ## lint, types and all tests but the slow ones
+
+lint: $(VENV)/.dev  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy
+	@$(BIN)/mypy
+
+pytest: $(VENV)/.dev  ## tests, doctests, the README's example and the notebook
+	@$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/.dev  ## the large checks
+	@$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev  ## measured ratios against peers and limits, as one table (minutes)
+	@$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/.dev  ## API reference into site/
+	@$(BIN)/pdoc --docformat google --output-directory site ntkspec
+	@echo "site/index.html"
+
+notebook: $(VENV)/.notebook  ## the tour in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+clean:  ## remove what was made, except .venv
+	@rm -rf report site build dist benchmarks/results .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	@find ntkspec tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written when its step has ended well; an interrupted step runs again.
+$(VENV)/.created:
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then :; \
+	elif [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(USABLE)'; then \
+		echo "make: no Python 3.11 or newer with the venv module found ($(if $(PYTHON),$(PYTHON) is not one,none on the path));" \
+			"install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	else \
+		echo "setup: making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); \
+	fi
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.created setup.cfg pyproject.toml
+	@echo "setup: installing ntkspec and what it runs on (a minute or two the first time)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created setup.cfg pyproject.toml
+	@echo "setup: installing ntkspec and what its development needs (a few minutes the first time)"
+	@$(PIP) --editable '.[dev]'
+	@# Its own list of dependencies pulls TensorFlow for a part that is not used here.
+	@$(PIP) --no-deps $(NEURAL_TANGENTS)
+	@touch $(VENV)/.runtime $@
+
+$(VENV)/.notebook: $(VENV)/.created setup.cfg pyproject.toml
+	@echo "setup: installing ntkspec and what its notebooks need (a few minutes the first time)"
+	@$(PIP) --editable '.[notebook]'
+	@touch $(VENV)/.runtime $@

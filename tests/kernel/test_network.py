@@ -1,0 +1,224 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle_mpmath
+import oracle_tangents
+import pytest
+from mpmath import mpf
+
+from ntkspec.kernel import MLP, Relu
+from ntkspec.kernel.coincidence import resolve_coincident
+
+EPS = np.finfo(np.float64).eps
+PARAMETRIZATIONS = ["ntk", "standard"]
+#: W_std and b_std are traced, so all three share one compiled program a depth.
+STDS = [(1.0, 0.0), (2**0.5, 0.3), (0.7, 1.2)]
+
+
+def network(depth=3, parametrization="ntk", W_std=2**0.5, b_std=0.3, width=64):
+    return MLP(depth=depth, W_std=W_std, b_std=b_std, parametrization=parametrization, width=width)
+
+
+def options(net):
+    named = {field.name: getattr(net, field.name) for field in dataclasses.fields(net)}
+    del named["activation"]
+    return named
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Two sets of inputs in general position, of norms between 0.05 and 20."""
+    rng = np.random.default_rng(5)
+    x, z = rng.standard_normal((2, 7, 5))
+    norms = np.geomspace(0.05, 20, 7)[:, None]
+    return x * norms, z * norms[::-1]
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_kernels_are_those_of_neural_tangents(depth, parametrization, inputs):
+    for W_std, b_std in STDS:
+        net = network(depth, parametrization, W_std, b_std)
+        nngp, ntk = oracle_tangents.kernels(*inputs, **options(net))
+        # The issue's bound; it holds away from coincidence, where the oracle itself loses digits.
+        np.testing.assert_allclose(net.nngp(*inputs), nngp, rtol=1e-12)
+        np.testing.assert_allclose(net.ntk(*inputs), ntk, rtol=1e-12)
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_kernels_are_those_of_mpmath_where_points_nearly_coincide(depth, parametrization):
+    versines = np.array([1e-4, 1e-8, 1e-12, 1e-16, 0.0, 0.7, 2 - 1e-4, 2 - 1e-8, 2 - 1e-12, 2.0])
+    net = network(depth, parametrization, 1.1, 0.2)
+    for q_x, q_z in [(1.0, 1.0), (0.3, 2.0)]:
+        nngp, ntk = net.kernels(jnp.asarray(q_x), jnp.asarray(q_z), jnp.asarray(versines), 6)
+        expected = [oracle_mpmath.mlp(q_x, q_z, mpf(v), fan_in=6, **options(net)) for v in versines]
+        np.testing.assert_allclose(nngp, [float(k) for k, _ in expected], rtol=60 * EPS)
+        np.testing.assert_allclose(ntk, [float(t) for _, t in expected], rtol=60 * EPS)
+
+
+def test_kernels_without_bias_vanish_smoothly_at_opposite_inputs():
+    versines = np.array([2 - 1e-4, 2 - 1e-8, 2 - 1e-12, 2.0])
+    net = network(1, "ntk", 1.0, 0.0)
+    nngp, ntk = net.kernels(jnp.ones(()), jnp.ones(()), jnp.asarray(versines), 6)
+    expected = [oracle_mpmath.mlp(1, 1, mpf(v), fan_in=6, **options(net)) for v in versines]
+    # Absolute, in units of the kernel at coincidence: the entries themselves go to zero.
+    np.testing.assert_allclose(nngp, [float(k) for k, _ in expected], rtol=0, atol=8 * EPS)
+    np.testing.assert_allclose(ntk, [float(t) for _, t in expected], rtol=0, atol=8 * EPS)
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+def test_gram_of_nearly_coincident_inputs_is_that_of_mpmath(parametrization, rng):
+    base = rng.standard_normal(5)
+    x = np.stack(
+        [base, base + 1e-3, base + 1e-6 * rng.standard_normal(5), base * (1 + 1e-9), base + 1e-12, -base, 2 * base]
+    )
+    net = network(3, parametrization, 1.3, 0.4)
+    nngp, ntk = net.nngp(x), net.ntk(x)
+    expected = [[oracle_mpmath.mlp_of_inputs(a, b, **options(net)) for b in x] for a in x]
+    # Normalising the inputs rounds their angle by a unit, and θ = √(2v) enters linearly.
+    np.testing.assert_allclose(nngp, [[float(k) for k, _ in row] for row in expected], rtol=1e-14)
+    np.testing.assert_allclose(ntk, [[float(t) for _, t in row] for row in expected], rtol=1e-14)
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+@pytest.mark.parametrize("name", ["ntk", "nngp"])
+def test_gram_is_exactly_symmetric_and_positive(parametrization, name, rng):
+    x = rng.standard_normal((40, 5)) * rng.uniform(0.1, 3, (40, 1))
+    x[7], x[8], x[9] = x[6], 0.0, x[5] + 1e-9
+    K = np.asarray(getattr(network(3, parametrization, b_std=0.0), name)(x))
+    np.testing.assert_array_equal(K, K.T)
+    value = np.linalg.eigvalsh(K)
+    assert value[0] > -40 * EPS * value[-1]
+    np.testing.assert_allclose(
+        getattr(network(3, parametrization, b_std=0.0), name)(x, x), K, rtol=0, atol=1e-13 * K.max()
+    )
+
+
+def test_all_inputs_alike_take_the_crowd_branch():
+    rng = np.random.default_rng(1)
+    one = rng.standard_normal((1, 5))
+    crowd = one + 1e-9 * rng.standard_normal((40, 5))
+    net = network(2)
+    scattered = np.stack([np.asarray(net.ntk(crowd[[i]], crowd))[0] for i in range(40)])  # one row: few pairs
+    np.testing.assert_allclose(net.ntk(crowd), scattered, rtol=4 * EPS)
+    same = np.repeat(one, 40, axis=0)
+    np.testing.assert_allclose(net.ntk(same), float(net.ntk(one)[0, 0]), rtol=4 * EPS)
+
+
+@pytest.mark.parametrize("alike", [3, 30], ids=["few", "crowd"])
+def test_resolve_coincident_replaces_exactly_the_small_versines(alike):
+    rng = np.random.default_rng(2)
+    versine = rng.uniform(0.1, 2.0, (30, 30))
+    versine[:alike, :alike] = rng.uniform(-1e-15, 1e-15, (alike, alike))
+    exact = rng.uniform(0, 1e-15, (30, 30))
+    resolved = resolve_coincident(jnp.asarray(versine), lambda i, j: jnp.asarray(exact)[i, j], symmetric=False)
+    expected = versine.copy()
+    expected[:alike, :alike] = exact[:alike, :alike]
+    np.testing.assert_array_equal(resolved, expected)
+
+
+def test_resolve_coincident_of_a_wide_matrix_drops_the_padding():
+    versine = jnp.full((2, 9), 1.0).at[1, 3].set(1e-9)
+    resolved = resolve_coincident(versine, lambda i, j: 1e-7 * (10 * i + j), symmetric=False)
+    np.testing.assert_array_equal(resolved, versine.at[1, 3].set(1e-7 * jnp.asarray(13)))
+
+
+@pytest.fixture(scope="module")
+def value_and_slopes():
+    """Σ weights · Θ with its gradient in (W_std, b_std, x), compiled once for six inputs of three coordinates."""
+
+    @jax.jit
+    def value(W_std, b_std, x, weights):
+        # The standard parametrization sums both kernels: Θ = f·K + 1 + W²Θ, so one program covers both.
+        net = MLP(depth=2, W_std=W_std, b_std=b_std, parametrization="standard", width=16)
+        return jnp.sum(weights * net.ntk(x))
+
+    return value, jax.jit(jax.grad(value, argnums=(0, 1, 2)))
+
+
+def test_gradients_are_finite_at_coincident_zero_and_opposite_inputs(value_and_slopes, rng):
+    x = rng.standard_normal((6, 3))
+    x[1], x[2], x[3], x[4] = x[0], 0.0, -x[0], 2 * x[0]
+    for b_std in (0.0, 0.5):
+        W_slope, b_slope, x_slope = value_and_slopes[1](2**0.5, b_std, x, np.ones((6, 6)))
+        assert np.isfinite([W_slope, b_slope]).all()
+        assert np.isfinite(x_slope).all()
+        assert float(W_slope) > 0
+
+
+def test_gradients_are_finite_where_all_inputs_are_alike(value_and_slopes):
+    for x in (np.zeros((6, 3)), np.ones((6, 3))):
+        slopes = value_and_slopes[1](2**0.5, 0.0, x, np.ones((6, 6)))
+        assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+def test_gradients_are_finite_differences_away_from_coincidence(value_and_slopes, rng):
+    x, weights = rng.standard_normal((6, 3)), rng.standard_normal((6, 6))
+
+    def value(W_std, b_std, x):
+        return value_and_slopes[0](W_std, b_std, x, weights)
+
+    at = (jnp.asarray(1.2), jnp.asarray(0.4), jnp.asarray(x))
+    slopes = value_and_slopes[1](*at, weights)
+    h = 1e-5
+    for i in (0, 1):
+        moved = [[a + s * h * (j == i) for j, a in enumerate(at[:2])] for s in (1, -1)]
+        difference = (value(*moved[0], x) - value(*moved[1], x)) / (2 * h)
+        # h² truncation and ε/h rounding meet at 1e-10; the third derivative may be large.
+        assert float(slopes[i]) == pytest.approx(float(difference), rel=1e-7)
+    direction = rng.standard_normal(x.shape)
+    difference = (value(*at[:2], x + h * direction) - value(*at[:2], x - h * direction)) / (2 * h)
+    assert float(jnp.sum(slopes[2] * direction)) == pytest.approx(float(difference), rel=1e-7)
+
+
+def test_standard_kernel_grows_with_width_and_ntk_kernel_does_not(inputs):
+    narrow, wide = (network(2, "standard", width=w).ntk(*inputs) for w in (64, 128))
+    assert (np.asarray(wide) > np.asarray(narrow)).all()
+    narrow, wide = (network(2, "ntk", width=w).ntk(*inputs) for w in (64, 128))
+    np.testing.assert_array_equal(narrow, wide)
+
+
+def test_every_option_changes_the_kernel(inputs):
+    plain = network(2).ntk(*inputs)
+    for other in (network(3), network(2, "standard"), network(2, W_std=1.0), network(2, b_std=0.0)):
+        assert not np.allclose(other.ntk(*inputs), plain)
+
+
+def test_pytree_roundtrip_keeps_everything():
+    net = network(2, "standard")
+    again = jax.tree.unflatten(jax.tree.structure(net), jax.tree.leaves(net))
+    assert again == net
+    assert [float(leaf) for leaf in jax.tree.leaves(net)] == [2**0.5, 0.3]
+    assert MLP(depth=1, activation=Relu()) == MLP(depth=1, activation="relu")
+
+
+def test_vmap_over_stds(inputs):
+    stds = jnp.array([0.5, 1.0, 2.0])
+    stacked = jax.vmap(lambda W: MLP(depth=1, W_std=W, b_std=0.1).ntk(*inputs))(stds)
+    for W, kernel in zip(stds, stacked, strict=True):
+        np.testing.assert_allclose(kernel, network(1, W_std=float(W), b_std=0.1).ntk(*inputs), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: MLP(depth=0), "depth=0; expected a positive integer, the number of hidden layers"),
+        (lambda: MLP(depth=1.5), r"depth=1\.5; expected a positive integer"),
+        (lambda: MLP(depth=1, activation="gelu"), "activation='gelu' is not known"),
+        (lambda: MLP(depth=1, W_std=0.0), r"W_std=0\.0; expected a positive number"),
+        (lambda: MLP(depth=1, W_std=float("nan")), "W_std=nan; expected a positive number"),
+        (lambda: MLP(depth=1, b_std=-0.1), r"b_std=-0\.1; expected a number that is not negative"),
+        (lambda: MLP(depth=1, width=0), "width=0; expected a positive integer"),
+        (lambda: MLP(depth=1, parametrization="mup"), "parametrization='mup'; expected 'ntk' or 'standard'"),
+        (lambda: MLP(depth=1, parametrization="standard"), "parametrization='standard' needs a width"),
+        (lambda: MLP(depth=1).init(jax.random.key(0), 2), r"no width; build it with MLP\(\.\.\., width=512\)"),
+        (lambda: MLP(depth=1).ntk([1.0, 2.0]), r"inputs have shape \(2,\); expected \(n, p\)"),
+        (lambda: MLP(depth=1).nngp([[1.0]], [[1.0, 2.0]]), r"points have shape \(1, 2\); expected \(n, 1\)"),
+    ],
+)
+def test_bad_input_is_refused_in_words(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

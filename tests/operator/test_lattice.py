@@ -1,0 +1,257 @@
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle_dense
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import ntkspec as ns
+from ntkspec.operator.lattice import whole
+
+EPS = np.finfo(np.float64).eps
+NAMES = ["1d", "2d", "3d", "1d periodic", "2d periodic"]
+#: Against entries of the kernel at lag 0: transforms and versines of a few hundred numbers.
+CLOSE = {"rtol": 0, "atol": 2e-13}
+
+
+@pytest.fixture(scope="module")
+def whole_matrix(lattices):
+    """The full lattices' matrices; the first test holds them against the Gram on the points."""
+    return {name: np.asarray(K.to_dense()) for name, K in lattices.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lattice_is_the_gram_on_its_points(name, lattices, kernels):
+    K = lattices[name]
+    np.testing.assert_allclose(K.points, oracle_dense.lattice_points(K.sublattice.shape), atol=EPS)
+    matrix = np.asarray(K.to_dense())
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_allclose(matrix, kernels[name].ntk(K.points), **CLOSE)
+    np.testing.assert_allclose(K.diagonal(), np.diag(matrix), **CLOSE)
+    assert K.shape == matrix.shape
+    assert float(K.frobenius_norm()) == pytest.approx(np.linalg.norm(matrix), rel=1e-13)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_products_are_those_of_the_matrix(name, lattices, rng):
+    K = lattices[name]
+    v = rng.standard_normal((K.num_points, 3))
+    matrix = np.asarray(K.to_dense())
+    tolerance = 50 * EPS * np.abs(matrix).max() * K.num_points
+    np.testing.assert_allclose(K @ v, matrix @ v, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(K @ v[:, 0], matrix @ v[:, 0], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masked_lattice_is_the_gram_on_the_kept_points(name, masked, whole_matrix, rng):
+    K, mask = masked[name]
+    np.testing.assert_allclose(K.points, oracle_dense.lattice_points(mask.shape)[mask.ravel()], atol=EPS)
+    matrix = np.asarray(K.to_dense())
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_allclose(matrix, whole_matrix[name][np.ix_(mask.ravel(), mask.ravel())], **CLOSE)
+    np.testing.assert_allclose(K.diagonal(), np.diag(matrix), **CLOSE)
+    assert float(K.frobenius_norm()) == pytest.approx(np.linalg.norm(matrix), rel=1e-13)
+    v = rng.standard_normal((K.num_points, 2))
+    np.testing.assert_allclose(K @ v, matrix @ v, rtol=0, atol=50 * EPS * matrix.max() * K.num_points)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(1, 19)), seed=st.integers(0, 2**16))
+def test_any_mask_selects_rows_and_columns(order, seed, kernels, whole_matrix):
+    # Nine kept points with both corners and a neighbour: one compiled program for all masks.
+    index = np.sort([0, 19, 1, 4, *[i for i in order if i not in (1, 4)][:5]])
+    mask = np.zeros(20, dtype=bool)
+    mask[index] = True
+    K = ns.operator.lattice(kernels["2d"], (5, 4), mask.reshape(5, 4))
+    expected = whole_matrix["2d"][np.ix_(index, index)]
+    np.testing.assert_allclose(K.to_dense(), expected, **CLOSE)
+    v = np.random.default_rng(seed).standard_normal(9)
+    np.testing.assert_allclose(K @ v, expected @ v, rtol=0, atol=1e-12)
+    value = np.linalg.eigvalsh(np.asarray(K.to_dense()))
+    assert value[0] > -1e-13 * value[-1]
+
+
+def test_nngp_and_ntk_are_different_operators(kernels, lattices):
+    K = ns.operator.lattice(kernels["2d"], (5, 4), which="nngp")
+    np.testing.assert_allclose(K.to_dense(), kernels["2d"].nngp(K.points), **CLOSE)
+    assert not np.allclose(K.to_dense(), lattices["2d"].to_dense())
+
+
+@pytest.mark.parametrize("name", ["1d periodic", "2d periodic"])
+def test_integer_frequencies_make_the_lattice_circulant(name, lattices):
+    K = lattices[name]
+    assert K.circulant
+    half = np.asarray(K.transform)
+    last = K.sublattice.shape[-1]
+    mirrored = np.concatenate([half, half[..., 1 : (last + 1) // 2]], axis=-1)
+    expected = np.linalg.eigvalsh(np.asarray(K.to_dense()))
+    np.testing.assert_allclose(np.sort(mirrored.ravel()), expected, rtol=0, atol=50 * EPS * expected[-1])
+
+
+@pytest.mark.parametrize("name", ["1d", "2d", "3d"])
+def test_other_frequencies_do_not(name, lattices):
+    assert not lattices[name].circulant
+
+
+def test_a_strided_mask_is_a_sublattice(kernels):
+    mask = np.arange(24) % 2 == 0
+    K = ns.operator.lattice(kernels["1d periodic"], (24,), mask)
+    small = ns.operator.lattice(kernels["1d periodic"], (12,))
+    assert (K.sublattice.shape, K.sublattice.stride, K.index) == ((12,), (2,), None)
+    assert K.circulant
+    np.testing.assert_allclose(K.transform, small.transform, rtol=0, atol=1e-13 * float(small.transform.max()))
+
+
+@pytest.fixture(scope="module")
+def large(kernels):
+    return np.asarray(kernels["2d periodic"].ntk(oracle_dense.lattice_points((12, 8))))
+
+
+@pytest.mark.parametrize(
+    ("slices", "shape", "circulant"),
+    [
+        ((slice(0, None, 3), slice(0, None, 2)), (4, 4), True),
+        ((slice(1, None, 3), slice(1, None, 2)), (4, 4), True),
+        ((slice(0, None, 3), slice(2, 7, 2)), (4, 3), False),
+        ((slice(5, 6), slice(3, 4)), (1, 1), True),
+        ((slice(5, 6), slice(0, None)), (1, 8), True),
+    ],
+    ids=["stride", "offset", "part of an axis", "one point", "one row"],
+)
+def test_sublattices_of_a_periodic_kernel(slices, shape, circulant, kernels, large):
+    mask = np.zeros((12, 8), dtype=bool)
+    mask[slices] = True
+    K = ns.operator.lattice(kernels["2d periodic"], (12, 8), mask)
+    assert (K.sublattice.shape, K.index, K.circulant) == (shape, None, circulant)
+    points = oracle_dense.lattice_points((12, 8))[mask.ravel()]
+    np.testing.assert_allclose(K.points, points, atol=EPS)
+    np.testing.assert_allclose(K.to_dense(), large[np.ix_(mask.ravel(), mask.ravel())], **CLOSE)
+    np.testing.assert_allclose(K @ np.ones(len(points)), np.asarray(K.to_dense()).sum(1), rtol=1e-13)
+
+
+def test_a_sublattice_with_holes_keeps_its_stride(kernels):
+    mask = np.zeros(25, dtype=bool)
+    mask[[0, 2, 4, 8, 10, 24]] = True
+    K = ns.operator.lattice(kernels["1d"], (25,), mask)
+    assert (K.sublattice.shape, K.sublattice.stride) == ((13,), (2,))
+    np.testing.assert_array_equal(K.index, [0, 1, 2, 4, 5, 12])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_field_and_restrict(name, masked, lattices, whole_matrix, rng):
+    K, mask = masked[name]
+    w = rng.standard_normal((K.num_points, 2))
+    cross = whole_matrix[name][:, mask.ravel()]
+    field = np.asarray(K.field(w))
+    assert field.shape == (*mask.shape, 2)
+    np.testing.assert_allclose(field.reshape(-1, 2), cross @ w, rtol=0, atol=1e-12 * np.abs(cross).sum(1).max())
+    np.testing.assert_allclose(K.field(w[:, 0]), field[..., 0], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(K.restrict(field), field[mask])
+    np.testing.assert_allclose(K.restrict(field), K @ w, rtol=0, atol=1e-12 * np.abs(cross).sum(1).max())
+    assert K.restrict(field[..., 0]).shape == (K.num_points,)
+    # restrict is the adjoint of spreading, so ⟨field(w), u⟩ = ⟨w, restrict(K_full u)⟩.
+    u = rng.standard_normal((*mask.shape, 2))
+    back = K.restrict(np.asarray(lattices[name] @ u.reshape(-1, 2)).reshape(u.shape))
+    assert np.sum(field * u) == pytest.approx(np.sum(w * np.asarray(back)), rel=1e-11)
+
+
+@pytest.mark.parametrize("name", ["1d", "1d periodic"])
+@pytest.mark.parametrize(
+    "index", [[2], [4, 8], [1, 4, 7, 10], [0, 4, 8]], ids=["one point", "two", "stride 3", "stride 4"]
+)
+def test_field_of_a_sublattice_is_the_cross_kernel(name, index, kernels, whole_matrix, rng):
+    whole = whole_matrix[name]
+    mask = np.zeros(len(whole), dtype=bool)
+    mask[index] = True
+    K = ns.operator.lattice(kernels[name], mask.shape, mask)
+    w = rng.standard_normal(len(index))
+    np.testing.assert_allclose(K.field(w), whole[:, index] @ w, rtol=0, atol=1e-12)
+    assert K.field_norm() >= np.linalg.norm(whole, 2) * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_field_norm_bounds_the_whole_kernel(name, masked, lattices):
+    K, _ = masked[name]
+    norm = np.linalg.norm(np.asarray(lattices[name].to_dense()), 2)
+    assert norm * (1 - 1e-12) <= K.field_norm() <= 2 ** len(K.sublattice.shape) * norm
+
+
+def test_an_operator_is_a_pytree_that_jits_and_differentiates(masked, rng):
+    K, _ = masked["1d"]
+    v = jnp.asarray(rng.standard_normal(K.num_points))
+    again = jax.tree.unflatten(jax.tree.structure(K), jax.tree.leaves(K))
+    np.testing.assert_array_equal(again @ v, K @ v)
+    slope = jax.jit(jax.grad(lambda v: v @ K.matvec(v) / 2))(v)
+    np.testing.assert_allclose(slope, K @ v, rtol=0, atol=1e-12)
+    by_transform = jax.grad(lambda K: v @ K.matvec(v), allow_int=True)(K).transform
+    assert float(jnp.sum(by_transform * K.transform)) == pytest.approx(float(v @ (K @ v)), rel=1e-11)
+
+
+def test_lattice_of_traced_frequencies_is_differentiable(kernels):
+    k = kernels["1d"]
+
+    def energy(k):
+        K = ns.operator.lattice(k, (6,))
+        return jnp.sum(K.matvec(jnp.arange(6.0)) ** 2)
+
+    value, slope = jax.jit(jax.value_and_grad(energy))(k)
+    dense = np.asarray(k.ntk(oracle_dense.lattice_points((6,))))
+    assert float(value) == pytest.approx(np.sum((dense @ np.arange(6.0)) ** 2), rel=1e-12)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+    assert (np.asarray(slope.mapping.frequencies) != 0).all()
+
+
+def test_whole_is_its_own_sublattice():
+    sub = whole((5, 1), periodic=False)
+    assert (sub.full, sub.shape, sub.start, sub.stride) == ((5, 1), (5, 1), (0, 0), (1, 1))
+    assert sub.torus[0] >= 9
+    assert sub.torus[1] == 1
+
+
+def test_refusal_comes_before_the_allocation_and_names_what_fits(kernels, lattices, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+    with pytest.raises(ValueError, match=r"transforms of a lattice of \(300,\) points .* GiB available; take fewer"):
+        ns.operator.lattice(kernels["1d"], (300,))
+    with pytest.raises(ValueError, match=r"dense Gram matrix of 13 points .* K @ v instead"):
+        lattices["1d"].to_dense()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (5,)}, r"shape=\(5,\); expected 2 positive sizes"),
+        ({"shape": (5, 0)}, r"shape=\(5, 0\); expected 2 positive sizes"),
+        ({"shape": (5, 4, 3)}, r"expected 2 positive sizes"),
+        (
+            {"mask": np.ones((4, 5), dtype=bool)},
+            r"the mask has shape \(4, 5\) and type bool; expected a boolean \(5, 4\)",
+        ),
+        ({"mask": np.ones((5, 4))}, r"type float64; expected a boolean"),
+        ({"mask": np.zeros((5, 4), dtype=bool)}, "the mask keeps no point"),
+        ({"which": "kernel"}, "which='kernel'; expected 'ntk' or 'nngp'"),
+    ],
+)
+def test_bad_lattices_are_refused_in_words(options, message, kernels):
+    with pytest.raises(ValueError, match=message):
+        ns.operator.lattice(kernels["2d"], **{"shape": (5, 4), **options})
+
+
+def test_a_kernel_that_is_not_stationary_has_no_lattice():
+    k = ns.kernel.compose(ns.mapping.identity(1), ns.kernel.MLP(depth=1))
+    with pytest.raises(ValueError, match=r"needs a kernel of the lag alone.*operator\.dense"):
+        ns.operator.lattice(k, (5,))
+
+
+@pytest.mark.parametrize("shape", [(12,), (13, 1, 1), ()])
+def test_a_right_hand_side_of_another_size_is_refused(shape, lattices):
+    with pytest.raises(ValueError, match=r"expected \(13,\) or \(13, channels\)"):
+        lattices["1d"] @ np.ones(shape)
+
+
+def test_values_of_another_lattice_are_refused(lattices):
+    with pytest.raises(ValueError, match=r"values have shape \(4, 5\); expected \(5, 4\) or \(5, 4, 'channels'\)"):
+        lattices["2d"].restrict(np.zeros((4, 5)))
+    with pytest.raises(ValueError, match=r"values have shape \(5, 4, 1, 1\)"):
+        lattices["2d"].restrict(np.zeros((5, 4, 1, 1)))

@@ -1,0 +1,217 @@
+"""The house: arrows between rooms go one way, rooms stay small, and the public names are pinned."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ntkspec
+
+PACKAGE = Path(ntkspec.__file__).parent
+
+#: A room may import those before it; rooms on one line do not know each other. Not all of them are built yet.
+ORDER = [
+    ["checks", "grid", "record", "progress"],
+    ["mapping"],
+    ["kernel"],
+    ["operator"],
+    ["dynamics"],
+    ["eigen"],
+    ["prediction"],
+    ["selection"],
+    ["validation"],
+    ["config"],
+    ["study"],
+    ["plot"],
+    ["report", "explore", "reproduce", "sweep"],
+    ["cli"],
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+LEAVES = set(ORDER[0])
+#: Rooms off the line, with all that they may see.
+ASIDE = {"trainer": LEAVES | {"mapping", "kernel"}, "task": LEAVES}
+NUMERICS = [
+    "checks",
+    "grid",
+    "mapping",
+    "kernel",
+    "operator",
+    "dynamics",
+    "eigen",
+    "prediction",
+    "selection",
+    "trainer",
+]
+SHOWN = {"plot", "report", "explore", "cli", "tqdm", "matplotlib", "tyro", "jinja2", "ipywidgets"}
+
+PUBLIC = [
+    "config",
+    "dynamics",
+    "eigen",
+    "kernel",
+    "mapping",
+    "operator",
+    "plot",
+    "predict",
+    "progress",
+    "psnr",
+    "record",
+    "report",
+    "study",
+    "task",
+    "trainer",
+    "validate",
+]
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def imports(path, *, module_level=False):
+    """Dotted names a file imports, relative ones resolved; what only a type checker sees is left out."""
+    found, queue = [], [ast.parse(path.read_text())]
+    while queue:
+        node = queue.pop()
+        if is_type_checking(node) or (module_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            here = ["ntkspec", *path.relative_to(PACKAGE).parent.parts]
+            base = here[: len(here) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found += [f"{module}.{alias.name}" for alias in node.names]
+        queue += list(ast.iter_child_nodes(node))
+    return found
+
+
+def rooms_seen(path):
+    parts = [name.split(".") for name in imports(path)]
+    return {name[1] for name in parts if name[0] == "ntkspec" and len(name) > 1} - {room_of(path)}
+
+
+def name_of(path):
+    return str(path.relative_to(PACKAGE))
+
+
+def test_the_reader_of_imports_sees_what_it_must(tmp_path):
+    source = PACKAGE / "eigen" / "made_up.py"
+
+    class Text:
+        def __init__(self, text):
+            self.text = text
+
+        def read_text(self):
+            return self.text
+
+        def relative_to(self, other):
+            return source.relative_to(other)
+
+    text = Text(
+        "from . import a\nfrom ..plot import b\nimport jax.numpy as c\ndef f():\n    from ntkspec.cli import d\n"
+    )
+    found = ["jax.numpy", "ntkspec.cli.d", "ntkspec.eigen.a", "ntkspec.plot.b"]
+    assert sorted(imports(text)) == found
+    assert sorted(imports(text, module_level=True)) == [name for name in found if "cli" not in name]
+    assert imports(Text("if TYPE_CHECKING:\n    import jax\n")) == []
+
+
+def test_every_module_has_a_room():
+    assert {room_of(path) for path in modules()} <= set(RANK) | set(ASIDE)
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_arrows_go_one_way(path):
+    room, seen = room_of(path), rooms_seen(path)
+    if room in ASIDE:
+        assert seen <= ASIDE[room]
+    else:
+        before = {other for other, rank in RANK.items() if rank < RANK[room]}
+        if RANK[room] >= RANK["study"]:
+            before |= set(ASIDE)
+        assert seen <= before, f"{room} must not import {sorted(seen - before)}"
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if room_of(p) in NUMERICS], ids=name_of)
+def test_numerics_neither_show_nor_print(path):
+    roots = {name.split(".")[1 if name.startswith("ntkspec.") else 0] for name in imports(path)}
+    assert not roots & SHOWN
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+
+
+LIGHT = ["cli", "config", "task", "record", "progress"]
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if room_of(p) in LIGHT], ids=name_of)
+def test_light_rooms_do_not_import_jax_with_themselves(path):
+    roots = {name.split(".")[0] for name in imports(path, module_level=True)}
+    assert not roots & {"jax", "jaxlib"}
+    if room_of(path) == "task":
+        assert not {name.split(".")[0] for name in imports(path)} & {"jax", "jaxlib"}
+
+
+def test_importing_the_package_and_its_light_rooms_loads_no_jax():
+    present = [room for room in LIGHT if (PACKAGE / room).exists() or (PACKAGE / f"{room}.py").exists()]
+    code = (
+        "import sys, ntkspec\n"
+        + "".join(f"import ntkspec.{room}\n" for room in present)
+        + "assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_rooms_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 400, "a room past a few hundred lines is two rooms"
+
+
+def test_public_names_are_pinned():
+    assert sorted(ntkspec.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(ntkspec))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_there(name):
+    assert getattr(ntkspec, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("mapping", {"basic", "from_frequencies", "gaussian", "identity", "positional", "power_law"}),
+        ("kernel", {"MLP", "Activation", "ComposedKernel", "Relu", "compose", "stax"}),
+        ("operator", {"Dense", "Lattice", "Operator", "dense", "largest_eigenvalue", "lattice"}),
+        ("eigen", {"bandwidth", "convergence", "spectrum"}),
+        ("dynamics", {"gradient_descent", "gradient_flow", "max_learning_rate"}),
+        ("trainer", {"train"}),
+    ],
+)
+def test_names_that_hold(module, names):
+    found = importlib.import_module(f"ntkspec.{module}")
+    assert names <= set(found.__all__)
+    assert all(hasattr(found, name) for name in found.__all__)
+
+
+def test_float64_can_be_left_off():
+    code = "import ntkspec, jax; assert jax.numpy.zeros(()).dtype == 'float32'"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=120, env={"JAX_ENABLE_X64": "0", "PATH": "/usr/bin:/bin"}
+    )
+
+
+def test_float64_is_turned_on_also_after_jax():
+    code = "import jax, ntkspec; assert jax.numpy.zeros(()).dtype == 'float64'"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env={"PATH": "/usr/bin:/bin"})

@@ -1,0 +1,246 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+from ntkspec.grid import energy_by_frequency, place
+
+N = 8
+X = np.arange(N)[:, None] / N
+STEPS = [0, 1, 4, 10]
+Y = np.cos(2 * np.pi * X[:, 0]) + 0.5 * np.sin(4 * np.pi * X[:, 0])
+ATTRS = {"learning_rate": 0.1, "loss": "sum", "starts_from_zero": 1}
+
+
+def dataset(train, x=X, y=Y, steps=STEPS, field=None, **attrs):
+    """A trajectory as `predict` (step, point) or `train` (seed, step, point) would give it."""
+    train = np.asarray(train, dtype=float)
+    seeds = ("seed",) if train.ndim - np.ndim(y) == 2 else ()
+    channel = ("channel",) if np.ndim(y) == 2 else ()
+    variables = {"train": ((*seeds, "step", "point", *channel), train), "target": (("point", *channel), y)}
+    if field is not None:
+        variables["field"] = ((*seeds, "step", "axis0"), field)
+    coords = {"step": np.asarray(steps), "x": (("point", "axis"), x)}
+    extra = {"configuration": "{}", "versions": "{}", "ntkspec_version": "0", "width": 64, "dtype": "float64"}
+    return xr.Dataset(variables, coords=coords, attrs={**ATTRS, **extra, **attrs})
+
+
+def growing(y=Y, steps=STEPS):
+    """A made-up trajectory from zero towards the labels."""
+    learned = 1 - np.exp(-np.asarray(steps, dtype=float) / 4)
+    return learned.reshape(-1, *[1] * np.ndim(y)) * y
+
+
+def trained(errors, seeds=3, common=True, direction=None):
+    """Networks off the trajectory by `errors` (one a step, relative to the labels), all alike or each its own way."""
+    rng = np.random.default_rng(0)
+    shape = (1 if common else seeds, 1, N)
+    off = rng.standard_normal(shape) if direction is None else np.broadcast_to(direction, shape)
+    off = off / np.linalg.norm(off, axis=-1, keepdims=True) * np.linalg.norm(Y)
+    return growing() + np.asarray(errors)[None, :, None] * np.broadcast_to(off, (seeds, 1, N))
+
+
+def test_perfect_agreement_has_no_error_and_holds_until_the_last_step():
+    v = ns.validate(dataset(growing()), dataset(np.stack([growing()] * 2)))
+    for name in ("error_by_seed", "error", "error_sem", "ensemble_error", "spread", "systematic_error"):
+        assert (v[name] == 0).all()
+    assert (v.error_by_frequency == 0).all()
+    np.testing.assert_allclose(v.predicted_residual, v.trained_residual, equal_nan=True)
+    assert v.attrs["holds_until_step"] == 10
+    assert "holds through step 10, the last one trained" in v.attrs["verdict"]
+    assert "width 64 (2 seeds)" in v.attrs["verdict"]
+
+
+def test_errors_are_relative_norms():
+    errors = [0, 0.01, 0.1, 0.3]
+    v = ns.validate(dataset(growing()), dataset(trained(errors)))
+    np.testing.assert_allclose(v.error, errors, rtol=1e-12)
+    np.testing.assert_allclose(v.error_by_seed, np.broadcast_to(errors, (3, 4)), rtol=1e-12)
+    np.testing.assert_allclose(v.error_sem, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_squares_by_frequency_add_up_to_the_square_of_the_error_of_a_seed(channels, rng):
+    y = Y if channels is None else rng.standard_normal((N, channels))
+    noise = rng.standard_normal((1, len(STEPS), *y.shape)) * np.array([0, 1, 1, 1]).reshape(1, -1, *[1] * y.ndim)
+    p, r = dataset(growing(y), y=y), dataset(growing(y)[None] + noise, y=y)
+    v = ns.validate(p, r)
+    np.testing.assert_allclose((v.error_by_frequency**2).sum("frequency"), v.error**2, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(v.frequency, np.arange(5))
+    assert np.isnan(v.error_sem).all()
+    assert np.isnan(v.error_by_frequency_sem).all()
+
+
+def test_error_sits_at_its_frequency():
+    direction = np.cos(2 * np.pi * 3 * X[:, 0])
+    v = ns.validate(dataset(growing()), dataset(trained([0, 0.2, 0.2, 0.2], direction=direction)))
+    np.testing.assert_allclose(v.error_by_frequency.sel(frequency=3), [0, 0.2, 0.2, 0.2], rtol=1e-12)
+    np.testing.assert_allclose(v.error_by_frequency.sel(frequency=[0, 1, 2, 4]), 0, atol=1e-14)
+
+
+def test_residuals_are_amplitudes_relative_to_the_labels():
+    v = ns.validate(dataset(growing()), dataset(np.stack([growing()] * 2)))
+    left = np.exp(-np.asarray(STEPS) / 4)
+    for frequency in (1, 2):
+        np.testing.assert_allclose(v.predicted_residual.sel(frequency=frequency), left, rtol=1e-10)
+        np.testing.assert_allclose(v.trained_residual.sel(frequency=frequency), left, rtol=1e-10)
+    # The labels hold nothing at 0, 3 and 4.
+    assert np.isnan(v.predicted_residual.sel(frequency=[0, 3, 4])).all()
+
+
+def test_common_and_scattered_errors_are_told_apart(rng):
+    errors = [0, 0.1, 0.1, 0.1]
+    common = ns.validate(dataset(growing()), dataset(trained(errors, seeds=6)))
+    np.testing.assert_allclose(common.systematic_error, errors, atol=1e-12)
+    np.testing.assert_allclose(common.ensemble_error, errors, atol=1e-12)
+    np.testing.assert_allclose(common.spread, 0, atol=1e-12)
+    pair = np.stack([trained(errors, seeds=1)[0], 2 * growing() - trained(errors, seeds=1)[0]])
+    scattered = ns.validate(dataset(growing()), dataset(pair))
+    np.testing.assert_allclose(scattered.ensemble_error, 0, atol=1e-12)
+    np.testing.assert_allclose(scattered.systematic_error, 0, atol=1e-12)
+    # Two opposite deviations of 0.1: variance 2 · 0.01 / (2 − 1).
+    np.testing.assert_allclose(scattered.spread, np.sqrt(2) * np.asarray(errors), atol=1e-12)
+
+
+def test_ensemble_error_and_spread_make_up_the_errors(rng):
+    r = growing() + 0.1 * rng.standard_normal((5, len(STEPS), N)) * np.array([0, 1, 1, 1])[:, None]
+    v = ns.validate(dataset(growing()), dataset(r))
+    # Mean square error = square of the mean's error + (S − 1)/S of the spread.
+    np.testing.assert_allclose((v.error_by_seed**2).mean("seed"), v.ensemble_error**2 + 0.8 * v.spread**2, rtol=1e-12)
+    np.testing.assert_allclose(v.error_sem, v.error_by_seed.std("seed", ddof=1) / 5**0.5, rtol=1e-12)
+    expected = np.sqrt(np.maximum(v.ensemble_error**2 - v.spread**2 / 5, 0))
+    np.testing.assert_allclose(v.systematic_error, expected, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("errors", "tolerance", "holds"),
+    [
+        ([0, 0.01, 0.02, 0.03], 0.05, 10),
+        ([0, 0.01, 0.02, 0.06], 0.05, 4),
+        ([0, 0.01, 0.06, 0.02], 0.05, 1),
+        ([0, 0.06, 0.01, 0.01], 0.05, -1),
+        ([0, 0.06, 0.01, 0.01], 0.1, 10),
+        ([0, 0.01, 0.02, 0.06], 0.015, 1),
+    ],
+)
+def test_holds_until_the_step_before_the_first_excess(errors, tolerance, holds):
+    v = ns.validate(dataset(growing()), dataset(trained(errors)), tolerance=tolerance)
+    assert v.attrs["holds_until_step"] == holds
+    assert v.attrs["tolerance"] == tolerance
+
+
+def test_runs_without_step_zero_compare_where_both_start_from_zero():
+    late = [1, 4, 10]
+    p, r = dataset(growing(steps=late), steps=late), dataset(trained([0, 0.01, 0.02, 0.03])[:, 1:], steps=late)
+    v = ns.validate(p, r)
+    assert v.attrs["holds_until_step"] == 10
+    r.attrs["starts_from_zero"] = 0
+    with pytest.raises(ValueError, match="without step 0 in both, only runs that start from zero compare"):
+        ns.validate(p, r)
+
+
+def test_only_common_steps_are_compared():
+    v = ns.validate(dataset(growing()), dataset(trained([0, 0.01, 0.02, 0.03])[:, [0, 2]], steps=[0, 4]))
+    assert v.step.values.tolist() == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("train", "phrases"),
+    [
+        (trained([0, 0.01, 0.02, 0.03]), ["holds through step 10, the last one trained", "at most 3 %", "at step 10"]),
+        (
+            trained([0, 0.01, 0.3, 0.2], seeds=5),
+            ["holds to 1 % until step 1", "reaches 30 %", "at step 4", "feature learning"],
+        ),
+        (trained([0, 0.01, 0.02, 0.3], seeds=5, common=False), ["until step 4", "spread of seeds", "ensemble"]),
+        (trained([0, 0.2, 0.2, 0.3], seeds=5), ["does not hold to 5 %", "reaches 30 %"]),
+        (trained([0, 0.01, 0.02, 0.3], seeds=2), ["too few seeds", "at least 3"]),
+        (trained([0, 0.01, 0.02, 0.3], seeds=1), ["(1 seed)", "too few seeds"]),
+    ],
+    ids=["holds", "common", "scattered", "never", "two seeds", "one seed"],
+)
+def test_the_verdict_is_a_sentence_for_every_outcome(train, phrases):
+    verdict = ns.validate(dataset(growing()), dataset(train)).attrs["verdict"]
+    for phrase in [*phrases, "At width 64"]:
+        assert phrase in verdict
+    assert verdict.endswith(".")
+    assert "nan" not in verdict
+
+
+def test_fields_are_compared_where_both_hold_one():
+    field = np.zeros((4, 16))
+    off = np.full((2, 4, 16), 0.3)
+    v = ns.validate(dataset(growing(), field=field), dataset(np.stack([growing()] * 2), field=off))
+    np.testing.assert_allclose(v.field_error, 0.3 / np.sqrt(np.mean(Y**2)), rtol=1e-12)
+    assert "field_error" not in ns.validate(dataset(growing(), field=field), dataset(np.stack([growing()] * 2)))
+
+
+def test_scattered_points_compare_without_frequencies(rng):
+    x = rng.random((N, 1))
+    assert place(x) is None
+    v = ns.validate(dataset(growing(), x=x), dataset(trained([0, 0.01, 0.02, 0.03]), x=x))
+    assert "error_by_frequency" not in v
+    assert v.attrs["holds_until_step"] == 10
+
+
+def test_energy_is_the_operator_rooms_energy(rng):
+    r = growing() + rng.standard_normal((1, 4, N)) * np.array([0, 1, 1, 1])[:, None]
+    v = ns.validate(dataset(growing()), dataset(r))
+    energy, _ = energy_by_frequency((r - growing())[0], place(X))
+    np.testing.assert_allclose(v.error_by_frequency**2, energy / np.sum(Y**2), rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"learning_rate": 0.2}, r"the prediction has learning_rate=0\.1, the training 0\.2; give both the same"),
+        ({"loss": "mean"}, "the prediction has loss=sum, the training mean"),
+        ({"x": X + 0.01}, "or other ones: use K.points"),
+        ({"x": np.zeros((N, 2))}, r"the prediction has points \(8, 1\), the training \(8, 2\)"),
+        ({"y": 2 * Y}, "the prediction and the training have other labels"),
+        ({"steps": [0, 2, 5, 11]}, r"no common step beyond 0: predicted \[0, 1, 4, 10\], trained \[0, 2, 5, 11\]"),
+    ],
+)
+def test_runs_of_different_problems_are_refused(other, message):
+    with pytest.raises(ValueError, match=message):
+        ns.validate(dataset(growing()), dataset(np.stack([growing()] * 2), **other))
+
+
+def test_runs_from_different_starts_are_refused():
+    with pytest.raises(ValueError, match=r"networks start up to 0\.5 away .* train with centered=True"):
+        ns.validate(dataset(growing()), dataset(np.stack([growing() + 0.5] * 2)))
+
+
+def test_theory_holds_for_a_wide_network_for_a_few_steps(lattices):
+    k = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=1, width=4096))
+    K = ns.operator.lattice(k, (N,))
+    options = {"steps": [0, 2, 4], "learning_rate": ns.dynamics.max_learning_rate(K) / 2}
+    v = ns.validate(ns.predict(K, Y, **options), ns.trainer.train(k, K.points, Y, **options))
+    # 1/√4096 is 1.6 %.
+    assert v.attrs["holds_until_step"] == 4
+    np.testing.assert_allclose(v.predicted_residual, v.trained_residual, atol=0.1)
+
+
+# PSNR
+
+
+def test_psnr_is_the_closed_form():
+    error = xr.DataArray([0.1, 0.2], dims="point")
+    assert float(ns.psnr(error, xr.zeros_like(error))) == pytest.approx(-10 * np.log10(0.025))
+    assert float(ns.psnr(error, xr.zeros_like(error), peak=255)) == pytest.approx(-10 * np.log10(0.025 / 255**2))
+
+
+def test_psnr_keeps_steps_and_seeds_and_averages_what_it_is_told(rng):
+    values = xr.DataArray(rng.random((2, 3, 4, 5)), dims=("seed", "step", "point", "channel"))
+    reference = xr.DataArray(rng.random((4, 5)), dims=("point", "channel"))
+    ratio = ns.psnr(values, reference)
+    assert ratio.dims == ("seed", "step")
+    expected = -10 * np.log10(((values.values - reference.values) ** 2).mean((2, 3)))
+    np.testing.assert_allclose(ratio, expected, rtol=1e-12)
+    assert ns.psnr(values, reference, dims=["channel"]).dims == ("seed", "step", "point")
+    assert ratio.attrs["units"] == "dB"
+
+
+def test_psnr_of_a_perfect_fit_is_infinite():
+    values = xr.DataArray([1.0, 2.0], dims="point")
+    assert float(ns.psnr(values, values)) == np.inf
