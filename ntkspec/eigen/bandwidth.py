@@ -22,7 +22,7 @@ def bandwidth(s: xr.Dataset) -> xr.Dataset:
         - `participation_ratio` = (Σλ)²/Σλ² = (trace K)²/‖K‖_F², the number of modes that share the trace.
         - `full_width_half_maximum` of the kernel's lag function, in units: the first lag on the first axis at which
           k(Δ) falls to (k(0) + min k)/2, twice; measured from the lowest value so that a large constant
-          part (every ReLU kernel has one) does not hide the width. NaN without lags.
+          part (every ReLU kernel has one) does not hide the width. Infinite where it never falls, NaN without lags.
         - `spectral_deviation` = √(Σ λ|f|²/Σλ) over the modes held, |f| the dominant frequency, cycles per unit.
         - `half_power_frequency`: the smallest f with half of the held Σλ (constant mode apart) at |frequency| ≤ f.
         - `decay_exponent`: −d log λ/d log mode number, fitted by least squares over `decay_first_mode` to
@@ -81,6 +81,8 @@ def _full_width(s: xr.Dataset) -> float:
     lag, kernel = s.lag.values, s.kernel_lag.values[0]
     centre = int(np.argmin(np.abs(lag)))
     lag, kernel = lag[centre:], kernel[centre:]
+    if kernel.min() == kernel[0]:
+        return float("inf")
     half = (kernel[0] + kernel.min()) / 2
     below = int(np.argmax(kernel <= half))
     before = below - 1

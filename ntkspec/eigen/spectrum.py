@@ -62,11 +62,11 @@ def spectrum(
     if num_modes is not None and not 1 <= num_modes <= n:
         raise ValueError(f"num_modes={num_modes}; expected between 1 and the number of points, {n}")
     if isinstance(K, Lattice) and K.circulant:
-        columns = _circulant(K, num_modes or n)
+        columns = _circulant(K)
     else:
         count = num_modes or (n if n <= DENSE_LIMIT else 128)
         if n <= DENSE_LIMIT or 2 * count > n:
-            pairs = _dense(K, count)
+            pairs = _dense(K)
         else:
             pairs = leading_eigenpairs(K, count, tolerance=tolerance, max_basis=max_basis, seed=seed, progress=progress)
         columns = {
@@ -87,14 +87,15 @@ def spectrum(
         attrs={
             **attributes(operator=K),
             "num_points": n,
-            "complete": int(len(value) == n),
+            "complete": int(num_modes in (None, n) and len(value) == n),
         },
     )
     _describe(dataset)
-    return dataset
+    # Only now, so that the last mode knows of a partner behind it.
+    return dataset.isel(mode=slice(0, num_modes))
 
 
-def _circulant(K: Lattice, num_modes: int) -> dict[str, tuple]:
+def _circulant(K: Lattice) -> dict[str, tuple]:
     """Every Fourier mode of the lattice once; sine and cosine of a frequency are a pair of modes."""
     shape = K.sublattice.shape
     last = shape[-1]
@@ -104,7 +105,7 @@ def _circulant(K: Lattice, num_modes: int) -> dict[str, tuple]:
     axes = [np.fft.fftfreq(m, d=h) for m, h in zip(shape, K.sublattice.grid.spacing, strict=True)]
     frequency = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(len(value), -1)
     # Ties in rounding order by frequency, so that pairs stand together.
-    order = np.lexsort((np.linalg.norm(frequency, axis=1), -_rounded(value)))[:num_modes]
+    order = np.lexsort((np.linalg.norm(frequency, axis=1), -_rounded(value)))
     error = _rounding(len(value)) * value.max()
     return {
         "eigenvalue": ("mode", value[order]),
@@ -130,12 +131,12 @@ def _one_sign(frequency: np.ndarray) -> np.ndarray:
     return frequency * np.where(sign < 0, -1, 1)[:, None]
 
 
-def _dense(K: Operator, num_modes: int) -> Eigenpairs:
+def _dense(K: Operator) -> Eigenpairs:
     matrix = np.asarray(K.to_dense())
     value, vector = np.linalg.eigh(matrix)
-    value, vector = value[::-1][:num_modes], vector[:, ::-1][:, :num_modes]
+    value, vector = value[::-1].copy(), vector[:, ::-1].copy()
     residual = np.linalg.norm(matrix @ vector - vector * value, axis=0)
-    return Eigenpairs(value.copy(), vector, residual)
+    return Eigenpairs(value, vector, residual)
 
 
 def _dominant(vectors: np.ndarray, placement: Placement | None, dim: int) -> dict[str, tuple]:

@@ -17,7 +17,17 @@ def compose(mapping, depth=3, **options):
 
 @pytest.fixture(scope="module", params=["ntk", "standard"])
 def kernel(request):
-    net = ns.kernel.MLP(depth=3, W_std=1.2, b_std=0.3, parametrization=request.param, width=32)
+    return compose_one(request.param)
+
+
+@pytest.fixture(scope="module")
+def one_kernel():
+    """Where the parametrization does not matter."""
+    return compose_one("ntk")
+
+
+def compose_one(parametrization):
+    net = ns.kernel.MLP(depth=2, W_std=1.2, b_std=0.3, parametrization=parametrization, width=32)
     return ns.kernel.compose(ns.mapping.gaussian(2, 8, scale=2.0, seed=1), net)
 
 
@@ -61,18 +71,18 @@ def test_gram_is_the_function_of_the_lag_also_between_close_points(kernel, rng):
         assert np.linalg.eigvalsh(K)[0] > -50 * EPS * 12 * K.max()
 
 
-def test_a_crowd_of_close_points_is_the_function_of_the_lag(kernel, rng):
+def test_a_crowd_of_close_points_is_the_function_of_the_lag(one_kernel, rng):
     x = 0.3 + 1e-8 * rng.random((12, 2))
-    K = kernel.ntk(x)
-    np.testing.assert_allclose(K, kernel.ntk_lag(x[:, None] - x[None]), rtol=20 * EPS)
+    K = one_kernel.ntk(x)
+    np.testing.assert_allclose(K, one_kernel.ntk_lag(x[:, None] - x[None]), rtol=20 * EPS)
     np.testing.assert_array_equal(K, K.T)
 
 
-def test_lag_grid_is_the_lag_function_on_the_grid(kernel):
+def test_lag_grid_is_the_lag_function_on_the_grid(one_kernel):
     lags = (np.array([-0.5, 0.0, 0.25]), np.array([0.0, 0.1]))
     points = np.stack(np.meshgrid(*lags, indexing="ij"), axis=-1)
-    np.testing.assert_allclose(kernel.lag_grid(lags), kernel.ntk_lag(points), rtol=1e-13)
-    np.testing.assert_allclose(kernel.lag_grid(lags, "nngp"), kernel.nngp_lag(points), rtol=1e-13)
+    np.testing.assert_allclose(one_kernel.lag_grid(lags), one_kernel.ntk_lag(points), rtol=1e-13)
+    np.testing.assert_allclose(one_kernel.lag_grid(lags, "nngp"), one_kernel.nngp_lag(points), rtol=1e-13)
 
 
 def test_identity_mapping_leaves_the_network_on_raw_coordinates(rng):
@@ -118,17 +128,17 @@ def test_gradients_are_finite_at_duplicated_points(value_and_slope):
     assert float(slope.network.W_std) > 0
 
 
-def test_gradient_of_the_lag_function_is_finite_at_zero(kernel):
-    for function in (kernel.ntk_lag, kernel.nngp_lag):
+def test_gradient_of_the_lag_function_is_finite_at_zero(one_kernel):
+    for function in (one_kernel.ntk_lag, one_kernel.nngp_lag):
         assert np.isfinite(jax.grad(function)(jnp.zeros(2))).all()
 
 
-def test_pytree_roundtrip_jit_and_vmap(kernel):
-    again = jax.tree.unflatten(jax.tree.structure(kernel), jax.tree.leaves(kernel))
+def test_pytree_roundtrip_jit_and_vmap(one_kernel):
+    again = jax.tree.unflatten(jax.tree.structure(one_kernel), jax.tree.leaves(one_kernel))
     lag = jnp.array([0.1, 0.2])
-    assert float(jax.jit(lambda k: k.ntk_lag(lag))(again)) == pytest.approx(float(kernel.ntk_lag(lag)), rel=8 * EPS)
+    assert float(jax.jit(lambda k: k.ntk_lag(lag))(again)) == pytest.approx(float(one_kernel.ntk_lag(lag)), rel=8 * EPS)
     lags = jnp.stack([lag, 2 * lag])
-    np.testing.assert_allclose(jax.vmap(kernel.ntk_lag)(lags), kernel.ntk_lag(lags), rtol=8 * EPS)
+    np.testing.assert_allclose(jax.vmap(one_kernel.ntk_lag)(lags), one_kernel.ntk_lag(lags), rtol=8 * EPS)
 
 
 def test_kernel_at_zero_is_the_papers(rng):

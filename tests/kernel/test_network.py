@@ -75,7 +75,7 @@ def test_gram_of_nearly_coincident_inputs_is_that_of_mpmath(parametrization, rng
     x = np.stack(
         [base, base + 1e-3, base + 1e-6 * rng.standard_normal(5), base * (1 + 1e-9), base + 1e-12, -base, 2 * base]
     )
-    net = network(3, parametrization, 1.3, 0.4)
+    net = network(2, parametrization, 1.3, 0.4)
     nngp, ntk = net.nngp(x), net.ntk(x)
     expected = [[oracle_mpmath.mlp_of_inputs(a, b, **options(net)) for b in x] for a in x]
     # Normalising the inputs rounds their angle by a unit, and θ = √(2v) enters linearly.
@@ -88,12 +88,12 @@ def test_gram_of_nearly_coincident_inputs_is_that_of_mpmath(parametrization, rng
 def test_gram_is_exactly_symmetric_and_positive(parametrization, name, rng):
     x = rng.standard_normal((40, 5)) * rng.uniform(0.1, 3, (40, 1))
     x[7], x[8], x[9] = x[6], 0.0, x[5] + 1e-9
-    K = np.asarray(getattr(network(3, parametrization, b_std=0.0), name)(x))
+    K = np.asarray(getattr(network(2, parametrization, b_std=0.0), name)(x))
     np.testing.assert_array_equal(K, K.T)
     value = np.linalg.eigvalsh(K)
     assert value[0] > -40 * EPS * value[-1]
     np.testing.assert_allclose(
-        getattr(network(3, parametrization, b_std=0.0), name)(x, x), K, rtol=0, atol=1e-13 * K.max()
+        getattr(network(2, parametrization, b_std=0.0), name)(x, x), K, rtol=0, atol=1e-13 * K.max()
     )
 
 
