@@ -39,6 +39,11 @@ class Dynamics(Protocol):
         """The largest ηλ at which every mode still converges; infinity where there is no limit."""
         ...
 
+    @property
+    def discrete(self) -> bool:
+        """Whether time comes in whole steps."""
+        ...
+
     def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
         """r(ηλ, t), broadcast: the part of a mode still to be learned."""
         ...
@@ -63,6 +68,11 @@ class GradientFlow:
         """Infinity."""
         return float("inf")
 
+    @property
+    def discrete(self) -> bool:
+        """No: t may be any time."""
+        return False
+
     def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
         """e^{−ηλt}."""
         return np.exp(-rate * step)
@@ -86,6 +96,11 @@ class GradientDescent:
     def max_rate(self) -> float:
         """2, the edge of stability."""
         return 2.0
+
+    @property
+    def discrete(self) -> bool:
+        """Yes."""
+        return True
 
     def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(1 − ηλ)^t, by log1p where 1 − ηλ would round."""

@@ -375,8 +375,8 @@ def from_frequencies(B: ArrayLike, a: ArrayLike | None = None, *, normalize: boo
     Example:
         >>> import ntkspec as ns
         >>> g = ns.mapping.from_frequencies([[1.0], [3.0]], [3.0, 4.0])
-        >>> g.amplitudes.round(12).tolist()
-        [0.6, 0.8]
+        >>> (5 * g.amplitudes).round().tolist()
+        [3.0, 4.0]
     """
     B = jnp.asarray(B, dtype=float)
     if B.ndim != 2 or 0 in B.shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -13,16 +12,12 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
-from ntkspec.eigen.trajectory import Trajectory, trajectory
+from ntkspec.eigen.trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
 __all__ = ["ConvergenceWarning", "axis_names", "predict"]
-
-
-class ConvergenceWarning(UserWarning):
-    """A result whose error bound is above the tolerance that was asked for."""
 
 
 def predict(
@@ -64,6 +59,9 @@ def predict(
         [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the
         points.
 
+    Warns:
+        ConvergenceWarning: if an error bound is above the tolerance.
+
     Raises:
         ValueError: if labels, steps or the initial function have the wrong shape, or the learning rate is past the
             stability limit (the message gives it).
@@ -98,11 +96,11 @@ def predict(
         field_norm=K.field_norm() if everywhere and isinstance(K, Lattice) else 0.0,
         progress=progress,
     )
+    warn_unless_converged(path.field_error_bound if everywhere else path.error_bound, tolerance)
     train = start + _as_labels(path.learned, labels)
     variables = _variables(K, labels, train, path, loss, tolerance)
     if everywhere and isinstance(K, Lattice):
         variables |= _field(K, labels, path, start_field, asked, progress)
-    _warn_unless_converged(variables, tolerance)
     return xr.Dataset(
         variables,
         coords={
@@ -188,14 +186,3 @@ def _axis_coordinates(K: Lattice) -> dict[str, tuple]:
 
 def _label(long_name: str, units: str = "") -> dict[str, str]:
     return {"long_name": long_name, "units": units}
-
-
-def _warn_unless_converged(variables: dict[str, tuple], tolerance: float) -> None:
-    worst = max(float(np.max(variables[name][1])) for name in ("error_bound", "field_error_bound") if name in variables)
-    if worst > tolerance:
-        warnings.warn(
-            f"the prediction's error bound is {worst:.2g}, above the tolerance {tolerance:.2g}; give a larger "
-            "max_products, fewer steps or a smaller learning rate (`error_bound` tells which steps are good)",
-            ConvergenceWarning,
-            stacklevel=3,
-        )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
-from ntkspec.eigen.trajectory import trajectory
+from ntkspec.eigen.trajectory import trajectory, warn_unless_converged
 from ntkspec.grid import energy_by_frequency
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -51,6 +51,9 @@ def convergence(
         Dataset with `residual_energy` (step, frequency), `target_energy` (frequency) and `error_bound` (step), on the
         norm of the residual relative to ‖y‖; the coordinate `frequency` is in cycles per unit.
 
+    Warns:
+        ConvergenceWarning: if the error bound is above the tolerance.
+
     Raises:
         ValueError: if the points are not on a lattice, labels or steps are no good, or the learning rate is past the
             stability limit.
@@ -79,6 +82,7 @@ def convergence(
     path = trajectory(
         K, channels, asked, rate, dynamics, tolerance=tolerance, max_products=max_products, progress=progress
     )
+    warn_unless_converged(path.error_bound, tolerance)
     residual, frequency = energy_by_frequency(np.asarray(channels[None] - path.learned), placement)
     target, _ = energy_by_frequency(np.asarray(channels), placement)
     return xr.Dataset(

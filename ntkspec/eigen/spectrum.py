@@ -41,7 +41,8 @@ def spectrum(
         progress: reporter.
 
     Returns:
-        Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (an absolute bound), `multiplicity` (modes with
+        Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
+        `converged` it is this one), `converged` (error within the tolerance), `multiplicity` (modes with
         an eigenvalue equal within the bounds), `dominant_frequency` (mode, axis) in cycles per unit and
         `dominant_power`, the part of the eigenvector's power at ± that frequency (lattices only; NaN for
         scattered points). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and
@@ -78,6 +79,7 @@ def spectrum(
     dataset = xr.Dataset(
         {
             **columns,
+            "converged": ("mode", error <= max(tolerance, 2 * _rounding(n)) * value[0]),
             "multiplicity": ("mode", _multiplicity(value, error)),
             "trace": float(jnp.sum(K.diagonal())),
             "frobenius_norm": float(K.frobenius_norm()),
@@ -199,6 +201,7 @@ def _lag_profile(K: Lattice) -> dict[str, tuple]:
 LABELS = {
     "eigenvalue": ("eigenvalue λ of K", ""),
     "eigenvalue_error": ("bound on the eigenvalue's error", ""),
+    "converged": ("error within the tolerance", ""),
     "multiplicity": ("modes with this eigenvalue", ""),
     "dominant_frequency": ("dominant frequency of the eigenvector", "cycles per unit"),
     "dominant_power": ("part of the eigenvector's power at its dominant frequency", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,10 +15,14 @@ from ntkspec.eigen.lanczos import Krylov, grow_until
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["Trajectory", "trajectory"]
+__all__ = ["ConvergenceWarning", "Trajectory", "trajectory", "warn_unless_converged"]
 
 #: Each product rounds to a unit; a mode that is learned over ηλ_max t times carries as many of them.
 ROUNDING = float(np.finfo(np.float64).eps)
+
+
+class ConvergenceWarning(UserWarning):
+    """A result whose error bound is above the tolerance that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,10 @@ def trajectory(
         The trajectory; it is exact, up to rounding, on a circulant lattice.
 
     Raises:
-        ValueError: if the rate is past the stability limit.
+        ValueError: if the rate is past the stability limit, or a discrete dynamics is asked for half steps.
     """
+    if dynamics.discrete and (steps != np.rint(steps)).any():
+        raise ValueError(f"steps={steps.tolist()}; expected whole numbers for {type(dynamics).__name__}")
     if isinstance(K, Lattice) and K.circulant:
         return _by_fft(K, y, steps, rate, dynamics)
     filters = _Filters(steps, rate, dynamics)
@@ -144,6 +151,18 @@ def _by_fft(K: Lattice, y: Array, steps: np.ndarray, rate: float, dynamics: Dyna
     learned = apply(lambda step: rate * eigenvalue * dynamics.weights(rate * eigenvalue, step))
     rounding = ROUNDING * np.log2(2 * K.num_points) * (1 + rate * top * steps)
     return Trajectory(learned, weights, rounding, rounding, 0, top)
+
+
+def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
+    """Say aloud, to the caller of the caller, that an error bound is above the tolerance."""
+    worst = float(np.max(bound))
+    if worst > tolerance:
+        warnings.warn(
+            f"the error bound is {worst:.2g} of the labels, above the tolerance {tolerance:.2g}; give a larger "
+            "max_products, fewer steps or a smaller learning rate (`error_bound` tells which steps are good)",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) -> None:

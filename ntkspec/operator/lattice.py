@@ -115,7 +115,9 @@ class Lattice(Operator):
             ValueError: if it would not fit in memory.
         """
         n = self.num_points
-        refuse_if_too_large(2 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
+        # The matrix, and an integer of each pair's difference on each axis.
+        num_bytes = 8 * n * n * (2 + 2 * len(self.sublattice.shape))
+        refuse_if_too_large(num_bytes, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
         index = np.arange(n) if self.index is None else np.asarray(self.index)
         position = np.stack(np.unravel_index(index, self.sublattice.shape))
         torus = np.asarray(self.sublattice.torus)[:, None, None]

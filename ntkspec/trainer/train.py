@@ -83,6 +83,10 @@ def train(
     check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate")
     if loss not in ("sum", "mean"):
         raise ValueError(f"loss={loss!r}; expected 'sum' or 'mean'")
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype={dtype!r}; expected 'float32' or 'float64'")
+    if field_shape is not None and (len(field_shape) != k.dim or min(field_shape) < 1):
+        raise ValueError(f"field_shape={field_shape}; expected {k.dim} positive sizes, one a coordinate")
     rate = learning_rate if loss == "sum" else learning_rate / len(points)
     lattice = None if field_shape is None else Grid.unit(tuple(field_shape))
     # On a GPU the default product of float32 is coarser than float32.
@@ -110,6 +114,7 @@ class _Run:
         self.network = k.network
         self.features = k.mapping(points).astype(dtype)
         self.labels = labels.reshape(len(points), -1).astype(dtype)
+        self.target = np.asarray(self.labels, dtype=np.float64)
         self.rate = jnp.asarray(rate, dtype=dtype)
         self.params = initialise(k.network, seed, seeds, self.features.shape[1], self.labels.shape[1], dtype)
         self.field_features = None if lattice is None else k.mapping(lattice.points()).astype(dtype)
@@ -131,7 +136,8 @@ class _Run:
                     stage.advance(count, loss=half_sum)
                 done = int(step)
                 now = np.asarray(outputs(self.network, self.params, self.features) - self.start)
-                half_sum = float(np.mean(np.sum((now - np.asarray(self.labels)) ** 2, axis=(1, 2))) / 2)
+                # In float64, where the square of a diverging float32 does not overflow before it is seen.
+                half_sum = float(np.mean(np.sum((now - self.target) ** 2, axis=(1, 2))) / 2)
                 if not math.isfinite(half_sum):
                     raise FloatingPointError(
                         f"training diverged by step {step}; take a learning rate below the stability limit, "

@@ -176,7 +176,8 @@ def test_divergence_through_numbers_whose_square_overflows_warns_of_nothing_else
         ({"seeds": 0}, "seeds=0; expected a positive integer"),
         ({"learning_rate": -1.0}, r"learning_rate=-1\.0; expected a positive number"),
         ({"loss": "log"}, "loss='log'; expected 'sum' or 'mean'"),
-        ({"field_shape": (4, 4)}, r"points have shape \(16, 2\); expected \(n, 1\)"),
+        ({"field_shape": (4, 4)}, r"field_shape=\(4, 4\); expected 1 positive sizes"),
+        ({"dtype": "float16"}, "dtype='float16'; expected 'float32' or 'float64'"),
     ],
 )
 def test_bad_input_is_refused_in_words(changes, message, composed):
