@@ -15,21 +15,26 @@ from ntkspec.mapping.base import Mapping, StationaryMapping
 from ntkspec.mapping.fourier import FourierMapping, from_frequencies, with_amplitudes
 from ntkspec.mapping.identity import IdentityMapping, identity
 from ntkspec.mapping.ladder import basic, positional, power_law
+from ntkspec.mapping.limit import LimitMapping, gaussian_limit, laplace_limit, uniform_limit
 from ntkspec.mapping.sampled import gaussian, laplace, log_uniform, uniform
 
 __all__ = [
     "FourierMapping",
     "IdentityMapping",
+    "LimitMapping",
     "Mapping",
     "StationaryMapping",
     "basic",
     "from_frequencies",
     "gaussian",
+    "gaussian_limit",
     "identity",
     "laplace",
+    "laplace_limit",
     "log_uniform",
     "positional",
     "power_law",
     "uniform",
+    "uniform_limit",
     "with_amplitudes",
 ]
