@@ -12,6 +12,8 @@ dimensional domains", equations 5 to 8.
 """
 
 from ntkspec.mapping.base import Mapping, StationaryMapping
+from ntkspec.mapping.combined import concatenate, direct_product, direct_sum, multiply, rotate
+from ntkspec.mapping.compound import JoinedMapping, ProductMapping, SumMapping
 from ntkspec.mapping.fourier import FourierMapping, from_frequencies, with_amplitudes
 from ntkspec.mapping.identity import IdentityMapping, identity
 from ntkspec.mapping.ladder import basic, positional, power_law
@@ -21,10 +23,16 @@ from ntkspec.mapping.sampled import gaussian, laplace, log_uniform, uniform
 __all__ = [
     "FourierMapping",
     "IdentityMapping",
+    "JoinedMapping",
     "LimitMapping",
     "Mapping",
+    "ProductMapping",
     "StationaryMapping",
+    "SumMapping",
     "basic",
+    "concatenate",
+    "direct_product",
+    "direct_sum",
     "from_frequencies",
     "gaussian",
     "gaussian_limit",
@@ -32,8 +40,10 @@ __all__ = [
     "laplace",
     "laplace_limit",
     "log_uniform",
+    "multiply",
     "positional",
     "power_law",
+    "rotate",
     "uniform",
     "uniform_limit",
     "with_amplitudes",
