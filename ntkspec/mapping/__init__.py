@@ -14,6 +14,7 @@ dimensional domains", equations 5 to 8.
 from ntkspec.mapping.base import Mapping, StationaryMapping
 from ntkspec.mapping.combined import concatenate, direct_product, direct_sum, multiply, rotate
 from ntkspec.mapping.compound import JoinedMapping, ProductMapping, SumMapping
+from ntkspec.mapping.conventions import bacon, from_radians, nerf, siren_first_layer, tiny_cuda_nn
 from ntkspec.mapping.fourier import FourierMapping, from_frequencies, with_amplitudes
 from ntkspec.mapping.identity import IdentityMapping, identity
 from ntkspec.mapping.ladder import basic, positional, power_law
@@ -29,11 +30,13 @@ __all__ = [
     "ProductMapping",
     "StationaryMapping",
     "SumMapping",
+    "bacon",
     "basic",
     "concatenate",
     "direct_product",
     "direct_sum",
     "from_frequencies",
+    "from_radians",
     "gaussian",
     "gaussian_limit",
     "identity",
@@ -41,9 +44,12 @@ __all__ = [
     "laplace_limit",
     "log_uniform",
     "multiply",
+    "nerf",
     "positional",
     "power_law",
     "rotate",
+    "siren_first_layer",
+    "tiny_cuda_nn",
     "uniform",
     "uniform_limit",
     "with_amplitudes",
