@@ -15,6 +15,7 @@ from ntkspec.mapping.base import Mapping, StationaryMapping
 from ntkspec.mapping.combined import concatenate, direct_product, direct_sum, multiply, rotate
 from ntkspec.mapping.compound import JoinedMapping, ProductMapping, SumMapping
 from ntkspec.mapping.conventions import bacon, from_radians, nerf, siren_first_layer, tiny_cuda_nn
+from ntkspec.mapping.describe import describe
 from ntkspec.mapping.fourier import FourierMapping, from_frequencies, with_amplitudes
 from ntkspec.mapping.identity import IdentityMapping, identity
 from ntkspec.mapping.ladder import basic, positional, power_law
@@ -33,6 +34,7 @@ __all__ = [
     "bacon",
     "basic",
     "concatenate",
+    "describe",
     "direct_product",
     "direct_sum",
     "from_frequencies",
