@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 import ntkspec as ns
 from ntkspec import mapping as mappings
+from ntkspec.mapping import fourier
 
 EPS = np.finfo(np.float64).eps
 
@@ -113,8 +114,9 @@ def test_features_are_cosines_then_sines(mapping, rng):
 
 
 @pytest.mark.parametrize("name", MAPPINGS)
-def test_inner_is_the_product_of_features(name, rng):
-    mapping = MAPPINGS[name](normalize=False)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_inner_is_the_product_of_features(name, normalize, rng):
+    mapping = MAPPINGS[name](normalize=normalize)
     x, z = rng.random((2, 6, mapping.dim))
     products = np.sum(np.asarray(mapping(x)) * np.asarray(mapping(z)), axis=1)
     tolerance = 1e3 * EPS * float(mapping.norm_squared)
@@ -168,7 +170,7 @@ def test_versine_is_even_and_between_0_and_2(delta):
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])
 def test_versine_grid_is_versine_on_the_grid(dim, limit, monkeypatch, rng):
     if limit is not None:
-        monkeypatch.setattr(mappings, "DIRECT_LIMIT", limit)
+        monkeypatch.setattr(fourier, "DIRECT_LIMIT", limit)
     g = mappings.from_frequencies(rng.normal(scale=4, size=(10, dim)), rng.uniform(0.2, 1, 10))
     lags = [np.sort(rng.uniform(-1, 1, size)) for size in (5, 4, 3, 2)[:dim]]
     lags = [np.append(lag, 0.0) for lag in lags]
@@ -183,7 +185,7 @@ def test_versine_grid_takes_the_separable_path_above_the_limit(monkeypatch):
     def never(self, delta):
         raise AssertionError("the direct sum was taken")
 
-    monkeypatch.setattr(mappings, "DIRECT_LIMIT", 0)
+    monkeypatch.setattr(fourier, "DIRECT_LIMIT", 0)
     monkeypatch.setattr(mappings.FourierMapping, "versine", never)
     assert g.versine_grid((np.arange(3.0), np.arange(4.0))).shape == (3, 4)
 

@@ -1,7 +1,8 @@
 """Activations φ with their Gaussian expectations E[φ(u)φ(v)] and E[φ'(u)φ'(v)].
 
-For (u, v) ~ N(0, [[q_x, c], [c, q_z]]) the recursion over layers carries the variances q_x, q_z and the versine
-1 − ρ of the correlation ρ = c/√(q_x q_z): near ρ = 1, where close points live, 1 − ρ has digits that ρ has lost.
+A pair of Gaussian inputs (u, v) ~ N(0, [[q_x, c], [c, q_z]]) is carried as its second moments and the versine
+1 − ρ of its correlation ρ = c/√(q_x q_z): near ρ = 1, where close points live, 1 − ρ has digits that c has lost, and
+near c = 0 the other way round.
 
 A new activation is one class here and one row in ``ACTIVATIONS``; the tests cross every row with every property.
 """
@@ -10,40 +11,50 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-__all__ = ["ACTIVATIONS", "Activation", "Dual", "Relu", "named", "safe_sqrt"]
+__all__ = ["ACTIVATIONS", "Activation", "Pair", "Relu", "named", "safe_sqrt"]
 
 
-class Dual(NamedTuple):
-    """What a layer of an activation does to a pair of Gaussian inputs.
+class Pair(NamedTuple):
+    """Second moments of a pair of zero-mean variables (u, v), broadcast over pairs of inputs.
 
     Attributes:
-        second_x: E[φ(u)²].
-        second_z: E[φ(v)²].
-        versine: 1 − E[φ(u)φ(v)] / √(second_x second_z).
-        derivative: E[φ'(u)φ'(v)].
+        second_x: E[u²].
+        second_z: E[v²].
+        covariance: E[uv].
+        versine: 1 − E[uv]/√(E[u²] E[v²]).
     """
 
     second_x: Array
     second_z: Array
+    covariance: Array
     versine: Array
-    derivative: Array
+
+    @classmethod
+    def of_versine(cls, second_x: Array, second_z: Array, versine: Array) -> Pair:
+        """The pair whose versine is known to full precision."""
+        return cls(second_x, second_z, safe_sqrt(second_x) * safe_sqrt(second_z) * (1 - versine), versine)
 
 
 class Activation(Protocol):
-    """A pointwise function with its Gaussian expectations."""
+    """A pointwise function φ with its Gaussian expectations."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether E[φ'φ'] is finite; a network of an activation without has an NNGP kernel and no NTK."""
+        ...
 
     def __call__(self, u: Array) -> Array:
         """φ(u), elementwise; the finite network calls this."""
         ...
 
-    def dual(self, q_x: Array, q_z: Array, versine: Array) -> Dual:
-        """The expectations over a pair of variances `q_x`, `q_z` and correlation 1 − `versine`, broadcast."""
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """The second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
         ...
 
 
@@ -58,25 +69,28 @@ class Relu:
 
     Example:
         >>> import ntkspec as ns
-        >>> dual = ns.kernel.Relu().dual(1.0, 1.0, 0.0)
-        >>> float(dual.second_x), float(dual.derivative)
+        >>> pair, derivative = ns.kernel.Relu().dual(Pair.of_versine(1.0, 1.0, 0.0))
+        >>> float(pair.covariance), float(derivative)
         (0.5, 0.5)
     """
+
+    differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
         """max(u, 0)."""
         return jax.nn.relu(u)
 
-    def dual(self, q_x: Array, q_z: Array, versine: Array) -> Dual:
-        """Arc-cosine kernels of order one and zero, from the versine."""
-        versine = jnp.asarray(versine, dtype=float)
-        theta = angle(versine)
-        return Dual(
-            second_x=q_x / 2,
-            second_z=q_z / 2,
-            versine=versine - _sine_minus_theta_cosine(theta, versine) / jnp.pi,
-            derivative=(jnp.pi - theta) / (2 * jnp.pi),
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """Arc-cosine kernels of order one and zero, from the versine: both ends of θ keep their digits."""
+        theta, supplement = angles(pair.versine)
+        scale = safe_sqrt(pair.second_x) * safe_sqrt(pair.second_z) / (2 * jnp.pi)
+        moments = Pair(
+            second_x=pair.second_x / 2,
+            second_z=pair.second_z / 2,
+            covariance=scale * sine_minus_angle_cosine(supplement),
+            versine=pair.versine - sine_minus_angle_cosine(theta) / jnp.pi,
         )
+        return moments, supplement / (2 * jnp.pi)
 
 
 def safe_sqrt(x: Array) -> Array:
@@ -85,39 +99,22 @@ def safe_sqrt(x: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def angle(versine: Array) -> Array:
-    """θ = arccos(1 − versine), to full relative precision in the versine.
-
-    By θ = 4 asin √r with r = w/(2 + 2√(1 − w)), w = v/2, where r ≤ 0.15 makes the series of asin short: an arc tangent
-    costs five times as much. Above a right angle it is the supplement's that is computed.
-    """
+def angles(versine: Array) -> tuple[Array, Array]:
+    """θ = arccos(1 − versine) = 2 atan2(√v, √(2 − v)) and π − θ, each to full relative precision."""
     versine = jnp.asarray(versine, dtype=float)
-    obtuse = versine > 1
-    w = jnp.where(obtuse, 2 - versine, versine) / 2
-    r = w / (2 + 2 * safe_sqrt(1 - w))
-    acute = 4 * safe_sqrt(r) * _horner(ASIN_SERIES, r)
-    return jnp.where(obtuse, jnp.pi - acute, acute)
+    near, far = safe_sqrt(versine), safe_sqrt(2 - versine)
+    return 2 * jnp.arctan2(near, far), 2 * jnp.arctan2(far, near)
 
 
-def _sine_minus_theta_cosine(theta: Array, versine: Array) -> Array:
-    """Sin θ − θ cos θ, by series up to a right angle, where the difference cancels."""
-    acute = versine <= 1
-    t = jnp.where(acute, theta, 0)
-    sine = safe_sqrt(versine * (2 - versine))
-    return jnp.where(acute, t**3 * _horner(DIFFERENCE_SERIES, t**2), sine - theta * (1 - versine))
+def sine_minus_angle_cosine(theta: Array) -> Array:
+    """Sin θ − θ cos θ = Σ_k (−1)^(k+1) 2k/(2k+1)! θ^(2k+1), by series below 1 where the difference cancels."""
+    small = theta < 1
+    t = jnp.where(small, theta, 0)
+    series = jnp.zeros_like(t)
+    for k in range(9, 0, -1):
+        series = (-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) + t**2 * series
+    return jnp.where(small, t**3 * series, jnp.sin(theta) - theta * jnp.cos(theta))
 
-
-def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
-    total = jnp.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = coefficient + x * total
-    return total
-
-
-#: asin √x / √x = Σ_k C(2k, k)/(4^k (2k+1)) x^k; at x = 0.15 the last term is 1e-19.
-ASIN_SERIES = tuple(math.comb(2 * k, k) / (4**k * (2 * k + 1)) for k in range(21))
-#: (sin θ − θ cos θ)/θ³ = Σ_k (−1)^(k+1) 2k/(2k+1)! θ^(2k−2); at π/2 the last term is 1e-19.
-DIFFERENCE_SERIES = tuple((-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) for k in range(1, 14))
 
 #: Names a command line or a configuration may use.
 ACTIVATIONS: dict[str, type] = {"relu": Relu}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel.coincidence import resolve_coincident
 from ntkspec.kernel.network import MLP, Kernels, Parameters
-from ntkspec.mapping import FourierMapping, Mapping
+from ntkspec.mapping import Mapping, StationaryMapping
 
 __all__ = ["ComposedKernel", "Which", "compose"]
 
@@ -51,6 +51,11 @@ class ComposedKernel:
         """Whether the kernel is a function of the lag alone; only then are there lag functions and lattices."""
         return self.mapping.stationary
 
+    @property
+    def periodic(self) -> bool:
+        """Whether the kernel has period 1 on every axis; False where that cannot be known, as in a trace."""
+        return self.stationary and self._stationary_mapping().periodic
+
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """The neural tangent kernel of raw coordinates.
 
@@ -74,9 +79,9 @@ class ComposedKernel:
         """`ntk` or `nngp` by name."""
         x = check_points(x, self.dim)
         z = None if z is None else check_points(z, self.dim)
-        if isinstance(self.mapping, FourierMapping):
+        if self.stationary:
             return getattr(_stationary_gram(self, x, z), check_which(which))
-        return getattr(self.network, check_which(which))(x, z)
+        return getattr(self.network, check_which(which))(self.mapping(x), None if z is None else self.mapping(z))
 
     def ntk_lag(self, delta: ArrayLike) -> Array:
         """The NTK as a function of the lag.
@@ -113,20 +118,29 @@ class ComposedKernel:
         return getattr(_of_versine(self, versine), check_which(which))
 
     def init(self, key: Array, outputs: int = 1) -> Parameters:
-        """Random parameters of the finite network behind the mapping; see `MLP.init`."""
+        """Random parameters of the finite network behind the mapping; see `MLP.init`.
+
+        Raises:
+            ValueError: if the network has no width, or the mapping no features.
+        """
+        if not self.mapping.finite:
+            raise ValueError(
+                "the mapping has infinitely many frequencies: there is a kernel behind it and no finite network; "
+                "take a sampled mapping such as ns.mapping.gaussian(...)"
+            )
         return self.network.init(key, self.mapping.num_features, outputs)
 
     def apply(self, params: Parameters, x: ArrayLike) -> Array:
         """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
 
-    def _stationary_mapping(self) -> FourierMapping:
-        if not isinstance(self.mapping, FourierMapping):
+    def _stationary_mapping(self) -> StationaryMapping:
+        if not self.stationary:
             raise ValueError(
-                "this kernel has no mapping, so it is not a function of the lag; put a Fourier mapping in front "
-                "(for example ns.mapping.basic(dim)), or use operator.dense"
+                "this kernel has no mapping, or one beside raw coordinates, so it is not a function of the lag; put a "
+                "Fourier mapping alone in front (for example ns.mapping.basic(dim)), or use operator.dense"
             )
-        return self.mapping
+        return cast(StationaryMapping, self.mapping)
 
 
 def compose(mapping: Mapping, network: MLP) -> ComposedKernel:
@@ -178,7 +192,12 @@ def _stationary_gram(kernel: ComposedKernel, x: Array, z: Array | None) -> Kerne
     mapping = kernel._stationary_mapping()
     symmetric = z is None
     z = x if z is None else z
-    norm = jnp.sqrt(mapping.norm_squared)
-    versine = 1 - (mapping(x) / norm) @ (mapping(z) / norm).T
-    versine = resolve_coincident(versine, lambda i, j: mapping.versine(x[i] - z[j]), symmetric)
+    if mapping.finite:
+        norm = jnp.sqrt(mapping.norm_squared)
+        versine = 1 - (mapping(x) / norm) @ (mapping(z) / norm).T
+        versine = resolve_coincident(versine, lambda i, j: mapping.versine(x[i] - z[j]), symmetric)
+    else:
+        # There are no features to multiply; row by row, so that the lags of all pairs never exist at once.
+        versine = jax.lax.map(lambda point: mapping.versine(point - z), x)
+        versine = (versine + versine.T) / 2 if symmetric else versine
     return _of_versine(kernel, versine)

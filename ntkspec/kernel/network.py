@@ -12,7 +12,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.kernel import activation as activations
+from ntkspec.kernel.activation import Activation, Pair, named, safe_sqrt
 from ntkspec.kernel.coincidence import resolve_coincident
 
 __all__ = ["MLP", "Kernels", "Parameters"]
@@ -63,7 +63,7 @@ class MLP:
     """
 
     depth: int = field(metadata={"static": True})
-    activation: activations.Activation | str = "relu"
+    activation: Activation | str = "relu"
     W_std: float | Array = 2**0.5
     b_std: float | Array = 0.0
     parametrization: Parametrization = field(default="ntk", metadata={"static": True})
@@ -74,7 +74,7 @@ class MLP:
         if not isinstance(self.depth, int | np.integer) or self.depth < 1:
             raise ValueError(f"depth={self.depth!r}; expected a positive integer, the number of hidden layers")
         if isinstance(self.activation, str):
-            object.__setattr__(self, "activation", activations.named(self.activation))
+            object.__setattr__(self, "activation", named(self.activation))
         if isinstance(self.W_std, int | float) and not 0 < self.W_std < float("inf"):
             raise ValueError(f"W_std={self.W_std}; expected a positive number (ReLU keeps its variance at 2**0.5)")
         if isinstance(self.b_std, int | float) and not 0 <= self.b_std < float("inf"):
@@ -124,18 +124,18 @@ class MLP:
         Returns:
             NNGP and NTK of the output, broadcast shape.
         """
+        pair = Pair.of_versine(q_x, q_z, versine)
         theta = jnp.zeros(())
-        activation = self._activation
         for layer in range(self.depth + 1):
             if layer > 0:
-                q_x, q_z, versine, derivative = activation.dual(q_x, q_z, versine)
+                pair, derivative = self._activation.dual(pair)
                 theta = theta * derivative
-            standard = self._covariance(q_x, q_z, versine) * fan_in + 1
-            q_x, q_z, versine = _dense(q_x, q_z, versine, self.W_std, self.b_std)
-            gradient = standard if self.parametrization == "standard" else self._covariance(q_x, q_z, versine)
+            inputs = pair.covariance
+            pair = _dense(pair, self.W_std, self.b_std)
+            gradient = fan_in * inputs + 1 if self.parametrization == "standard" else pair.covariance
             theta = gradient + self.W_std**2 * theta
             fan_in = self.width or 1
-        return Kernels(self._covariance(q_x, q_z, versine), theta)
+        return Kernels(pair.covariance, theta)
 
     def init(self, key: Array, dim: int, outputs: int = 1) -> Parameters:
         """Random parameters of the finite network.
@@ -189,33 +189,24 @@ class MLP:
         return hidden
 
     @property
-    def _activation(self) -> activations.Activation:
+    def _activation(self) -> Activation:
         return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
 
-    @staticmethod
-    def _covariance(q_x: Array, q_z: Array, versine: Array) -> Array:
-        return activations.safe_sqrt(q_x) * activations.safe_sqrt(q_z) * (1 - versine)
 
-
-def _dense(
-    q_x: Array, q_z: Array, versine: Array, W_std: float | Array, b_std: float | Array
-) -> tuple[Array, Array, Array]:
+def _dense(pair: Pair, W_std: float | Array, b_std: float | Array) -> Pair:
     """A Dense layer: c → W² c + b², with the versine of the result free of cancellation.
 
     With s = √(q_x q_z) and primes for the layer's output,
     √(q_x' q_z') − c' = W² s v + W² b² (√q_x − √q_z)² / (√(q_x' q_z') + W² s + b²).
     """
     W2, b2 = W_std**2, b_std**2
-    new_x, new_z = W2 * q_x + b2, W2 * q_z + b2
-    root_x, root_z = activations.safe_sqrt(q_x), activations.safe_sqrt(q_z)
-    scale = activations.safe_sqrt(new_x) * activations.safe_sqrt(new_z)
-    # x and z enter as one product, so that exchanging them changes no rounding: Gram matrices are exactly symmetric.
-    product = root_x * root_z
-    total = scale + W2 * product + b2
+    new_x, new_z = W2 * pair.second_x + b2, W2 * pair.second_z + b2
+    root_x, root_z = safe_sqrt(pair.second_x), safe_sqrt(pair.second_z)
+    scale = safe_sqrt(new_x) * safe_sqrt(new_z)
+    total = scale + W2 * root_x * root_z + b2
     spread = W2 * b2 * (root_x - root_z) ** 2 / jnp.where(total > 0, total, 1)
-    # A variable that is always zero is uncorrelated with everything, itself included.
-    new_versine = jnp.where(scale > 0, (W2 * product * versine + spread) / jnp.where(scale > 0, scale, 1), 1)
-    return new_x, new_z, new_versine
+    versine = (W2 * root_x * root_z * pair.versine + spread) / jnp.where(scale > 0, scale, 1)
+    return Pair(new_x, new_z, W2 * pair.covariance + b2, versine)
 
 
 def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
@@ -238,5 +229,5 @@ def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:
-    norm = activations.safe_sqrt(jnp.sum(x**2, axis=1))
+    norm = safe_sqrt(jnp.sum(x**2, axis=1))
     return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]

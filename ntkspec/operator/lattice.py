@@ -210,12 +210,13 @@ def lattice(k: ComposedKernel, shape: tuple[int, ...], mask: ArrayLike | None = 
     shape = tuple(int(n) for n in np.atleast_1d(shape))
     if not k.stationary:
         raise ValueError(
-            "a lattice operator needs a kernel of the lag alone, and this network has no Fourier mapping; "
-            "use operator.dense(k, x), or put a mapping in front (ns.mapping.basic(dim) is the mildest)"
+            "a lattice operator needs a kernel of the lag alone, and this one has no mapping, or one beside "
+            "raw coordinates; use operator.dense(k, x), or put a mapping alone in front (ns.mapping.basic(dim) is the "
+            "mildest)"
         )
     if len(shape) != k.dim or min(shape) < 1:
         raise ValueError(f"shape={shape}; expected {k.dim} positive sizes, one a coordinate of the mapping")
-    sublattice, index = _sublattice(shape, mask, _periodic(k))
+    sublattice, index = _sublattice(shape, mask, k.periodic)
     size = math.prod(sublattice.torus)
     refuse_if_too_large(
         6 * 8 * size,
@@ -233,14 +234,6 @@ def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:
 
 def _build(k: ComposedKernel, sublattice: Sublattice, index: Array | None, which: Which) -> Lattice:
     return Lattice(k, _transform(k, sublattice, which), index, sublattice, which)
-
-
-def _periodic(k: ComposedKernel) -> bool:
-    """Whether the kernel has period 1 on every axis; unknown, so no, while the frequencies are traced."""
-    frequencies = k.mapping.frequencies  # type: ignore[union-attr]  # only stationary kernels come here
-    if isinstance(frequencies, jax.core.Tracer):
-        return False
-    return bool((frequencies == jnp.round(frequencies)).all())
 
 
 def _torus(shape: tuple[int, ...]) -> tuple[int, ...]:

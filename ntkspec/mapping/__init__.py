@@ -1,0 +1,58 @@
+"""Mappings γ of coordinates before a network, and their inner product k_γ(Δ).
+
+Coordinates live in [0, 1)^d and frequencies are in cycles per unit. With Σ a² = 1 the image of a Fourier mapping
+γ(v) = [a cos 2πb·v, a sin 2πb·v] lies on the unit sphere, so any dot-product kernel behind γ depends on the
+lag Δ = v − v' alone.
+
+Inner products are carried as versines v(Δ) = 1 − k_γ(Δ)/k_γ(0) = Σ 2a² sin²(πb·Δ)/Σa², which keep every digit
+where points nearly coincide; 1 − cos does not.
+
+Source: Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low
+dimensional domains", equations 5 to 8.
+"""
+
+from ntkspec.mapping.base import Mapping, StationaryMapping
+from ntkspec.mapping.combined import concatenate, direct_product, direct_sum, multiply, rotate
+from ntkspec.mapping.compound import JoinedMapping, ProductMapping, SumMapping
+from ntkspec.mapping.conventions import bacon, from_radians, nerf, siren_first_layer, tiny_cuda_nn
+from ntkspec.mapping.describe import describe
+from ntkspec.mapping.fourier import FourierMapping, from_frequencies, with_amplitudes
+from ntkspec.mapping.identity import IdentityMapping, identity
+from ntkspec.mapping.ladder import basic, positional, power_law
+from ntkspec.mapping.limit import LimitMapping, gaussian_limit, laplace_limit, uniform_limit
+from ntkspec.mapping.sampled import gaussian, laplace, log_uniform, uniform
+
+__all__ = [
+    "FourierMapping",
+    "IdentityMapping",
+    "JoinedMapping",
+    "LimitMapping",
+    "Mapping",
+    "ProductMapping",
+    "StationaryMapping",
+    "SumMapping",
+    "bacon",
+    "basic",
+    "concatenate",
+    "describe",
+    "direct_product",
+    "direct_sum",
+    "from_frequencies",
+    "from_radians",
+    "gaussian",
+    "gaussian_limit",
+    "identity",
+    "laplace",
+    "laplace_limit",
+    "log_uniform",
+    "multiply",
+    "nerf",
+    "positional",
+    "power_law",
+    "rotate",
+    "siren_first_layer",
+    "tiny_cuda_nn",
+    "uniform",
+    "uniform_limit",
+    "with_amplitudes",
+]
