@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,14 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel.activation import Activation, Pair, named, safe_sqrt
 from ntkspec.kernel.coincidence import resolve_coincident
+from ntkspec.kernel.pair import add, constant, scale
 
 __all__ = ["MLP", "Kernels", "Parameters"]
 
 Parametrization = Literal["ntk", "standard"]
-#: One {"w": (fan_in, fan_out), "b": (fan_out,)} a Dense layer, first layer first.
-Parameters = list[dict[str, Array]]
+#: One layer: {"w": (fan_in, fan_out), "b": (fan_out,)}, and "skip": (p, fan_out) where the input comes in again.
+Layer = dict[str, Array]
+Parameters = list[Layer]
 
 
 class Kernels(NamedTuple):
@@ -38,19 +41,25 @@ class MLP:
     ``parametrization="ntk"``: y = W_std/√f · w x + b_std · b with all parameters N(0, 1);
     ``parametrization="standard"``: y = w x + b with w ~ N(0, W_std²/f), b ~ N(0, b_std²), trained with one rate.
 
-    The same object is the infinite-width kernel (`ntk`, `nngp`) and the finite network (`init`, `apply`).
+    The same object is the infinite-width kernel (`ntk`, `nngp`) and the finite network (`init`, `apply`). Several
+    outputs share the kernel: theirs is Θ ⊗ I.
 
     Args:
         depth: number of hidden layers, at least 1.
         activation: a name, or an object with ``__call__`` and ``dual`` (see `ntkspec.kernel.activation`).
-        W_std: standard deviation of the weights, before the 1/√f.
-        b_std: standard deviation of the biases.
+        W_std: standard deviation of the weights, before the 1/√f; one number, or one for each Dense layer.
+        b_std: standard deviation of the biases; likewise.
         parametrization: "ntk" or "standard".
         width: units in each hidden layer; needed by `init` and by the standard parametrization's kernel.
+        residual: add each hidden layer's pre-activations to the next one's, y ← y + Dense(φ(y)).
+        skip: the Dense layer (1 to depth, counted from the input's 0) that is fed the input again, through weights of its
+            own: y = Dense(φ(y)) + W_std/√p · w x. NeRF has one in the middle.
+        trained: "all" parameters, or those of the "last" Dense layer alone, whose kernel is that of random features.
 
     Raises:
-        ValueError: on a depth below 1, an unknown name, a non-positive `W_std` or width, a negative `b_std`, or
-            a standard parametrization without a width.
+        ValueError: on a depth below 1, an unknown name, a non-positive `W_std` or width, a negative `b_std`, a list of
+            another length than depth + 1, a skip to a layer that is not there, or a standard parametrization
+            without a width.
 
     Source: Jacot et al. 2018 (the NTK); Lee et al. 2019, "Wide neural networks of any depth evolve as linear
     models", section 2; Sohl-Dickstein et al. 2020 for the standard parametrization.
@@ -64,10 +73,13 @@ class MLP:
 
     depth: int = field(metadata={"static": True})
     activation: Activation | str = "relu"
-    W_std: float | Array = 2**0.5
-    b_std: float | Array = 0.0
+    W_std: float | tuple[float, ...] | Array = 2**0.5
+    b_std: float | tuple[float, ...] | Array = 0.0
     parametrization: Parametrization = field(default="ntk", metadata={"static": True})
     width: int | None = field(default=None, metadata={"static": True})
+    residual: bool = field(default=False, metadata={"static": True})
+    skip: int | None = field(default=None, metadata={"static": True})
+    trained: Literal["all", "last"] = field(default="all", metadata={"static": True})
 
     def __post_init__(self) -> None:
         # JAX calls this again with tracers and placeholders as leaves: only concrete numbers are checked.
@@ -75,10 +87,8 @@ class MLP:
             raise ValueError(f"depth={self.depth!r}; expected a positive integer, the number of hidden layers")
         if isinstance(self.activation, str):
             object.__setattr__(self, "activation", named(self.activation))
-        if isinstance(self.W_std, int | float) and not 0 < self.W_std < float("inf"):
-            raise ValueError(f"W_std={self.W_std}; expected a positive number (ReLU keeps its variance at 2**0.5)")
-        if isinstance(self.b_std, int | float) and not 0 <= self.b_std < float("inf"):
-            raise ValueError(f"b_std={self.b_std}; expected a number that is not negative")
+        for name, least in (("W_std", "positive"), ("b_std", "not negative")):
+            object.__setattr__(self, name, _each_layer(name, getattr(self, name), self.depth, least))
         if self.width is not None and (not isinstance(self.width, int | np.integer) or self.width < 1):
             raise ValueError(f"width={self.width!r}; expected a positive integer")
         if self.parametrization not in ("ntk", "standard"):
@@ -88,6 +98,10 @@ class MLP:
                 "parametrization='standard' needs a width: its kernel grows with the width; "
                 "give width=..., or take parametrization='ntk'"
             )
+        if self.skip is not None and not 1 <= self.skip <= self.depth:
+            raise ValueError(f"skip={self.skip}; expected a Dense layer between 1 and depth={self.depth}, or None")
+        if self.trained not in ("all", "last"):
+            raise ValueError(f"trained={self.trained!r}; expected 'all' or 'last'")
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """The neural tangent kernel of inputs.
@@ -124,18 +138,26 @@ class MLP:
         Returns:
             NNGP and NTK of the output, broadcast shape.
         """
-        pair = Pair.of_versine(q_x, q_z, versine)
-        theta = jnp.zeros(())
+        source = Pair.of_versine(q_x, q_z, versine)
+        pair, theta, gradient = source, jnp.zeros(()), jnp.zeros(())
         for layer in range(self.depth + 1):
+            inputs, inherited = source, jnp.zeros(())
             if layer > 0:
-                pair, derivative = self._activation.dual(pair)
-                theta = theta * derivative
-            inputs = pair.covariance
-            pair = _dense(pair, self.W_std, self.b_std)
-            gradient = fan_in * inputs + 1 if self.parametrization == "standard" else pair.covariance
-            theta = gradient + self.W_std**2 * theta
-            fan_in = self.width or 1
-        return Kernels(pair.covariance, theta)
+                inputs, derivative = self._activation.dual(pair)
+                inherited = theta * derivative
+            W_variance, b_variance = self._std(layer)[0] ** 2, self._std(layer)[1] ** 2
+            new = add(scale(inputs, W_variance), constant(b_variance))
+            standard = self.parametrization == "standard"
+            gradient = (self.width if layer else fan_in) * inputs.covariance + 1 if standard else new.covariance  # type: ignore[operator]  # checked on construction
+            if layer == self.skip:
+                again = scale(source, W_variance)
+                new = add(new, again)
+                gradient = gradient + (fan_in * source.covariance if standard else again.covariance)
+            new_theta = gradient + W_variance * inherited
+            if self._adds_up(layer):
+                new, new_theta = add(pair, new), theta + new_theta
+            pair, theta = new, new_theta
+        return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
 
     def init(self, key: Array, dim: int, outputs: int = 1) -> Parameters:
         """Random parameters of the finite network.
@@ -146,7 +168,7 @@ class MLP:
             outputs: number of outputs.
 
         Returns:
-            One {"w": (fan_in, fan_out), "b": (fan_out,)} a layer.
+            One {"w": (fan_in, fan_out), "b": (fan_out,)} a layer; the one that `skip` names also has "skip".
 
         Raises:
             ValueError: if the network has no width.
@@ -155,15 +177,16 @@ class MLP:
             raise ValueError("this network has no width; build it with MLP(..., width=512) to train it")
         sizes = [dim, *[self.width] * self.depth, outputs]
         layers = []
-        for fan_in, fan_out, layer_key in zip(
-            sizes[:-1], sizes[1:], jax.random.split(key, len(sizes) - 1), strict=True
-        ):
-            w_key, b_key = jax.random.split(layer_key)
-            w = jax.random.normal(w_key, (fan_in, fan_out))
-            b = jax.random.normal(b_key, (fan_out,))
-            if self.parametrization == "standard":
-                w, b = w * self.W_std / fan_in**0.5, b * self.b_std
-            layers.append({"w": w, "b": b})
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            W_std, b_std = self._std(layer) if self.parametrization == "standard" else (None, 1.0)
+            w_key, b_key, skip_key = jax.random.split(jax.random.fold_in(key, layer), 3)
+            parameters = {
+                "w": _weights(w_key, fan_in, fan_out, W_std),
+                "b": b_std * jax.random.normal(b_key, (fan_out,)),
+            }
+            if layer == self.skip:
+                parameters["skip"] = _weights(skip_key, dim, fan_out, W_std)
+            layers.append(parameters)
         return layers
 
     def apply(self, params: Parameters, x: ArrayLike) -> Array:
@@ -176,37 +199,62 @@ class MLP:
         Returns:
             Outputs, shape (n, outputs), in the parameters' precision.
         """
-        hidden = jnp.asarray(x, dtype=params[0]["w"].dtype)
+        source = jnp.asarray(x, dtype=params[0]["w"].dtype)
+        stream = source
         for layer, parameters in enumerate(params):
-            if layer > 0:
-                hidden = self._activation(hidden)
-            if self.parametrization == "standard":
-                hidden = hidden @ parameters["w"] + parameters["b"]
-            else:
-                gain = jnp.asarray(self.W_std / parameters["w"].shape[0] ** 0.5, dtype=hidden.dtype)
-                shift = jnp.asarray(self.b_std, dtype=hidden.dtype)
-                hidden = gain * (hidden @ parameters["w"]) + shift * parameters["b"]
-        return hidden
+            hidden = self._activation(stream) if layer > 0 else source
+            if self.trained == "last" and layer == self.depth:
+                hidden = jax.lax.stop_gradient(hidden)
+            new = self._product(layer, hidden, parameters["w"]) + self._bias(layer, parameters["b"])
+            if "skip" in parameters:
+                new = new + self._product(layer, source, parameters["skip"])
+            stream = stream + new if self._adds_up(layer) else new
+        return stream
+
+    def _product(self, layer: int, hidden: Array, w: Array) -> Array:
+        if self.parametrization == "standard":
+            return hidden @ w
+        return jnp.asarray(self._std(layer)[0] / w.shape[0] ** 0.5, dtype=hidden.dtype) * (hidden @ w)
+
+    def _bias(self, layer: int, b: Array) -> Array:
+        return b if self.parametrization == "standard" else jnp.asarray(self._std(layer)[1], dtype=b.dtype) * b
+
+    def _adds_up(self, layer: int) -> bool:
+        """Whether a Dense layer adds to the stream it reads: not the first nor the last, whose sizes differ."""
+        return self.residual and 0 < layer < self.depth
+
+    def _std(self, layer: int) -> tuple[Array | float, Array | float]:
+        return _at(self.W_std, layer), _at(self.b_std, layer)
 
     @property
     def _activation(self) -> Activation:
         return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
 
 
-def _dense(pair: Pair, W_std: float | Array, b_std: float | Array) -> Pair:
-    """A Dense layer: c → W² c + b², with the versine of the result free of cancellation.
+def _at(value: float | tuple[float, ...] | Array, layer: int) -> Array | float:
+    if isinstance(value, tuple) or getattr(value, "ndim", 0) == 1:
+        return value[layer]  # type: ignore[index]
+    return value  # type: ignore[return-value]
 
-    With s = √(q_x q_z) and primes for the layer's output,
-    √(q_x' q_z') − c' = W² s v + W² b² (√q_x − √q_z)² / (√(q_x' q_z') + W² s + b²).
-    """
-    W2, b2 = W_std**2, b_std**2
-    new_x, new_z = W2 * pair.second_x + b2, W2 * pair.second_z + b2
-    root_x, root_z = safe_sqrt(pair.second_x), safe_sqrt(pair.second_z)
-    scale = safe_sqrt(new_x) * safe_sqrt(new_z)
-    total = scale + W2 * root_x * root_z + b2
-    spread = W2 * b2 * (root_x - root_z) ** 2 / jnp.where(total > 0, total, 1)
-    versine = (W2 * root_x * root_z * pair.versine + spread) / jnp.where(scale > 0, scale, 1)
-    return Pair(new_x, new_z, W2 * pair.covariance + b2, versine)
+
+def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
+    """A standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
+    many = tuple(value) if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1 else None
+    if many is not None and len(many) != depth + 1:
+        raise ValueError(
+            f"{name} has {len(many)} values; expected one number, or one for each of {depth + 1} Dense layers"
+        )
+    for one in many or (value,):
+        if isinstance(one, int | float) and not (0 <= one < float("inf") and (one > 0 or least != "positive")):
+            hint = " (ReLU keeps its variance at 2**0.5)" if least == "positive" else ""
+            raise ValueError(f"{name}={one}; expected a finite number that is {least}{hint}")
+    return value if many is None else many
+
+
+def _weights(key: Array, fan_in: int, fan_out: int, W_std: Array | float | None) -> Array:
+    """N(0, 1), or N(0, W_std²/fan_in) where the network itself does not scale them."""
+    w = jax.random.normal(key, (fan_in, fan_out))
+    return w if W_std is None else w * W_std / fan_in**0.5
 
 
 def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:

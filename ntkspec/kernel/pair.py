@@ -1,0 +1,37 @@
+"""What sums and scalings do to the second moments of a pair of Gaussian variables, free of cancellation."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from ntkspec.kernel.activation import Pair, safe_sqrt
+
+__all__ = ["add", "constant", "scale"]
+
+
+def scale(pair: Pair, variance: Array | float) -> Pair:
+    """Each variable times an independent weight of that variance."""
+    return Pair(variance * pair.second_x, variance * pair.second_z, variance * pair.covariance, pair.versine)
+
+
+def constant(variance: Array | float) -> Pair:
+    """The same variable for every input: a bias."""
+    same = jnp.asarray(variance, dtype=float)
+    return Pair(same, same, same, jnp.zeros(()))
+
+
+def add(first: Pair, second: Pair) -> Pair:
+    """The sum of independent pairs.
+
+    With s_i = √(q_ix q_iz), by Lagrange's identity
+    √(q_x q_z) − c = s_1 v_1 + s_2 v_2 + (√(q_1x q_2z) − √(q_1z q_2x))² / (√(q_x q_z) + s_1 + s_2).
+    """
+    x1, z1, x2, z2 = (safe_sqrt(q) for q in (first.second_x, first.second_z, second.second_x, second.second_z))
+    second_x, second_z = first.second_x + second.second_x, first.second_z + second.second_z
+    size = safe_sqrt(second_x) * safe_sqrt(second_z)
+    total = size + x1 * z1 + x2 * z2
+    spread = (x1 * z2 - z1 * x2) ** 2 / jnp.where(total > 0, total, 1)
+    gap = x1 * z1 * first.versine + x2 * z2 * second.versine + spread
+    versine = gap / jnp.where(size > 0, size, 1)
+    return Pair(second_x, second_z, first.covariance + second.covariance, versine)
