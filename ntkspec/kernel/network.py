@@ -239,13 +239,14 @@ def _at(value: float | tuple[float, ...] | Array, layer: int) -> Array | float:
 
 def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
     """A standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
-    many = tuple(value) if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1 else None
+    listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    many = tuple(value) if listed else None
     if many is not None and len(many) != depth + 1:
         raise ValueError(
             f"{name} has {len(many)} values; expected one number, or one for each of {depth + 1} Dense layers"
         )
     for one in many or (value,):
-        if isinstance(one, int | float) and not (0 <= one < float("inf") and (one > 0 or least != "positive")):
+        if isinstance(one, int | float | np.floating) and not (0 <= one < float("inf") and (one > 0 or least != "positive")):
             hint = " (ReLU keeps its variance at 2**0.5)" if least == "positive" else ""
             raise ValueError(f"{name}={one}; expected a finite number that is {least}{hint}")
     return value if many is None else many

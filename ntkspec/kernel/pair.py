@@ -31,7 +31,10 @@ def add(first: Pair, second: Pair) -> Pair:
     second_x, second_z = first.second_x + second.second_x, first.second_z + second.second_z
     size = safe_sqrt(second_x) * safe_sqrt(second_z)
     total = size + x1 * z1 + x2 * z2
-    spread = (x1 * z2 - z1 * x2) ** 2 / jnp.where(total > 0, total, 1)
+    # Larger less smaller, which no compiler contracts: exchanging x and z changes no digit.
+    crossed = jnp.maximum(x1 * z2, z1 * x2) - jnp.minimum(x1 * z2, z1 * x2)
+    spread = crossed**2 / jnp.where(total > 0, total, 1)
     gap = x1 * z1 * first.versine + x2 * z2 * second.versine + spread
-    versine = gap / jnp.where(size > 0, size, 1)
+    # A variable that is always zero is uncorrelated with everything, itself included.
+    versine = jnp.where(size > 0, gap / jnp.where(size > 0, size, 1), 1)
     return Pair(second_x, second_z, first.covariance + second.covariance, versine)
