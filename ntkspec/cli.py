@@ -60,6 +60,7 @@ class Report:
         from ntkspec.report.page import refuse_foreign
 
         refuse_foreign(self.out)
+        _check_early(self)
         chosen = task.load(self.signal, max_size=self.size, max_length=self.length)
         small = task.load(self.signal, max_size=min(32, self.size), max_length=min(128, self.length))
         found = study.run(chosen, small, self.study, seeds=self.seeds, progress=TerminalProgress())
@@ -249,11 +250,8 @@ def main(arguments: list[str] | None = None) -> int:
         return parsed
     try:
         result = parsed.run()
-    except (ValueError, FileNotFoundError, PermissionError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("ntkspec: stopped; nothing was written", file=sys.stderr)
-        return 130
     print(json.dumps(_plain(result), allow_nan=False) if parsed.json else parsed.text(result))
     return 0
 
@@ -273,8 +271,11 @@ def _parse(arguments: list[str]) -> Command | int:
     except SystemExit as end:
         if end.code in (0, None):
             return 0
-    words = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", complaint.getvalue())
-    return _refuse(" ".join(words.split()))
+    words = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", complaint.getvalue()).split())
+    # What tyro frames in a box: a title, then the complaint, then where to find help.
+    words = re.sub(r"^(Unrecognized options|Value error|Required options|Parsing error)\s+", "", words)
+    words = re.split(r"\s*(?:Argument helptext|For full helptext|─)", words)[0].rstrip(" :")
+    return _refuse(f"{words}; SIGNAL comes before options that take several values (see ntkspec COMMAND --help)")
 
 
 def _refuse(message: str) -> int:
@@ -282,9 +283,23 @@ def _refuse(message: str) -> int:
     return 2
 
 
+def _check_early(command: Command) -> None:
+    """Refuse what can be refused before any work."""
+    from ntkspec.checks import check_sizes, check_steps
+    from ntkspec.record import check_writable
+
+    if command.out is not None:
+        check_writable(command.out)
+    names = ("seeds", "num_modes", "size", "length")
+    check_sizes(**{name: getattr(command, name) for name in names if hasattr(command, name)})
+    if getattr(command, "steps", ()):
+        check_steps(command.steps)  # type: ignore[union-attr]  # only two of the commands have steps
+
+
 def _problems(command: Spectrum | Predict | Validate) -> tuple[Task, dict[float, Problem]]:
     from ntkspec import study, task
 
+    _check_early(command)
     chosen = task.load(command.signal, max_size=command.size, max_length=command.length)
     return chosen, study.problems(chosen, command.study)
 
@@ -338,9 +353,9 @@ def _keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[s
     from ntkspec import record
 
     picture, table = out / f"{name}.png", out / f"{name}.nc"
-    record.save(dataset, table)
     with record.replace_file(picture) as temporary:
         draw().figure.savefig(temporary, dpi=150, bbox_inches="tight")
+        record.save(dataset, table)
     return [str(table), str(picture)]
 
 
@@ -353,7 +368,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -155,9 +155,13 @@ def _variables(
     value = residual if loss == "sum" else residual / K.num_points
     return {
         "train": (dims, np.asarray(train), _label("learned function at the training points")),
-        "target": (dims[1:], np.asarray(labels), _label("labels")),
+        "target": (dims[1:], np.asarray(labels), _label("signal")),
         "loss": ("step", np.asarray(value), _label(f"loss (half the {loss} of squares)")),
-        "error_bound": ("step", path.error_bound, _label("bound on the error relative to the labels")),
+        "error_bound": (
+            "step",
+            path.error_bound,
+            _label("bound on the error relative to the labels (an estimate where 1 < ηλ_max < 2)"),
+        ),
         "converged": ("step", path.error_bound <= tolerance, _label("error bound within the tolerance")),
     }
 

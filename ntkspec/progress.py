@@ -109,6 +109,7 @@ class TerminalStage:
     """One bar."""
 
     def __init__(self, description: str, total: int | None, unit: str, disable: bool | None) -> None:
+        import shutil
         import sys
 
         from tqdm.auto import tqdm
@@ -119,7 +120,8 @@ class TerminalStage:
             # tqdm sets the rate right before the unit.
             unit=f" {unit}",
             disable=disable,
-            dynamic_ncols=True,
+            # A terminal may say that it has no columns at all.
+            ncols=shutil.get_terminal_size().columns or 100,
             file=sys.stderr,
         )
 

@@ -188,6 +188,24 @@ def replace_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Refuse a folder that could not be made or written to, before the work whose result is to go there.
+
+    Args:
+        folder: need not exist.
+
+    Raises:
+        ValueError: if it, or the first folder above it that is there, is a file or may not be written to.
+    """
+    found = Path(folder).expanduser().absolute()
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise ValueError(f"{folder} cannot be a folder: {found} is a file; choose another place.")
+    if not os.access(found, os.W_OK | os.X_OK) or str(found).startswith(("/proc", "/sys")):
+        raise ValueError(f"{folder} cannot be written: {found} does not allow it; choose another place.")
+
+
 def save(dataset: xarray.Dataset, path: str | Path) -> None:
     """Write a dataset to netCDF.
 

@@ -27,6 +27,7 @@ __all__ = [
     "check",
     "convergences",
     "default_scales",
+    "first_good_step",
     "predicted",
     "predictions",
     "problem",
@@ -138,15 +139,21 @@ class Study:
             v = one.validation
             worst = v.isel(step=int(v.error.values.argmax()))
             parts.append(
-                f"{float(worst.error):.1%} on the {one.name} ({float(worst.ensemble_error):.1%} in the mean of "
-                f"{v.sizes['seed']} networks)"
+                f"{float(worst.error):.1%} of the signal on the {one.name} (worst network "
+                f"{float(v.error_by_seed.max()):.1%}, mean of {v.sizes['seed']} {float(worst.ensemble_error):.1%})"
             )
-        held = all(one.validation.attrs["holds_until_step"] == int(one.validation.step[-1]) for one in self.checks)
         width, last = self.config.network.width, int(self.checks[0].validation.step[-1])
+        holds = "holds" if self.trusted else "does not hold"
         return (
-            f"Trust: trained for {last} steps at width {width}, single networks stay within {' and '.join(parts)} of "
-            f"what was predicted{', so the lazy regime holds' if held else ''}."
+            f"Trust: trained at width {width}, networks leave the prediction by up to {' and '.join(parts)}, so the "
+            f"lazy regime {holds} to {self.checks[0].validation.attrs['tolerance']:.0%}; "
+            f"beyond step {last} it was not checked."
         )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether every check held through its last step."""
+        return all(one.validation.attrs["holds_until_step"] == int(one.validation.step[-1]) for one in self.checks)
 
 
 #: Steps of the whole prediction, evenly spaced in their logarithm: cheap, since all come from one basis.
@@ -266,10 +273,14 @@ def best(predicted: xr.Dataset) -> tuple[float, int]:
     Without held-out points it is that of the training points.
     """
     quality = predicted.test_psnr if "test_psnr" in predicted else predicted.train_psnr
-    top = quality.max("step")
-    chosen = quality.isel(scale=int(top.values.argmax()))
-    good = (chosen >= float(top.max()) - 0.1).values
-    return float(chosen.scale), int(chosen.step[int(good.argmax())])
+    chosen = quality.isel(scale=int(quality.max("step").values.argmax()))
+    return float(chosen.scale), first_good_step(chosen)
+
+
+def first_good_step(quality: xr.DataArray) -> int:
+    """The first step whose PSNR (step) is within 0.1 dB of the highest: later ones are not worth their time."""
+    good = (quality >= float(quality.max()) - 0.1).values
+    return int(quality.step[int(good.argmax())])
 
 
 def check(

@@ -221,5 +221,9 @@ def _cause(worst: xr.Dataset, seeds: int) -> str:
 
 def _percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) -> str:
     """A part of the signal to two digits, with its standard error where there is one."""
-    text = f"{100 * float(part):.2g} %"
-    return text if np.isnan(float(error)) else f"{text} ± {100 * float(error):.1g} %"
+    text = f"{100 * float(part):.2g}\N{NO-BREAK SPACE}%"
+    return (
+        text
+        if np.isnan(float(error))
+        else f"{text}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{100 * float(error):.1g}\N{NO-BREAK SPACE}%"
+    )

@@ -1,6 +1,10 @@
 """The command line: what it prints, what it writes, and how it refuses."""
 
 import json
+import signal as signal_module
+import subprocess
+import sys
+import time
 import wave
 
 import numpy as np
@@ -171,6 +175,42 @@ def test_report_never_replaces_what_is_not_a_report(capsys, photograph, tmp_path
     (treasure / "thesis.tex").write_text("years of work")
     assert "neither empty nor a report" in refusal(capsys, ["report", photograph, "--out", str(treasure), *SMALL])
     assert (treasure / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("validate", ["--seeds", "0"], "seeds=0; expected a positive integer"),
+        ("validate", ["--steps", "0", "5", "5"], "expected increasing numbers"),
+        ("spectrum", ["--num-modes", "0"], "num_modes=0; expected a positive integer"),
+        ("report", ["--seeds", "-1"], "seeds=-1; expected a positive integer"),
+    ],
+)
+def test_arguments_are_checked_before_the_signal_is_even_read(capsys, command, options, message):
+    assert message in refusal(capsys, [command, "no such file.png", *options])
+
+
+@pytest.mark.parametrize("command", ["report", "spectrum", "predict", "validate"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(capsys, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    message = refusal(capsys, [command, "no such file.png", "--out", str(tmp_path / "file" / "below")])
+    assert "is a file" in message
+
+
+def test_the_signal_after_an_option_of_several_values_gets_a_hint(capsys):
+    assert "SIGNAL comes before options" in refusal(capsys, ["predict", "--scales", "1", "4", "signal.npy"])
+
+
+def test_interrupting_a_report_leaves_nothing_behind(tmp_path):
+    arguments = [sys.executable, "-m", "ntkspec", "report", "--out", str(tmp_path / "report"), "--size", "32"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(5)
+    process.send_signal(signal_module.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (out, error.count("stopped")) == ("", 1)
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_command_is_refused_in_one_line(capsys):

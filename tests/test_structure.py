@@ -28,6 +28,7 @@ ORDER = [
     ["plot"],
     ["report", "explore", "reproduce", "sweep"],
     ["cli"],
+    ["__main__"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 LEAVES = set(ORDER[0])

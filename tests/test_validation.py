@@ -147,13 +147,24 @@ def test_only_common_steps_are_compared():
 @pytest.mark.parametrize(
     ("train", "phrases"),
     [
-        (trained([0, 0.01, 0.02, 0.03]), ["holds through step 10, the last one trained", "at most 3 %", "at step 10"]),
+        (
+            trained([0, 0.01, 0.02, 0.03]),
+            ["holds through step 10, the last one trained", "at most 3\N{NO-BREAK SPACE}%", "at step 10"],
+        ),
         (
             trained([0, 0.01, 0.3, 0.2], seeds=5),
-            ["holds to 1 % until step 1", "reaches 30 %", "at step 4", "feature learning"],
+            [
+                "holds to 1\N{NO-BREAK SPACE}% until step 1",
+                "reaches 30\N{NO-BREAK SPACE}%",
+                "at step 4",
+                "feature learning",
+            ],
         ),
         (trained([0, 0.01, 0.02, 0.3], seeds=5, common=False), ["until step 4", "spread of seeds", "ensemble"]),
-        (trained([0, 0.2, 0.2, 0.3], seeds=5), ["does not hold to 5 %", "reaches 30 %"]),
+        (
+            trained([0, 0.2, 0.2, 0.3], seeds=5),
+            ["does not hold to 5\N{NO-BREAK SPACE}%", "reaches 30\N{NO-BREAK SPACE}%"],
+        ),
         (trained([0, 0.01, 0.02, 0.3], seeds=2), ["too few seeds", "at least 3"]),
         (trained([0, 0.01, 0.02, 0.3], seeds=1), ["(1 seed)", "too few seeds"]),
     ],

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from ntkspec.operator import Operator
-from ntkspec.operator.base import product
+from ntkspec.operator.base import product, refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Eigenpairs", "leading_eigenpairs"]
@@ -54,12 +54,20 @@ def leading_eigenpairs(
     Returns:
         The leading pairs with their residual norms.
 
+    Raises:
+        ValueError: if the basis would not fit in memory.
+
     Source: Golub & Underwood 1977, "The block Lanczos method for computing eigenvalues".
     """
     n = K.num_points
     width = min(BLOCK, n)
     # Whole blocks only, so that one compiled program serves every step.
     limit = min(max(max_basis, num_modes + 2 * BLOCK), n) // width
+    refuse_if_too_large(
+        2.5 * 8 * n * limit * width,
+        f"a basis of {limit * width} vectors of {n:,} points",
+        "ask for fewer modes or a smaller max_basis",
+    )
     generator = np.random.default_rng(seed)
     basis, images = jnp.zeros((2, n, limit * width))
     block, _ = jnp.linalg.qr(jnp.asarray(generator.standard_normal((n, width))))

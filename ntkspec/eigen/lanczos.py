@@ -24,10 +24,11 @@ import scipy.linalg
 from jax import Array
 
 from ntkspec.operator import Operator
+from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.operator.recurrence import recur
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["CHUNK", "Krylov", "extend", "start"]
+__all__ = ["CHUNK", "Krylov", "extend", "grow_until", "start"]
 
 #: Steps in one compiled program; between two of them the error is looked at.
 CHUNK = 16
@@ -132,10 +133,18 @@ def grow_until(
 
     Returns:
         The basis; whether it converged is for the caller to say, from the same `error`.
+
+    Raises:
+        ValueError: if the basis outgrows the memory.
     """
     krylov = start(y)
     with progress.start("Lanczos", None, "products") as task:
         while krylov.num_steps < max_steps:
+            refuse_if_too_large(
+                2 * CHUNK * y.nbytes,
+                f"a Lanczos basis of more than {krylov.num_steps} vectors of {y.shape[1]:,} points",
+                "ask for earlier steps, a looser tolerance or fewer points",
+            )
             krylov = extend(K, krylov)
             reached = error(krylov)
             task.advance(CHUNK, error=f"{reached:.1e}")

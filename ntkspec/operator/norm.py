@@ -19,8 +19,8 @@ CHUNK = 16
 def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int = 512, seed: int = 0) -> float:
     """λ_max = ‖K‖: exact on a circulant lattice, else by Lanczos from a random positive vector.
 
-    The largest eigenvalue of the tridiagonal matrix is never above λ_max and its residual bounds the distance;
-    where the residual has not come below the tolerance, the upper end is returned, so that 2/λ_max stays safe.
+    The largest eigenvalue θ of the tridiagonal matrix is never above λ_max, and some eigenvalue of K lies within its
+    residual. Where that has not come below the tolerance, θ plus the residual is returned: an estimate from above.
 
     Args:
         K: a kernel operator.

@@ -27,6 +27,7 @@ def prediction(
     step: float | None = None,
     steps: Sequence[float] | None = None,
     channel: int = 0,
+    reference: ArrayLike | None = None,
 ) -> Axes:
     """Plot a predicted (or trained) trajectory in the way that suits its dimension.
 
@@ -38,6 +39,7 @@ def prediction(
         step: which to show as an image, the nearest there is; the last if None.
         steps: which to show as functions; at most five spread over all if None.
         channel: which output to show as a function.
+        reference: the true values where the function is drawn, shape (n,) or (n, channels); drawn as a dotted line.
 
     Returns:
         The axes.
@@ -53,7 +55,7 @@ def prediction(
     data = style.need(data, ["step"], call="prediction", source=_SOURCE)
     chosen = _suits(data) if show is None else show
     if chosen == "function":
-        return _functions(style.axes_or_new(ax), data, steps, channel)
+        return _functions(style.axes_or_new(ax), data, steps, channel, reference)
     if chosen == "image":
         ax = style.axes_or_new(ax, width=4.6, height=4.6)
         at = float(style.nearest(data["step"], data["step"].max() if step is None else step)[0])
@@ -170,7 +172,9 @@ def _suits(data: xr.Dataset) -> Show:
     return "image" if dim in (2, 3) and "field" in data else "loss"
 
 
-def _functions(ax: Axes, data: xr.Dataset, steps: Sequence[float] | None, channel: int) -> Axes:
+def _functions(
+    ax: Axes, data: xr.Dataset, steps: Sequence[float] | None, channel: int, reference: ArrayLike | None
+) -> Axes:
     """Draw the target as points and what is learned as curves, dark to light as training goes on."""
     data = style.need(data, ["field"] if "field" in data else ["train", "x"], call="prediction", source=_SOURCE)
     if "channel" in data.dims:
@@ -180,6 +184,9 @@ def _functions(ax: Axes, data: xr.Dataset, steps: Sequence[float] | None, channe
     else:
         order = np.argsort(np.ravel(data["x"]))
         learned, position = data["train"].isel(point=order), data["x"].squeeze()[order]
+    if reference is not None:
+        truth = np.asarray(reference, dtype=float).reshape(position.size, -1)[:, channel]
+        ax.plot(np.ravel(position), truth, color="0.6", linewidth=1.0, linestyle=":", label="truth")
     chosen = style.spread(data["step"], 5) if steps is None else style.nearest(data["step"], steps)
     for at, colour in zip(chosen, style.sequence_colours(len(chosen)), strict=True):
         ax.plot(position, np.ravel(learned.sel(step=at)), color=colour, linewidth=1.5, label=f"{at:,g}")

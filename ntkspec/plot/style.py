@@ -117,7 +117,12 @@ def step_axis(ax: Axes, steps: xr.DataArray) -> None:
     values = np.asarray(steps, dtype=float)
     near_zero_axis(ax, values, threshold=1.0 if values.max() >= 1.0 else None)
     if values.max() > values.min():
-        ax.set_xlim(values.min(), values.max())
+        # A little room, so that the markers at both ends are whole.
+        low, high = values.min(), values.max()
+        logarithmic = ax.get_xscale() != "linear"
+        room = 0.03 * (high - low)
+        left = (low / 1.12 if low > 0 else -0.15) if logarithmic else low - room
+        ax.set_xlim(left, high * 1.12 if logarithmic else high + room)
     ax.set_xlabel(label(steps, "training step"))
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 from ntkspec import plot
 from ntkspec.record import configuration, save_groups, versions
 from ntkspec.report.page import Figure, Section, Table, replacing, write_page
-from ntkspec.study import Check, Study
+from ntkspec.study import Check, Study, first_good_step
 
 __all__ = ["PAGE_FILES", "write"]
 
@@ -40,6 +40,7 @@ def write(study: Study, out: str | Path) -> Path:
             directory,
             title=f"What a coordinate network will learn of “{study.task.name}”",
             verdict=study.verdict,
+            tone="good" if study.trusted else "caution",
             lead=_lead(study),
             sections=[_frequencies(study), _speed(study), _pictures(study), *map(_check, study.checks)],
             notices=study.task.notices,
@@ -160,8 +161,8 @@ def _pictures(study: Study) -> Section:
     for scale in p.scale.values:
         one = p.sel(scale=scale)
         quality = one.test_psnr if "test_psnr" in one else one.train_psnr
-        at = int(np.argmax(quality.values))
-        rows.append([float(scale), float(one.learning_rate), int(one.step[at]), float(quality[at])])
+        step = first_good_step(quality)
+        rows.append([float(scale), float(one.learning_rate), step, float(quality.sel(step=step))])
     worst = float(p.field_error_bound.max())
     return Section(
         "What it will look like",
@@ -174,9 +175,11 @@ def _pictures(study: Study) -> Section:
                 "noise and to what the training points cannot tell apart.",
                 plot.quality(curves),
             ),
-            _learned("learned", f"Predicted at scale {study.best_scale:g}.", chosen, study.task.values),
+            _learned(
+                "learned", f"Predicted at scale {study.best_scale:g}.", chosen, study.task.values, study.best_step
+            ),
             Table(
-                "The best step of each scale.",
+                "The first step of each scale that is within 0.1 dB of its best.",
                 [
                     "Scale",
                     "Learning rate",
@@ -190,13 +193,14 @@ def _pictures(study: Study) -> Section:
     )
 
 
-def _learned(name: str, caption: str, result: xr.Dataset, truth: np.ndarray) -> Figure:
-    """The learned function at several steps: pictures of an image, curves of a signal."""
+def _learned(name: str, caption: str, result: xr.Dataset, truth: np.ndarray, last: int | None = None) -> Figure:
+    """The learned function at several steps up to `last`: pictures of an image, curves of a signal."""
+    result = result.sel(step=slice(0, last))
     if "axis1" in result.dims:
         later = [int(step) for step in result.step.values if step > 0]
         picked = [later[int(i)] for i in np.linspace(0, len(later) - 1, 4)]
         return Figure(name, caption, plot.images(result, steps=picked, reference=truth))
-    return Figure(name, caption, plot.prediction(result))
+    return Figure(name, caption, plot.prediction(result, reference=truth))
 
 
 def _check(one: Check) -> Section:
@@ -207,7 +211,10 @@ def _check(one: Check) -> Section:
         Figure(
             f"error-{tag}",
             "Distance of the trained from the predicted function at the training points, relative to the signal.",
-            plot.validation(one.validation),
+            # The verdict stands right above it.
+            plot.validation(
+                one.validation.drop_attrs(deep=False).assign_attrs(tolerance=one.validation.attrs["tolerance"])
+            ),
         ),
         Figure(
             f"frequencies-{tag}",

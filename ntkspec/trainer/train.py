@@ -195,7 +195,7 @@ def _dataset(
             squeeze(values.astype(np.float64)),
             _label("learned function at the training points"),
         ),
-        "target": (("point", *channel), target, _label("labels")),
+        "target": (("point", *channel), target, _label("signal")),
         "loss": (
             ("seed", "step"),
             half_sum if loss == "sum" else half_sum / len(points),

@@ -30,7 +30,8 @@ def test_curves_are_relative_amplitudes(data):
         np.testing.assert_allclose(line.get_xdata(), STEP)
         np.testing.assert_allclose(line.get_ydata(), np.exp(-0.1 * STEP / (1 + frequency)))
     assert (ax.get_xscale(), ax.get_yscale()) == ("symlog", "log")
-    assert ax.get_xlim() == (0, 1000)
+    assert ax.get_xlim()[0] < 0
+    assert ax.get_xlim()[1] > 1000
     assert ax.get_xlabel() == "Training step"
     assert ax.get_legend().get_title().get_text() == "Frequency\n(cycles/unit)"
 

@@ -1,0 +1,27 @@
+"""The console's way in: ``ntkspec`` and ``python -m ntkspec``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["entry"]
+
+
+def entry() -> None:
+    """Run the command line and leave the process with its exit status; Ctrl-C leaves with 130 in one line."""
+    try:
+        from ntkspec.cli import main
+
+        status = main()
+    except KeyboardInterrupt:
+        print("ntkspec: stopped; no output was replaced", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # JAX's worker threads may still be computing, and the interpreter's own way out would crash under them.
+        os._exit(130)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    entry()
