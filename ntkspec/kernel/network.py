@@ -100,8 +100,9 @@ class MLP:
             Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
 
         Raises:
-            ValueError: if the inputs are not matrices of one number of columns.
+            ValueError: if the inputs are not matrices of one number of columns, or the activation has no derivative.
         """
+        self.require_derivative()
         return _gram(self, *_check_inputs(x, z)).ntk
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
@@ -187,6 +188,18 @@ class MLP:
                 shift = jnp.asarray(self.b_std, dtype=hidden.dtype)
                 hidden = gain * (hidden @ parameters["w"]) + shift * parameters["b"]
         return hidden
+
+    def require_derivative(self) -> None:
+        """Refuse an NTK that does not exist.
+
+        Raises:
+            ValueError: if the activation has no derivative, as a jump has not.
+        """
+        if not self._activation.differentiable:
+            raise ValueError(
+                f"activation {type(self._activation).__name__} has no derivative, so the network has no NTK; its NNGP "
+                "kernel exists (`nngp`, `nngp_lag`, which='nngp'), and a steep Erf approaches Sign with both"
+            )
 
     @property
     def _activation(self) -> Activation:

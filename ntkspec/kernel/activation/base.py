@@ -1,0 +1,110 @@
+"""What every activation answers, and the arithmetic of correlations that they share.
+
+A pair of Gaussian inputs (u, v) ~ N(0, [[q_x, c], [c, q_z]]) is carried as its second moments, its covariance and the
+versine 1 − ρ of its correlation ρ = c/√(q_x q_z): near ρ = 1, where close points live, 1 − ρ has digits that c has
+lost, and near c = 0 the other way round.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+__all__ = [
+    "Activation",
+    "Pair",
+    "angles",
+    "safe_divide",
+    "safe_sqrt",
+    "sine_minus_angle_cosine",
+    "sine_squared",
+    "spread",
+]
+
+
+class Pair(NamedTuple):
+    """Second moments of a pair of variables (u, v), broadcast over pairs of inputs.
+
+    Attributes:
+        second_x: E[u²].
+        second_z: E[v²].
+        covariance: E[uv].
+        versine: 1 − E[uv]/√(E[u²] E[v²]).
+    """
+
+    second_x: Array
+    second_z: Array
+    covariance: Array
+    versine: Array
+
+    @classmethod
+    def of_versine(cls, second_x: ArrayLike, second_z: ArrayLike, versine: ArrayLike) -> Pair:
+        """The pair whose versine is known to full precision."""
+        second_x, second_z, versine = (jnp.asarray(a, dtype=float) for a in (second_x, second_z, versine))
+        return cls(second_x, second_z, safe_sqrt(second_x) * safe_sqrt(second_z) * (1 - versine), versine)
+
+    @classmethod
+    def of_covariance(cls, second_x: Array, second_z: Array, covariance: Array) -> Pair:
+        """The pair of a smooth activation: its versine is good to a few units of rounding relative to 1."""
+        norm = safe_sqrt(second_x) * safe_sqrt(second_z)
+        return cls(second_x, second_z, covariance, 1 - safe_divide(covariance, norm))
+
+
+class Activation(Protocol):
+    """A pointwise function φ with its Gaussian expectations."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether E[φ'φ'] is finite; a network of an activation without has an NNGP kernel and no NTK."""
+        ...
+
+    def __call__(self, u: Array) -> Array:
+        """φ(u), elementwise; the finite network calls this."""
+        ...
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """The second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
+        ...
+
+
+def safe_sqrt(x: Array) -> Array:
+    """√x for x > 0 and 0 elsewhere, with derivative 0 there: a zero-norm input has finite gradients."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def safe_divide(a: Array, b: Array) -> Array:
+    """a/b for b > 0 and 0 elsewhere, with finite derivatives."""
+    positive = b > 0
+    return jnp.where(positive, a / jnp.where(positive, b, 1), 0)
+
+
+def angles(versine: Array) -> tuple[Array, Array]:
+    """θ = arccos(1 − versine) = 2 atan2(√v, √(2 − v)) and π − θ, each to full relative precision."""
+    versine = jnp.asarray(versine, dtype=float)
+    near, far = safe_sqrt(versine), safe_sqrt(2 - versine)
+    return 2 * jnp.arctan2(near, far), 2 * jnp.arctan2(far, near)
+
+
+def sine_squared(versine: Array) -> Array:
+    """1 − ρ² = v (2 − v), which loses nothing at either end."""
+    return versine * (2 - versine)
+
+
+def spread(second_x: Array, second_z: Array) -> Array:
+    """(√q_x − √q_z)²/2, without cancellation."""
+    return safe_divide((second_x - second_z) ** 2, (safe_sqrt(second_x) + safe_sqrt(second_z)) ** 2) / 2
+
+
+def sine_minus_angle_cosine(theta: Array) -> Array:
+    """Sin θ − θ cos θ = Σ_k (−1)^(k+1) 2k/(2k+1)! θ^(2k+1), by series below 1 where the difference cancels."""
+    small = theta < 1
+    t = jnp.where(small, theta, 0)
+    series = jnp.zeros_like(t)
+    for k in range(9, 0, -1):
+        series = (-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) + t**2 * series
+    return jnp.where(small, t**3 * series, jnp.sin(theta) - theta * jnp.cos(theta))

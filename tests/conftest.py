@@ -1,0 +1,63 @@
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ntkspec as ns  # turns float64 on before any test makes an array
+
+# The references in tests/oracle are imported by name; pytest's importlib mode puts nothing on the path.
+sys.path.insert(0, str(Path(__file__).parent / "oracle"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20200618)
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(20200618)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _float64():
+    assert ns.__all__
+    assert jax.numpy.zeros(()).dtype == np.float64, "the tolerances of these tests are those of float64"
+
+
+def _kernel(mapping):
+    # One hidden layer compiles fastest; what a kernel is worth is tested in tests/kernel.
+    return ns.kernel.compose(mapping, ns.kernel.MLP(depth=1, b_std=0.1))
+
+
+KERNELS = {
+    "1d": lambda: _kernel(ns.mapping.gaussian(1, 8, scale=2.0)),
+    "2d": lambda: _kernel(ns.mapping.gaussian(2, 8, scale=1.5)),
+    "3d": lambda: _kernel(ns.mapping.gaussian(3, 8, scale=1.0)),
+    "1d periodic": lambda: _kernel(ns.mapping.power_law(8, p=1.0)),
+    "2d periodic": lambda: _kernel(ns.mapping.from_frequencies([[1.0, 0], [0, 1], [2, -3], [1, 1]], [1, 1, 0.5, 0.7])),
+}
+SHAPES = {"1d": (13,), "2d": (5, 4), "3d": (4, 3, 2), "1d periodic": (12,), "2d periodic": (6, 5)}
+
+
+@pytest.fixture(scope="session")
+def kernels():
+    return {name: build() for name, build in KERNELS.items()}
+
+
+@pytest.fixture(scope="session")
+def lattices(kernels):
+    return {name: ns.operator.lattice(kernels[name], SHAPES[name]) for name in KERNELS}
+
+
+@pytest.fixture(scope="session")
+def masked(kernels):
+    """Half of the points of each lattice, corners among them so that no sublattice carries them."""
+    kept = {}
+    for name, shape in SHAPES.items():
+        mask = np.random.default_rng(3).random(shape) < 0.5
+        mask[(0,) * len(shape)] = mask[(-1,) * len(shape)] = mask[(1,) * len(shape)] = True
+        kept[name] = ns.operator.lattice(kernels[name], shape, mask), mask
+    return kept
