@@ -238,7 +238,9 @@ def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
     versine = resolve_coincident(
         1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, symmetric
     )
-    return network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
+    both = network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
+    # The layers' products of the two second moments round by the order of their factors.
+    return jax.tree.map(lambda k: (k + k.T) / 2, both) if symmetric else both
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:

@@ -133,9 +133,20 @@ def test_kinks_are_split_not_smeared(kind, shape):
     norm = np.sqrt(expected.second_x * expected.second_z)
     assert np.abs((pair.covariance - expected.covariance) / norm).max() < 1e-13
     assert np.abs(derivative - slope).max() < 1e-12
-    # A ReLU behind this layer sees the square root of the versine.
-    np.testing.assert_allclose(np.sqrt(pair.versine), np.sqrt(expected.versine), rtol=3e-7, atol=1e-13)
     np.testing.assert_allclose(pair.versine, expected.versine, rtol=1e-11, atol=1e-14)
+
+
+def test_gradients_of_a_split_rule_see_the_jump_of_the_slope():
+    """E[φ'φ'] changes only by where the kinks are."""
+
+    def values(activation, point):
+        pair, derivative = activation.dual(Pair.of_versine(*point))
+        return jnp.stack([*pair, derivative])
+
+    point = jnp.asarray([0.9, 1.4, 0.3])
+    found = jax.jit(jax.jacfwd(lambda p: values(Numerical(_leaky, kinks=(0.0,)), p)))(point)
+    expected = jax.jacfwd(lambda p: values(LeakyRelu(0.2), p))(point)
+    np.testing.assert_allclose(found, expected, atol=1e-11)
 
 
 def test_kinks_away_from_zero():
@@ -321,6 +332,18 @@ def test_lag_function_and_gram_agree_behind_a_mapping(name):
     np.testing.assert_allclose(kernel.ntk(x), lag, rtol=1e-11, atol=1e-13 * float(lag.max()))
 
 
+def test_activations_of_equal_fields_are_different_structures():
+    """One jitted function given them in turn must not answer for one with the program of another."""
+    structures = [jax.tree.structure(named(name)) for name in ACTIVATIONS if name not in ("swish", "silu")]
+    kinds = [type(named(name)).__name__ for name in ACTIVATIONS if name not in ("swish", "silu")]
+    for i, a in enumerate(structures):
+        for j, b in enumerate(structures):
+            if kinds[i] != kinds[j]:
+                assert a != b
+    activation = LeakyRelu(0.3)
+    assert jax.tree.unflatten(jax.tree.structure(activation), jax.tree.leaves(activation)) == activation
+
+
 def test_sign_has_an_nngp_kernel_and_refuses_its_ntk():
     network = MLP(depth=1, activation="sign", b_std=0.1)
     x = np.eye(2)
@@ -337,7 +360,7 @@ def test_sign_has_an_nngp_kernel_and_refuses_its_ntk():
         lambda: kernel.ntk_lag(x),
         lambda: kernel.lag_grid(lags),
     ):
-        with pytest.raises(ValueError, match="activation Sign has no derivative.*nngp"):
+        with pytest.raises(ValueError, match=r"activation Sign has no derivative.*nngp"):
             ask()
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from ntkspec.kernel.activation import hermite, split
-from ntkspec.kernel.activation.base import Pair
+from ntkspec.kernel.activation.base import Pair, register
 
 __all__ = ["Numerical"]
 
@@ -28,7 +28,7 @@ __all__ = ["Numerical"]
 CHECKED = (1e-6, 1e-3, 0.1, 1.0, 4.0, 20.0, 100.0)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Numerical:
     """φ from a Python function, with E[φφ] and E[φ'φ'] by quadrature.

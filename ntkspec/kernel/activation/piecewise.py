@@ -9,12 +9,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkspec.kernel.activation.base import Pair, angles, safe_divide, safe_sqrt, sine_minus_angle_cosine, sine_squared
+from ntkspec.kernel.activation.base import (
+    Pair,
+    angles,
+    register,
+    safe_divide,
+    safe_sqrt,
+    sine_minus_angle_cosine,
+    sine_squared,
+)
 
 __all__ = ["Abs", "Identity", "LeakyRelu", "Relu", "Sign"]
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Identity:
     """φ(u) = u: E[φφ] = c and E[φ'φ'] = 1, a deep linear network."""
@@ -30,7 +38,7 @@ class Identity:
         return pair, jnp.ones(())
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Relu:
     """φ(u) = max(u, 0).
@@ -57,7 +65,7 @@ class Relu:
         return _leaky_dual(pair, 0.0)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class LeakyRelu:
     """φ(u) = u for u > 0 and a·u below, with the slope a a parameter that differentiates.
@@ -83,7 +91,7 @@ class LeakyRelu:
         return _leaky_dual(pair, self.negative_slope)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Abs:
     """φ(u) = |u|: E[φφ] = 2 √(q_x q_z) (sin θ + (π/2 − θ) cos θ)/π and E[φ'φ'] = 1 − 2θ/π.
@@ -102,7 +110,7 @@ class Abs:
         return _leaky_dual(pair, -1.0)[0], _arcsine(pair)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Sign:
     """φ(u) = sign u: E[φφ] = 1 − 2θ/π = 2 asin(ρ)/π.

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkspec.kernel.activation.base import Pair, safe_divide, safe_sqrt, sine_squared, spread
+from ntkspec.kernel.activation.base import Pair, register, safe_divide, safe_sqrt, sine_squared, spread
 
 __all__ = ["Erf", "Gaussian", "Gelu", "Polynomial", "Sin", "cos", "rbf", "siren"]
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Erf:
     """φ(u) = erf u.
@@ -61,7 +61,7 @@ def _erf_sine(q: Array, other: Array, c: Array, sine2: Array, root: Array) -> Ar
     return numerator / (2 * q * root + 2 * c * jnp.sqrt(1 + 4 * q))
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Gelu:
     """φ(u) = u Φ(u) with Φ the normal distribution function: the exact GELU, not the tanh approximation.
@@ -96,7 +96,7 @@ def _gelu(q_x: Array, q_z: Array, c: Array, sine2: Array) -> tuple[Array, Array]
     return c * both + density * (q_x * q_z * sine2 + c**2 * mean), both + c * density * (mean + 1 / delta)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Sin:
     """φ(u) = A sin(ω u + p); `cos`, `rbf` and `siren` are members of this family.
@@ -174,7 +174,7 @@ def rbf(gamma: float | Array = 1.0) -> Sin:
     return Sin(omega=(2 * gamma) ** 0.5, phase=math.pi / 4, amplitude=2**0.5)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Gaussian:
     """φ(u) = e^(−β u²).
@@ -206,7 +206,7 @@ class Gaussian:
         return moments, 2 * self.rate * c / delta**1.5
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True)
 class Polynomial:
     """φ(u) = Σ_i p_i uⁱ.

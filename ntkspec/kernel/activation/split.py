@@ -127,7 +127,7 @@ def _integrals(
 def _breaks(kinks: tuple[float, ...], sigma: Array, grades: tuple[float, ...] = GRADES) -> Array:
     """Where panels end, in units of the standard deviation; those beyond the edge fold onto it."""
     offsets = np.ravel(np.asarray(kinks)[:, None] + np.asarray(grades))
-    return offsets / jnp.maximum(sigma, 1e-12)
+    return jnp.asarray(offsets) / jnp.maximum(sigma, 1e-12)
 
 
 def _panels(breaks: Array, low: float, high: float, order: int) -> tuple[Array, Array]:
@@ -136,9 +136,8 @@ def _panels(breaks: Array, low: float, high: float, order: int) -> tuple[Array, 
     fixed = [jnp.full(shape, edge) for edge in INNER_EDGES]
     inside: Array = jnp.sort(jnp.clip(jnp.concatenate([breaks, *fixed], axis=-1), low, high), axis=-1)
     ends: Array = jnp.concatenate([jnp.full(shape, low), inside, jnp.full(shape, high)], axis=-1)
-    # The sum does not depend on where panels end, as long as the kinks are among the ends: a gradient passes them by.
-    ends = jax.lax.stop_gradient(ends)
-    points, weights = map(jnp.asarray, np.polynomial.legendre.leggauss(order))
+    points, weights = (jnp.asarray(a) for a in np.polynomial.legendre.leggauss(order))
+    # The points move with the ends: that is how a gradient learns of a slope that jumps.
     centre, half = (ends[..., 1:] + ends[..., :-1]) / 2, (ends[..., 1:] - ends[..., :-1]) / 2
     return centre[..., None] + half[..., None] * points, half[..., None] * weights
 
