@@ -63,7 +63,7 @@ def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> t
     """
     z, decay = _rule(nodes)
     u = sigma[..., None] * z
-    value, slope = (f * (decay * (z[1] - z[0]) / np.sqrt(2 * np.pi)) for f in _with_slope(function, u))
+    value, slope = (f * (decay * _spacing(nodes) / np.sqrt(2 * np.pi)) for f in _with_slope(function, u))
 
     def step(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         before, now = carry
@@ -77,6 +77,10 @@ def _rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes z, and e^(−z²/4) there: one factor for the function and one for the basis make the normal density."""
     z = np.linspace(-EDGE, EDGE, nodes)
     return z, np.exp(-(z**2) / 4)
+
+
+def _spacing(nodes: int) -> float:
+    return 2 * EDGE / (nodes - 1)  # the difference of two nodes would have lost two digits
 
 
 def _with_slope(function: Function, u: Array) -> tuple[Array, Array]:
@@ -97,7 +101,7 @@ def reaches(function: Function, tolerance: float) -> tuple[float, ...]:
         with jax.ensure_compile_time_eval():
             values = np.concatenate(_with_slope(function, jnp.asarray(sigma * z)))
             exact = np.concatenate(_with_slope(function, jnp.asarray(sigma * fine)))
-        scale = (z[1] - z[0]) / np.sqrt(2 * np.pi)
+        scale = _spacing(nodes) / np.sqrt(2 * np.pi)
         exact = exact**2 @ (fine_decay**2 * scale / 2)
         partial, weighted = np.zeros(len(exact)), values * (decay * scale)
         for basis in _blocks(terms, z, decay):

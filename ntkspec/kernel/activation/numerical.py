@@ -36,7 +36,7 @@ class Numerical:
     The rule is measured on the host when it is first used, at second moments from 1e-6 to 100, relative to E[φ²] and
     E[φ'²]. Where the second moment of an input lies above what meets the tolerance (`reach`), the result is NaN, never
     a silently worse number. For tanh, silu, softplus and sigmoid at the default tolerance the reach is 100 and more;
-    measured against 30-digit quadrature the error is below 1e-13.
+    measured against 25-digit quadrature the error is below 1e-15 for second moments up to 4.
 
     With kinks every pair costs some 10⁴ to 10⁵ evaluations of φ where second moments differ from point to point;
     behind a stationary mapping they do not, and one interpolant in the angle serves all pairs.
