@@ -239,8 +239,11 @@ def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
         1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, symmetric
     )
     both = network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
-    # The layers' products of the two second moments round by the order of their factors.
-    return jax.tree.map(lambda k: (k + k.T) / 2, both) if symmetric else both
+    if not symmetric:
+        return both
+    # The layers' products of the two second moments round by the order of their factors; and unless the matrices are
+    # finished first, the compiler folds their last product into this sum.
+    return jax.tree.map(lambda k: (k + k.T) / 2, jax.lax.optimization_barrier(both))
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:
