@@ -229,8 +229,20 @@ def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | Non
     return x, None if z is None else check_points(jnp.asarray(z, dtype=float), x.shape[1])
 
 
-@jax.jit
 def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
+    both = _pairs(network, x, z)
+    # The layers' products of the two second moments round by the order of their factors. A program of its own: within
+    # the first the compiler would fold a last product into this sum, and past a barrier too.
+    return both if z is not None else _mirrored(both)
+
+
+@jax.jit
+def _mirrored(both: Kernels) -> Kernels:
+    return jax.tree.map(lambda k: (k + k.T) / 2, both)
+
+
+@jax.jit
+def _pairs(network: MLP, x: Array, z: Array | None) -> Kernels:
     symmetric = z is None
     z = x if z is None else z
     unit_x, q_x = _normalised(x)
@@ -238,12 +250,7 @@ def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
     versine = resolve_coincident(
         1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, symmetric
     )
-    both = network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
-    if not symmetric:
-        return both
-    # The layers' products of the two second moments round by the order of their factors; and unless the matrices are
-    # finished first, the compiler folds their last product into this sum.
-    return jax.tree.map(lambda k: (k + k.T) / 2, jax.lax.optimization_barrier(both))
+    return network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:
