@@ -20,8 +20,8 @@ class NetworkConfig:
 
     depth: int = 3
     """Hidden layers."""
-    activation: Literal["relu"] = "relu"
-    """Activation of the hidden layers."""
+    activation: str = "relu"
+    """Activation of the hidden layers: relu, gelu, tanh, sin, siren and others."""
     W_std: float = 2**0.5
     """Standard deviation of the weights, before 1/sqrt(fan-in)."""
     b_std: float = 0.0

@@ -79,9 +79,10 @@ class ComposedKernel:
         """`ntk` or `nngp` by name."""
         x = check_points(x, self.dim)
         z = None if z is None else check_points(z, self.dim)
+        which = self._exists(which)
         if self.stationary:
-            return getattr(_stationary_gram(self, x, z), check_which(which))
-        return getattr(self.network, check_which(which))(self.mapping(x), None if z is None else self.mapping(z))
+            return getattr(_stationary_gram(self, x, z), which)
+        return getattr(self.network, which)(self.mapping(x), None if z is None else self.mapping(z))
 
     def ntk_lag(self, delta: ArrayLike) -> Array:
         """The NTK as a function of the lag.
@@ -95,6 +96,7 @@ class ComposedKernel:
         Raises:
             ValueError: if the kernel is not stationary.
         """
+        self._exists("ntk")
         return _of_versine(self, self._stationary_mapping().versine(delta)).ntk
 
     def nngp_lag(self, delta: ArrayLike) -> Array:
@@ -114,8 +116,9 @@ class ComposedKernel:
         Raises:
             ValueError: if the kernel is not stationary.
         """
+        which = self._exists(which)
         versine = self._stationary_mapping().versine_grid(lags)
-        return getattr(_of_versine(self, versine), check_which(which))
+        return getattr(_of_versine(self, versine), which)
 
     def init(self, key: Array, outputs: int = 1) -> Parameters:
         """Random parameters of the finite network behind the mapping; see `MLP.init`.
@@ -133,6 +136,13 @@ class ComposedKernel:
     def apply(self, params: Parameters, x: ArrayLike) -> Array:
         """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
+
+    def _exists(self, which: Which) -> Which:
+        """`which`, if it names a kernel that the network has."""
+        check_which(which)
+        if which == "ntk":
+            self.network.require_derivative()
+        return which
 
     def _stationary_mapping(self) -> StationaryMapping:
         if not self.stationary:

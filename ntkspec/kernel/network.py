@@ -52,8 +52,8 @@ class MLP:
         parametrization: "ntk" or "standard".
         width: units in each hidden layer; needed by `init` and by the standard parametrization's kernel.
         residual: add each hidden layer's pre-activations to the next one's, y ← y + Dense(φ(y)).
-        skip: the Dense layer (1 to depth, counted from the input's 0) that is fed the input again, through weights of its
-            own: y = Dense(φ(y)) + W_std/√p · w x. NeRF has one in the middle.
+        skip: the Dense layer (1 to depth, counted from the input's 0) that is fed the input again, through weights of
+            its own: y = Dense(φ(y)) + W_std/√p · w x. NeRF has one in the middle.
         trained: "all" parameters, or those of the "last" Dense layer alone, whose kernel is that of random features.
 
     Raises:
@@ -87,7 +87,7 @@ class MLP:
             raise ValueError(f"depth={self.depth!r}; expected a positive integer, the number of hidden layers")
         if isinstance(self.activation, str):
             object.__setattr__(self, "activation", named(self.activation))
-        for name, least in (("W_std", "positive"), ("b_std", "not negative")):
+        for name, least in (("W_std", "a positive number"), ("b_std", "a number that is not negative")):
             object.__setattr__(self, name, _each_layer(name, getattr(self, name), self.depth, least))
         if self.width is not None and (not isinstance(self.width, int | np.integer) or self.width < 1):
             raise ValueError(f"width={self.width!r}; expected a positive integer")
@@ -114,8 +114,9 @@ class MLP:
             Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
 
         Raises:
-            ValueError: if the inputs are not matrices of one number of columns.
+            ValueError: if the inputs are not matrices of one number of columns, or the activation has no derivative.
         """
+        self.require_derivative()
         return _gram(self, *_check_inputs(x, z)).ntk
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
@@ -226,6 +227,18 @@ class MLP:
     def _std(self, layer: int) -> tuple[Array | float, Array | float]:
         return _at(self.W_std, layer), _at(self.b_std, layer)
 
+    def require_derivative(self) -> None:
+        """Refuse an NTK that does not exist.
+
+        Raises:
+            ValueError: if the activation has no derivative, as a jump has not.
+        """
+        if not self._activation.differentiable:
+            raise ValueError(
+                f"activation {type(self._activation).__name__} has no derivative, so the network has no NTK; its NNGP "
+                "kernel exists (`nngp`, `nngp_lag`, which='nngp'), and a steep Erf approaches Sign with both"
+            )
+
     @property
     def _activation(self) -> Activation:
         return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
@@ -234,7 +247,7 @@ class MLP:
 def _at(value: float | tuple[float, ...] | Array, layer: int) -> Array | float:
     if isinstance(value, tuple) or getattr(value, "ndim", 0) == 1:
         return value[layer]  # type: ignore[index]
-    return value  # type: ignore[return-value]
+    return value
 
 
 def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
@@ -246,9 +259,11 @@ def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
             f"{name} has {len(many)} values; expected one number, or one for each of {depth + 1} Dense layers"
         )
     for one in many or (value,):
-        if isinstance(one, int | float | np.floating) and not (0 <= one < float("inf") and (one > 0 or least != "positive")):
-            hint = " (ReLU keeps its variance at 2**0.5)" if least == "positive" else ""
-            raise ValueError(f"{name}={one}; expected a finite number that is {least}{hint}")
+        if isinstance(one, int | float | np.floating) and not (
+            0 <= one < float("inf") and (one > 0 or least != "a positive number")
+        ):
+            hint = " (ReLU keeps its variance at 2**0.5)" if least == "a positive number" else ""
+            raise ValueError(f"{name}={one}; expected {least}{hint}")
     return value if many is None else many
 
 
@@ -265,8 +280,20 @@ def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | Non
     return x, None if z is None else check_points(jnp.asarray(z, dtype=float), x.shape[1])
 
 
-@jax.jit
 def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
+    both = _pairs(network, x, z)
+    # The layers' products of the two second moments round by the order of their factors. A program of its own: within
+    # the first the compiler would fold a last product into this sum, and past a barrier too.
+    return both if z is not None else _mirrored(both)
+
+
+@jax.jit
+def _mirrored(both: Kernels) -> Kernels:
+    return jax.tree.map(lambda k: (k + k.T) / 2, both)
+
+
+@jax.jit
+def _pairs(network: MLP, x: Array, z: Array | None) -> Kernels:
     symmetric = z is None
     z = x if z is None else z
     unit_x, q_x = _normalised(x)

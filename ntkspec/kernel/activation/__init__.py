@@ -1,0 +1,78 @@
+"""Activations φ with their Gaussian expectations E[φ(u)φ(v)] and E[φ'(u)φ'(v)].
+
+A new activation is one class with ``__call__``, ``dual`` and ``differentiable`` (see `base.Activation`) and one row in
+``ACTIVATIONS``; the tests cross every row with every property.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ntkspec.kernel.activation.base import Activation, Pair, angles, safe_sqrt
+from ntkspec.kernel.activation.numerical import Numerical
+from ntkspec.kernel.activation.piecewise import Abs, Identity, LeakyRelu, Relu, Sign
+from ntkspec.kernel.activation.smooth import Erf, Gaussian, Gelu, Polynomial, Sin, cos, rbf, siren
+
+__all__ = [
+    "ACTIVATIONS",
+    "Abs",
+    "Activation",
+    "Erf",
+    "Gaussian",
+    "Gelu",
+    "Identity",
+    "LeakyRelu",
+    "Numerical",
+    "Pair",
+    "Polynomial",
+    "Relu",
+    "Sign",
+    "Sin",
+    "angles",
+    "cos",
+    "named",
+    "rbf",
+    "safe_sqrt",
+    "siren",
+]
+
+#: Names a command line or a configuration may use, and what makes each with its default parameters.
+ACTIVATIONS: dict[str, Callable[[], Activation]] = {
+    "identity": Identity,
+    "relu": Relu,
+    "leaky_relu": LeakyRelu,
+    "abs": Abs,
+    "sign": Sign,
+    "erf": Erf,
+    "gelu": Gelu,
+    "sin": Sin,
+    "cos": cos,
+    "siren": siren,
+    "rbf": rbf,
+    "gaussian": Gaussian,
+    "tanh": lambda: Numerical(jnp.tanh),
+    "sigmoid": lambda: Numerical(jax.nn.sigmoid),
+    "silu": lambda: Numerical(jax.nn.silu),
+    "swish": lambda: Numerical(jax.nn.silu),
+    "softplus": lambda: Numerical(jax.nn.softplus),
+}
+
+
+def named(name: str) -> Activation:
+    """The activation of that name.
+
+    Args:
+        name: one of ``ACTIVATIONS``.
+
+    Returns:
+        The activation with its default parameters.
+
+    Raises:
+        ValueError: if there is no such name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation={name!r} is not known; expected one of {', '.join(sorted(ACTIVATIONS))}")
+    return ACTIVATIONS[name]()

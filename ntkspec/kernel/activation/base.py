@@ -1,0 +1,170 @@
+"""What every activation answers, and the arithmetic of correlations that they share.
+
+A pair of Gaussian inputs (u, v) ~ N(0, [[q_x, c], [c, q_z]]) is carried as its second moments, its covariance and the
+versine 1 − ρ of its correlation ρ = c/√(q_x q_z): near ρ = 1, where close points live, 1 − ρ has digits that c has
+lost, and near c = 0 the other way round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+__all__ = [
+    "Activation",
+    "Pair",
+    "angle_differences",
+    "angles",
+    "register",
+    "safe_divide",
+    "safe_sqrt",
+    "sine_squared",
+    "spread",
+]
+
+
+class Pair(NamedTuple):
+    """Second moments of a pair of variables (u, v), broadcast over pairs of inputs.
+
+    Attributes:
+        second_x: E[u²].
+        second_z: E[v²].
+        covariance: E[uv].
+        versine: 1 − E[uv]/√(E[u²] E[v²]).
+    """
+
+    second_x: Array
+    second_z: Array
+    covariance: Array
+    versine: Array
+
+    @classmethod
+    def of_versine(cls, second_x: ArrayLike, second_z: ArrayLike, versine: ArrayLike) -> Pair:
+        """The pair whose versine is known to full precision."""
+        second_x, second_z, versine = (jnp.asarray(a, dtype=float) for a in (second_x, second_z, versine))
+        return cls(second_x, second_z, safe_sqrt(second_x) * safe_sqrt(second_z) * (1 - versine), versine)
+
+    @classmethod
+    def of_covariance(cls, second_x: Array, second_z: Array, covariance: Array) -> Pair:
+        """The pair of a smooth activation: its versine is good to a few units of rounding relative to 1."""
+        norm = safe_sqrt(second_x) * safe_sqrt(second_z)
+        return cls(second_x, second_z, covariance, 1 - safe_divide(covariance, norm))
+
+
+class Activation(Protocol):
+    """A pointwise function φ with its Gaussian expectations."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether E[φ'φ'] is finite; a network of an activation without has an NNGP kernel and no NTK."""
+        ...
+
+    def __call__(self, u: Array) -> Array:
+        """φ(u), elementwise; the finite network calls this."""
+        ...
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """The second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
+        ...
+
+
+T = TypeVar("T")
+
+
+def register(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass a pytree; fields with ``metadata={"static": True}`` are part of its structure.
+
+    What `jax.tree_util.register_dataclass` does, but for one thing: JAX (0.10) takes the structures of two such classes
+    with equal static fields for equal, and a jitted function may answer for one with the program of the other. Here the
+    class is part of the structure.
+    """
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # a dataclass, by contract
+    static = tuple(f.name for f in fields if f.metadata.get("static"))
+    data = tuple(f.name for f in fields if not f.metadata.get("static"))
+
+    def flatten(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(instance, n) for n in data), (cls, *(getattr(instance, n) for n in static))
+
+    def flatten_with_keys(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        children, aux = flatten(instance)
+        return tuple((jax.tree_util.GetAttrKey(n), c) for n, c in zip(data, children, strict=True)), aux
+
+    def unflatten(aux: tuple[Any, ...], children: Any) -> T:
+        return cls(**dict(zip(static, aux[1:], strict=True)), **dict(zip(data, children, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+def safe_sqrt(x: Array) -> Array:
+    """√x for x > 0 and 0 elsewhere, with derivative 0 there: a zero-norm input has finite gradients."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def safe_divide(a: Array, b: Array) -> Array:
+    """a/b for b > 0 and 0 elsewhere, with finite derivatives."""
+    positive = b > 0
+    return jnp.where(positive, a / jnp.where(positive, b, 1), 0)
+
+
+def angles(versine: Array) -> tuple[Array, Array]:
+    """θ = arccos(1 − versine) and π − θ, each to full relative precision."""
+    versine = jnp.asarray(versine, dtype=float)
+    acute = _acute_angle(versine)
+    obtuse = jnp.pi - acute
+    far = versine > 1
+    return jnp.where(far, obtuse, acute), jnp.where(far, acute, obtuse)
+
+
+def angle_differences(versine: Array) -> tuple[Array, Array]:
+    """Sin θ − θ cos θ, and the same of π − θ, each to full relative precision.
+
+    Up to a right angle by series, where the difference cancels; the supplement's adds π cos θ.
+    """
+    versine = jnp.asarray(versine, dtype=float)
+    acute = _acute_angle(versine)
+    small = acute**3 * _horner(DIFFERENCE_SERIES, acute**2)
+    large = small + jnp.pi * jnp.abs(1 - versine)
+    far = versine > 1
+    return jnp.where(far, large, small), jnp.where(far, small, large)
+
+
+def _acute_angle(versine: Array) -> Array:
+    """The smaller of θ and π − θ.
+
+    By θ = 4 asin √r with r = w/(2 + 2√(1 − w)), w = v/2, where r ≤ 0.15 makes the series of asin short: an arc
+    tangent costs five times as much.
+    """
+    w = jnp.where(versine > 1, 2 - versine, versine) / 2
+    r = w / (2 + 2 * safe_sqrt(1 - w))
+    return 4 * safe_sqrt(r) * _horner(ASIN_SERIES, r)
+
+
+def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
+    total = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = coefficient + x * total
+    return total
+
+
+#: asin √x / √x = Σ_k C(2k, k)/(4^k (2k+1)) x^k; at x = 0.15 the last term is 1e-19.
+ASIN_SERIES = tuple(math.comb(2 * k, k) / (4**k * (2 * k + 1)) for k in range(21))
+#: (sin θ − θ cos θ)/θ³ = Σ_k (−1)^(k+1) 2k/(2k+1)! θ^(2k−2); at π/2 the last term is 1e-19.
+DIFFERENCE_SERIES = tuple((-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) for k in range(1, 14))
+
+
+def sine_squared(versine: Array) -> Array:
+    """1 − ρ² = v (2 − v), which loses nothing at either end."""
+    return versine * (2 - versine)
+
+
+def spread(second_x: Array, second_z: Array) -> Array:
+    """(√q_x − √q_z)²/2, without cancellation."""
+    return safe_divide((second_x - second_z) ** 2, (safe_sqrt(second_x) + safe_sqrt(second_z)) ** 2) / 2
