@@ -20,7 +20,7 @@ from ntkspec.kernel.activation import (
 )
 from ntkspec.kernel.composed import ComposedKernel, compose
 from ntkspec.kernel.network import MLP
-from ntkspec.kernel.zonal import Zonal, zonal
+from ntkspec.kernel.sphere import Zonal, zonal
 
 __all__ = [
     "MLP",

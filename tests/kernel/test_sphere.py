@@ -38,10 +38,11 @@ def test_derivative_is_the_slope(network):
 def test_eigenvalues_and_multiplicities_sum_to_the_diagonal(dim):
     """Σ λ_k N_k = h(1), for a smooth kernel to rounding."""
     h = ns.kernel.zonal(ns.kernel.MLP(depth=2, activation="erf"), dim=dim)
-    s = h.spectrum(160)
-    assert float((s.eigenvalue * s.multiplicity).sum()) == pytest.approx(float(h(1.0)), rel=1e-10)
-    assert (s.eigenvalue > -1e-15).all()
-    assert float(s.eigenvalue_error.max()) < 1e-13
+    s = h.spectrum(60)
+    # The recurrence of the polynomials rounds by about k² units: 60² of them are 8e-13.
+    assert float((s.eigenvalue * s.multiplicity).sum()) == pytest.approx(float(h(1.0)), rel=60**2 * EPS * 2)
+    assert (s.eigenvalue > -(60**2) * EPS).all()
+    assert float(s.eigenvalue_error.max()) < 60**2 * EPS
 
 
 def test_circle_eigenvalues_are_those_of_a_fine_circulant(network):

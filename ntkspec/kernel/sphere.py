@@ -118,7 +118,7 @@ def zonal(network: MLP, dim: int, *, norm: float = 1.0, which: str = "ntk") -> Z
         >>> import ntkspec as ns
         >>> h = ns.kernel.zonal(ns.kernel.MLP(depth=1), dim=2)
         >>> h([1.0, 0.0, -1.0]).round(4).tolist()
-        [1.0, 0.1592, 0.0]
+        [2.0, 0.3183, 0.0]
     """
     if dim < 2:
         raise ValueError(f"dim={dim}; expected at least 2: on a line the only directions are ρ = ±1")
