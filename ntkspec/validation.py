@@ -221,9 +221,12 @@ def _cause(worst: xr.Dataset, seeds: int) -> str:
 
 def _percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) -> str:
     """A part of the signal to two digits, with its standard error where there is one."""
-    text = f"{100 * float(part):.2g}\N{NO-BREAK SPACE}%"
-    return (
-        text
-        if np.isnan(float(error))
-        else f"{text}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{100 * float(error):.1g}\N{NO-BREAK SPACE}%"
-    )
+    text = f"{_digits(100 * float(part), 2)}\N{NO-BREAK SPACE}%"
+    if np.isnan(float(error)):
+        return text
+    return f"{text}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{_digits(100 * float(error), 1)}\N{NO-BREAK SPACE}%"
+
+
+def _digits(value: float, count: int) -> str:
+    """To so many digits, without an exponent above one."""
+    return f"{float(f'{value:.{count}g}'):g}"
