@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.kernel.coincidence import resolve_coincident
+from ntkspec.kernel.gram import Which, gram
 from ntkspec.kernel.network import MLP, Kernels, Parameters
+from ntkspec.kernel.overflow import is_false, refuse_overflow
 from ntkspec.mapping import Mapping, StationaryMapping
+from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["ComposedKernel", "Which", "compose"]
-
-Which = Literal["ntk", "nngp"]
 
 
 @jax.tree_util.register_dataclass
@@ -75,14 +76,34 @@ class ComposedKernel:
         """The kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
         return self.gram(x, z, "nngp")
 
-    def gram(self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk") -> Array:
-        """`ntk` or `nngp` by name."""
+    def gram(
+        self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
+    ) -> Array:
+        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
         x = check_points(x, self.dim)
         z = None if z is None else check_points(z, self.dim)
         which = self._exists(which)
-        if self.stationary:
-            return getattr(_stationary_gram(self, x, z), which)
-        return getattr(self.network, which)(self.mapping(x), None if z is None else self.mapping(z))
+        if not self.stationary:
+            return self.network.gram(self.mapping(x), None if z is None else self.mapping(z), which, progress)
+        matrix, finite = gram(self, x, z, which, progress)
+        return self._checked(matrix, finite)
+
+    def rows(self, x: Array) -> tuple[Array, Array | None]:
+        """What `tile` needs of points (n, d): the points, and where there are features those of length 1."""
+        mapping = self._stationary_mapping()
+        return x, mapping(x) / jnp.sqrt(mapping.norm_squared) if mapping.finite else None
+
+    def tile(self, x: tuple[Array, Array | None], z: tuple[Array, Array | None], same: Array, which: Which) -> Array:
+        """A stationary kernel of all pairs of two `rows`, (n, k)."""
+        mapping = self._stationary_mapping()
+        (points_x, unit_x), (points_z, unit_z) = x, z
+        if unit_x is None or unit_z is None:
+            versine = mapping.versine(points_x[:, None] - points_z)
+        else:
+            versine = resolve_coincident(
+                1 - unit_x @ unit_z.T, lambda i, j: mapping.versine(points_x[i] - points_z[j]), same
+            )
+        return getattr(_of_versine(self, versine), which)
 
     def ntk_lag(self, delta: ArrayLike) -> Array:
         """The NTK as a function of the lag.
@@ -96,12 +117,11 @@ class ComposedKernel:
         Raises:
             ValueError: if the kernel is not stationary.
         """
-        self._exists("ntk")
-        return _of_versine(self, self._stationary_mapping().versine(delta)).ntk
+        return self._of_lag(self._stationary_mapping().versine(delta), self._exists("ntk"))
 
     def nngp_lag(self, delta: ArrayLike) -> Array:
         """The NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
-        return _of_versine(self, self._stationary_mapping().versine(delta)).nngp
+        return self._of_lag(self._stationary_mapping().versine(delta), "nngp")
 
     def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
         """A kernel on a grid of lags, by matrix products.
@@ -117,8 +137,7 @@ class ComposedKernel:
             ValueError: if the kernel is not stationary.
         """
         which = self._exists(which)
-        versine = self._stationary_mapping().versine_grid(lags)
-        return getattr(_of_versine(self, versine), which)
+        return self._of_lag(self._stationary_mapping().versine_grid(lags), which)
 
     def init(self, key: Array, outputs: int = 1) -> Parameters:
         """Random parameters of the finite network behind the mapping; see `MLP.init`.
@@ -136,6 +155,17 @@ class ComposedKernel:
     def apply(self, params: Parameters, x: ArrayLike) -> Array:
         """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
+
+    def _of_lag(self, versine: Array, which: Which) -> Array:
+        values = getattr(_of_versine(self, versine), which)
+        return self._checked(values, _all_finite(values))
+
+    def _checked(self, values: Array, finite: Array) -> Array:
+        """`values`, unless they are known not to be finite."""
+        if is_false(finite):
+            mapping = self._stationary_mapping()
+            refuse_overflow(self.network, mapping.norm_squared / mapping.num_features)
+        return values
 
     def _exists(self, which: Which) -> Which:
         """`which`, if it names a kernel that the network has."""
@@ -191,23 +221,12 @@ def check_which(which: str) -> str:
 
 
 @jax.jit
+def _all_finite(values: Array) -> Array:
+    return jnp.isfinite(values).all()
+
+
+@jax.jit
 def _of_versine(kernel: ComposedKernel, versine: Array) -> Kernels:
     mapping = kernel._stationary_mapping()
     q = mapping.norm_squared / mapping.num_features
     return kernel.network.kernels(q, q, versine, mapping.num_features)
-
-
-@jax.jit
-def _stationary_gram(kernel: ComposedKernel, x: Array, z: Array | None) -> Kernels:
-    mapping = kernel._stationary_mapping()
-    symmetric = z is None
-    z = x if z is None else z
-    if mapping.finite:
-        norm = jnp.sqrt(mapping.norm_squared)
-        versine = 1 - (mapping(x) / norm) @ (mapping(z) / norm).T
-        versine = resolve_coincident(versine, lambda i, j: mapping.versine(x[i] - z[j]), symmetric)
-    else:
-        # There are no features to multiply; row by row, so that the lags of all pairs never exist at once.
-        versine = jax.lax.map(lambda point: mapping.versine(point - z), x)
-        versine = (versine + versine.T) / 2 if symmetric else versine
-    return _of_versine(kernel, versine)

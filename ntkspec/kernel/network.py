@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -15,7 +16,10 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel.activation import Activation, Pair, named, safe_sqrt
 from ntkspec.kernel.coincidence import resolve_coincident
+from ntkspec.kernel.gram import Which, gram
+from ntkspec.kernel.overflow import is_false, refuse_overflow
 from ntkspec.kernel.pair import add, constant, scale
+from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["MLP", "Kernels", "Parameters"]
 
@@ -114,10 +118,10 @@ class MLP:
             Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
 
         Raises:
-            ValueError: if the inputs are not matrices of one number of columns, or the activation has no derivative.
+            ValueError: if the inputs are not matrices of one number of columns or not finite, the activation has no
+                derivative, or the variance overflows on its way through the layers.
         """
-        self.require_derivative()
-        return _gram(self, *_check_inputs(x, z)).ntk
+        return self.gram(x, z, "ntk")
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """The kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
@@ -125,7 +129,33 @@ class MLP:
         Returns:
             E[f(x_i) f(z_j)], shape (n, k).
         """
-        return _gram(self, *_check_inputs(x, z)).nngp
+        return self.gram(x, z, "nngp")
+
+    def gram(
+        self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
+    ) -> Array:
+        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
+        if which == "ntk":
+            self.require_derivative()
+        x, z = _check_inputs(x, z)
+        matrix, finite = gram(self, x, z, which, progress)
+        if is_false(finite):
+            both = x if z is None else jnp.concatenate([x, z])
+            refuse_overflow(self, jnp.max(jnp.sum(both**2, axis=1)) / x.shape[1])
+        return matrix
+
+    def rows(self, x: Array) -> tuple[Array, Array]:
+        """What `tile` needs of inputs (n, p): unit vectors (n, p) and mean squares (n,)."""
+        norm = safe_sqrt(jnp.sum(x**2, axis=1))
+        return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]
+
+    def tile(self, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
+        """A kernel of all pairs of two `rows`, (n, k)."""
+        (unit_x, q_x), (unit_z, q_z) = x, z
+        versine = resolve_coincident(
+            1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, same
+        )
+        return getattr(self.kernels(q_x[:, None], q_z[None, :], versine, unit_x.shape[1]), which)
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
         """The layer recursion, from the inputs' mean squares and versines.
@@ -139,8 +169,13 @@ class MLP:
         Returns:
             NNGP and NTK of the output, broadcast shape.
         """
+        *_, (pair, theta, gradient) = self.layers(q_x, q_z, versine, fan_in)
+        return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
+
+    def layers(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Iterator[tuple[Pair, Array, Array]]:
+        """The recursion behind each Dense layer: second moments, NTK, and the layer's own part of it."""
         source = Pair.of_versine(q_x, q_z, versine)
-        pair, theta, gradient = source, jnp.zeros(()), jnp.zeros(())
+        pair, theta = source, jnp.zeros(())
         for layer in range(self.depth + 1):
             inputs, inherited = source, jnp.zeros(())
             if layer > 0:
@@ -158,7 +193,7 @@ class MLP:
             if self._adds_up(layer):
                 new, new_theta = add(pair, new), theta + new_theta
             pair, theta = new, new_theta
-        return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
+            yield pair, theta, gradient
 
     def init(self, key: Array, dim: int, outputs: int = 1) -> Parameters:
         """Random parameters of the finite network.
@@ -278,32 +313,3 @@ def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | Non
     if x.ndim != 2:
         raise ValueError(f"inputs have shape {x.shape}; expected (n, p), one row an input")
     return x, None if z is None else check_points(jnp.asarray(z, dtype=float), x.shape[1])
-
-
-def _gram(network: MLP, x: Array, z: Array | None) -> Kernels:
-    both = _pairs(network, x, z)
-    # The layers' products of the two second moments round by the order of their factors. A program of its own: within
-    # the first the compiler would fold a last product into this sum, and past a barrier too.
-    return both if z is not None else _mirrored(both)
-
-
-@jax.jit
-def _mirrored(both: Kernels) -> Kernels:
-    return jax.tree.map(lambda k: (k + k.T) / 2, both)
-
-
-@jax.jit
-def _pairs(network: MLP, x: Array, z: Array | None) -> Kernels:
-    symmetric = z is None
-    z = x if z is None else z
-    unit_x, q_x = _normalised(x)
-    unit_z, q_z = _normalised(z)
-    versine = resolve_coincident(
-        1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, symmetric
-    )
-    return network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
-
-
-def _normalised(x: Array) -> tuple[Array, Array]:
-    norm = safe_sqrt(jnp.sum(x**2, axis=1))
-    return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]

@@ -14,6 +14,7 @@ from ntkspec.checks import check_points
 from ntkspec.grid import Placement, place
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
 from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Dense", "dense"]
 
@@ -63,13 +64,14 @@ class Dense(Operator):
         return jnp.linalg.norm(self.matrix)
 
 
-def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk") -> Dense:
+def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progress = NO_PROGRESS) -> Dense:
     """The kernel matrix K_ij = k(x_i, x_j).
 
     Args:
         k: a composed kernel.
         x: points, shape (n, d).
         which: "ntk" or "nngp".
+        progress: reporter.
 
     Returns:
         The operator.
@@ -88,10 +90,10 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk") -> Dense:
     n = x.shape[0]
     if n == 0:
         raise ValueError("`x` holds no points; expected at least one row")
-    # The matrix, the versines it is made from and one temporary of the recursion live at once.
+    # The matrix, and a margin for features and tiles.
     refuse_if_too_large(
-        3 * n * n * x.dtype.itemsize,
+        1.25 * n * n * x.dtype.itemsize,
         f"a dense Gram matrix of {n:,} points ({n:,} x {n:,})",
         "on a regular lattice use operator.lattice(k, shape, mask), which never forms it",
     )
-    return Dense(x, k.gram(x, which=which))
+    return Dense(x, k.gram(x, which=which, progress=progress))

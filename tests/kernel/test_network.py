@@ -6,7 +6,7 @@ import oracle_tangents
 import pytest
 from mpmath import mpf
 
-from ntkspec.kernel import MLP, Relu
+from ntkspec.kernel import MLP, Relu, coincidence
 from ntkspec.kernel.coincidence import resolve_coincident
 
 EPS = np.finfo(np.float64).eps
@@ -93,33 +93,49 @@ def test_gram_is_exactly_symmetric_and_positive(parametrization, name, rng):
     )
 
 
-def test_all_inputs_alike_take_the_crowd_branch():
+def test_all_inputs_alike_take_the_crowd_branch(monkeypatch):
+    # At a depth of its own, so that no program compiled before is taken.
+    monkeypatch.setattr(coincidence, "SMALL", 0)
     rng = np.random.default_rng(1)
     one = rng.standard_normal((1, 5))
     crowd = one + 1e-9 * rng.standard_normal((40, 5))
-    net = network(2)
+    net = network(1)
     scattered = np.stack([np.asarray(net.ntk(crowd[[i]], crowd))[0] for i in range(40)])  # one row: few pairs
     np.testing.assert_allclose(net.ntk(crowd), scattered, rtol=4 * EPS)
     same = np.repeat(one, 40, axis=0)
     np.testing.assert_allclose(net.ntk(same), float(net.ntk(one)[0, 0]), rtol=4 * EPS)
 
 
-@pytest.mark.parametrize("alike", [3, 30], ids=["few", "crowd"])
-def test_resolve_coincident_replaces_exactly_the_small_versines(alike):
+#: No pair is one point twice.
+NEVER = np.zeros((30, 30), dtype=bool)
+
+
+@pytest.mark.parametrize("small", [0, 4096])
+@pytest.mark.parametrize("alike", [0, 3, 12, 30], ids=["none", "few", "some", "crowd"])
+def test_resolve_coincident_replaces_exactly_the_small_versines(alike, small, monkeypatch):
+    monkeypatch.setattr(coincidence, "SMALL", small)
     rng = np.random.default_rng(2)
     versine = rng.uniform(0.1, 2.0, (30, 30))
     versine[:alike, :alike] = rng.uniform(-1e-15, 1e-15, (alike, alike))
     exact = rng.uniform(0, 1e-15, (30, 30))
-    resolved = resolve_coincident(jnp.asarray(versine), lambda i, j: jnp.asarray(exact)[i, j], symmetric=False)
+    resolved = resolve_coincident(jnp.asarray(versine), lambda i, j: jnp.asarray(exact)[i, j], NEVER)
     expected = versine.copy()
     expected[:alike, :alike] = exact[:alike, :alike]
     np.testing.assert_array_equal(resolved, expected)
 
 
-def test_resolve_coincident_of_a_wide_matrix_drops_the_padding():
+def test_resolve_coincident_of_a_wide_matrix_drops_the_padding(monkeypatch):
+    monkeypatch.setattr(coincidence, "SMALL", 0)
     versine = jnp.full((2, 9), 1.0).at[1, 3].set(1e-9)
-    resolved = resolve_coincident(versine, lambda i, j: 1e-7 * (10 * i + j), symmetric=False)
+    resolved = resolve_coincident(versine, lambda i, j: 1e-7 * (10 * i + j), NEVER[:2, :9])
     np.testing.assert_array_equal(resolved, versine.at[1, 3].set(1e-7 * jnp.asarray(13)))
+
+
+def test_resolve_coincident_takes_one_point_twice_for_a_versine_of_zero():
+    versine = jnp.asarray([[3e-16, 0.5], [0.5, 1.0]])
+    resolved = resolve_coincident(versine, lambda i, j: jnp.full(i.shape, jnp.nan), np.eye(2, dtype=bool))
+    # The second point has no direction (a zero-norm input), and keeps the versine that says so.
+    np.testing.assert_array_equal(resolved, [[0, 0.5], [0.5, 1.0]])
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +228,28 @@ def test_vmap_over_stds(inputs):
         (lambda: MLP(depth=1, parametrization="standard"), "parametrization='standard' needs a width"),
         (lambda: MLP(depth=1).init(jax.random.key(0), 2), r"no width; build it with MLP\(\.\.\., width=512\)"),
         (lambda: MLP(depth=1).ntk([1.0, 2.0]), r"inputs have shape \(2,\); expected \(n, p\)"),
+        (lambda: MLP(depth=1).ntk([[np.nan, 1.0]]), "the inputs hold NaN or infinity"),
+        (lambda: MLP(depth=1).ntk([[1.0]], [[np.inf]]), "the inputs hold NaN or infinity"),
         (lambda: MLP(depth=1).nngp([[1.0]], [[1.0, 2.0]]), r"points have shape \(1, 2\); expected \(n, 1\)"),
     ],
 )
 def test_bad_input_is_refused_in_words(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_a_variance_that_overflows_names_the_layer_and_what_to_change():
+    net = MLP(depth=5, W_std=1e40)
+    # Each layer multiplies the variance by W_std²/2 = 5e79, from 1e80 behind the first: 5e79³ · 1e80 is past 1e308.
+    for kernel in (net.ntk, net.nngp):
+        with pytest.raises(ValueError, match=r"overflows in Dense layer 3 .*growing 5e\+79 times a layer") as caught:
+            kernel([[1.0], [0.5]])
+        assert "divide W_std=1e+40 by about 7.07e+39" in str(caught.value)
+    np.testing.assert_array_equal(np.isfinite(MLP(depth=5, W_std=1e40 / 7.07e39).ntk([[1.0], [0.5]])), True)
+
+
+def test_an_ntk_that_overflows_before_the_variance_says_so():
+    net = MLP(depth=2, W_std=(1e150, 1.0, 1.0), parametrization="standard", width=10**15)
+    with pytest.raises(ValueError, match=r"the NTK overflows in Dense layer 1 .* smaller width"):
+        net.ntk([[1.0]])
+    assert np.isfinite(net.nngp([[1.0]])).all()

@@ -100,8 +100,8 @@ def test_dense_refuses_what_does_not_fit_and_names_the_lattice(kernels, points, 
 
 
 def test_dense_counts_float64_bytes_whatever_the_points_are(kernels, points, monkeypatch):
-    # The matrix is float64 also where the points came as float32: 3 · 12² · 8 bytes.
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2500})())
+    # The matrix is float64 also where the points came as float32: 1.25 · 12² · 8 bytes.
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1400})())
     assert kernels["2d"].ntk(points.astype(np.float32)).dtype == np.float64
     with pytest.raises(ValueError, match="dense Gram matrix of 12 points"):
         ns.operator.dense(kernels["2d"], points.astype(np.float32))

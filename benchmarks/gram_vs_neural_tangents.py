@@ -1,0 +1,85 @@
+"""A dense NTK Gram matrix against neural-tangents' jitted kernel: entries per second, compile time and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import ntkspec as ns
+from benchmarks.measure import Record, Spread, in_turn, peak_memory, ratio, show
+
+NUM_POINTS = 4000
+NUM_FEATURES = 512
+DEPTH = 3
+ROUNDS = 7
+
+#: The matrix of `n` points in a fresh process; one point tells what everything else takes.
+MEMORY = """
+import numpy as np, ntkspec as ns
+x = np.random.default_rng(0).standard_normal(({n}, {features}))
+ns.kernel.MLP(depth={depth}).ntk(x).block_until_ready()
+"""
+
+
+def inputs() -> np.ndarray:
+    """Points in general position."""
+    return np.random.default_rng(0).standard_normal((NUM_POINTS, NUM_FEATURES))
+
+
+def theirs() -> Callable[[np.ndarray], Any]:
+    """The jitted kernel of the same network."""
+    stax = ns.kernel.stax.load().stax
+    hidden = [stax.Dense(1, W_std=2**0.5), stax.Relu()] * DEPTH
+    kernel_fn = jax.jit(stax.serial(*hidden, stax.Dense(1, W_std=2**0.5))[2], static_argnames="get")
+    return lambda x: jax.block_until_ready(kernel_fn(x, None, get="ntk"))
+
+
+def cold(case: Callable[[], object]) -> float:
+    """Seconds of the first run, compilation included."""
+    start = time.perf_counter()
+    case()
+    return time.perf_counter() - start
+
+
+def memory() -> Spread:
+    """Peak memory of the matrix beyond that of a matrix of one tile, over the size of the result."""
+    peak = {n: peak_memory(MEMORY.format(n=n, features=NUM_FEATURES, depth=DEPTH)) for n in (256, NUM_POINTS)}
+    return Spread.of([(peak[NUM_POINTS] - peak[256]) / (8 * NUM_POINTS**2)])
+
+
+def main() -> list[Record]:
+    """Measure and print."""
+    x, network, opponent = inputs(), ns.kernel.MLP(depth=DEPTH), theirs()
+    cases = {"ours": lambda: jax.block_until_ready(network.ntk(x)), "theirs": lambda: opponent(x)}
+    first = {name: cold(case) for name, case in cases.items()}
+    seconds = in_turn(ROUNDS, **cases)
+    difference = np.max(np.abs(np.asarray(network.ntk(x)) / np.asarray(opponent(x)) - 1))
+    entries = {f"{name} (entries/s)": x.shape[0] ** 2 / Spread.of(values).median for name, values in seconds.items()}
+    compile_seconds = {f"{name} (s)": first[name] - Spread.of(seconds[name]).median for name in cases}
+    return show(
+        [
+            Record(
+                f"ntkspec over neural-tangents, NTK Gram entries per second, n = {NUM_POINTS:,}, L = {DEPTH}",
+                ratio(seconds["theirs"], seconds["ours"]),
+                "×",
+                at_least=2,
+                detail=entries,
+            ),
+            Record("… peak memory over the size of the matrix", memory(), "×", at_most=1.5),
+            Record(
+                "… compile time",
+                Spread.of([compile_seconds["ours (s)"]]),
+                "s",
+                detail=compile_seconds,
+            ),
+            Record("… largest relative difference of an entry", Spread.of([float(difference)]), "", at_most=1e-12),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
