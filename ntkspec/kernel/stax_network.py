@@ -30,7 +30,7 @@ TILE = 2**25
 class StaxNetwork:
     """A neural-tangents network as kernel and finite network; build one with `from_stax`.
 
-    Its kernels are those of neural-tangents, digit for digit: 1e-12 from exact ones, and 1e-7 where inputs coincide.
+    Its kernels have the digits that neural-tangents keeps: to 1e-12, and to 1e-7 where inputs nearly coincide.
 
     Attributes:
         triple: its three functions, which are static: they have no leaves, and a jitted function that takes the network
@@ -99,7 +99,8 @@ class StaxNetwork:
         # Pairs of single inputs: vectorize keeps what depends on x or z alone from being computed for every pair.
         @jnp.vectorize
         def pair(q_x: Array, q_z: Array, versine: Array) -> tuple[Array, Array]:
-            covariance = safe_sqrt(q_x) * safe_sqrt(q_z) * (1 - versine)
+            # The root of a square is exact, so that a coincident pair has the covariance q to the last digit.
+            covariance = safe_sqrt(q_x * q_z) * (1 - versine)
             k = self.triple.kernel_fn(kernel_of_pair(q_x, q_z, covariance, fan_in, self.ntk_problem is None))
             return k.nngp[0, 0], jnp.full_like(covariance, jnp.nan) if self.ntk_problem else k.ntk[0, 0]
 
@@ -143,8 +144,12 @@ class StaxNetwork:
             ValueError: if there is no finite network.
         """
         self._require_finite()
-        leaves = jax.tree.leaves(params)
-        return self.triple.apply_fn(params, jnp.asarray(x, dtype=leaves[0].dtype if leaves else float))
+        dtype = next((leaf.dtype for leaf in jax.tree.leaves(params)), jnp.result_type(float))
+        if len(self.input_shape) > 1:
+            # Convolutions of stax multiply by NumPy's float64 numbers, and the next one wants one dtype.
+            params = jax.tree.map(lambda leaf: leaf.astype(float), params)
+        x = jnp.asarray(x, dtype=dtype if len(self.input_shape) == 1 else float)
+        return self.triple.apply_fn(params, x).astype(dtype)
 
     def require_derivative(self) -> None:
         """Refuse an NTK that does not exist.

@@ -13,9 +13,14 @@ __all__ = ["Examined", "Triple", "examine"]
 
 #: Shapes of one input, tried in this order; positions enough for a few poolings. Only shapes are computed.
 INPUT_SHAPES = ((3,), (32, 3), (32, 32, 3), (16, 16, 16, 3))
-HINT = (
-    "pass what stax.serial returned, in its order: from_stax(*stax.serial(...)), that is init_fn, apply_fn, kernel_fn"
-)
+ORDER = "pass what stax.serial returns, in its order: from_stax(*stax.serial(...)) is init_fn, apply_fn, kernel_fn"
+DRAWS = "a layer that draws random numbers has to be told not to, as in stax.Dropout(rate, mode='test')"
+#: What each function is called with.
+CALLS = {
+    "init_fn": ("key", "input_shape"),
+    "apply_fn": ("params", "x"),
+    "kernel_fn": ("x", "z", "get"),
+}
 
 
 class Triple(NamedTuple):
@@ -57,40 +62,41 @@ def examine(triple: Triple, input_shape: tuple[int, ...] | None) -> Examined:
         TypeError: if a function is no function, takes other arguments or returns something else.
         ValueError: if no input will do.
     """
-    _check_signatures(triple)
+    for name, arguments in CALLS.items():
+        _check_signature(name, getattr(triple, name), arguments)
+    shapes = INPUT_SHAPES if input_shape is None else (tuple(input_shape),)
     refusals = []
-    for shape in INPUT_SHAPES if input_shape is None else (tuple(input_shape),):
+    for shape in shapes:
         try:
             return _try(triple, shape)
         except _Refused as refusal:
             refusals.append(refusal)
-    worst = max(refusals, key=lambda refusal: refusal.stage)
-    raise worst.kind(str(worst)) from worst.__cause__
+    furthest = max(refusals, key=lambda refusal: refusal.stage)
+    message = str(furthest)
+    if furthest.stage == 0 and input_shape is None:
+        others = ", ".join(str((2, *shape)) for shape in shapes[1:])
+        message += f"; nor did it take {others}: if it takes one size only, say input_shape=(...), that of one input"
+    raise furthest.kind(message) from furthest.__cause__
 
 
-def _check_signatures(triple: Triple) -> None:
-    for name, arguments in (("init_fn", ("key", "shape")), ("apply_fn", ("params", "x")), ("kernel_fn", "xzg")):
-        function = getattr(triple, name)
-        if not callable(function):
-            raise TypeError(f"`{name}` is a {type(function).__name__}; expected a function: {HINT}")
-        try:
-            signature = inspect.signature(function)
-        # Compiled functions may have none to show; they are tried below.
-        except ValueError:
-            continue
-        try:
-            signature.bind(*arguments)
-        except TypeError as error:
-            calls = {"init_fn": "(key, input_shape)", "apply_fn": "(params, x)", "kernel_fn": "(x, z, get)"}
-            taken = ", ".join(signature.parameters)
-            raise TypeError(f"`{name}` takes ({taken}); expected {calls[name]}: {HINT}") from error
+def _check_signature(name: str, function: Any, arguments: tuple[str, ...]) -> None:
+    if not callable(function):
+        raise TypeError(f"`{name}` is a {type(function).__name__}; expected a function: {ORDER}")
+    try:
+        signature = inspect.signature(function)
+    # A compiled function may have none to show; it is tried like the others.
+    except ValueError:
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        takes, expected = ", ".join(signature.parameters), ", ".join(arguments)
+        raise TypeError(f"`{name}` takes ({takes}); expected ({expected}): {ORDER}") from error
 
 
 def _try(triple: Triple, shape: tuple[int, ...]) -> Examined:
     x = jax.ShapeDtypeStruct((2, *shape), jnp.result_type(float))
-    nngp = _field_of(triple.kernel_fn, x, "nngp")
-    if isinstance(nngp, _Refused):
-        raise nngp
+    nngp = _kernel_shape(triple.kernel_fn, x, "nngp")
     if nngp != (2, 2):
         raise _Refused(
             2,
@@ -102,43 +108,32 @@ def _try(triple: Triple, shape: tuple[int, ...]) -> Examined:
     return Examined(shape, width, _ends_linear(triple.kernel_fn, x), _ntk_problem(triple.kernel_fn, x))
 
 
-def _field_of(kernel_fn: Callable, x: jax.ShapeDtypeStruct, name: str) -> tuple[int, ...] | _Refused:
-    """The shape of one field of what kernel_fn returns."""
+def _kernel_shape(kernel_fn: Callable, x: jax.ShapeDtypeStruct, which: str) -> tuple[int, ...]:
+    call = f"kernel_fn(x, None, ('{which}',))"
     try:
-        out = jax.eval_shape(lambda x: kernel_fn(x, None, (name,)), x)
+        out = jax.eval_shape(lambda x: kernel_fn(x, None, (which,)), x)
     # Somebody else's function may raise anything.
     except Exception as error:
-        refused = _Refused(
-            0, ValueError, f"kernel_fn(x, None, ('{name}',)) raised for x of shape {x.shape}: {_said(error)}"
-        )
-        refused.__cause__ = error
-        return refused
-    if not hasattr(out, name):
+        raise _Refused(0, ValueError, f"{call} raised for x of shape {x.shape}: {_said(error)}; {ORDER}") from error
+    if not hasattr(out, which):
         what = f"an array of shape {out.shape}" if hasattr(out, "shape") else f"a {type(out).__name__}"
-        return _Refused(
-            1,
-            TypeError,
-            f"kernel_fn(x, None, ('{name}',)) returned {what}; expected an object with the field `{name}`: {HINT}",
-        )
-    return getattr(getattr(out, name), "shape", None) or ()
+        raise _Refused(1, TypeError, f"{call} returned {what}; expected an object with the field `{which}`: {ORDER}")
+    return getattr(getattr(out, which), "shape", None) or ()
 
 
 def _ntk_problem(kernel_fn: Callable, x: jax.ShapeDtypeStruct) -> str | None:
-    ntk = _field_of(kernel_fn, x, "ntk")
-    if isinstance(ntk, _Refused):
-        return str(ntk)
-    return None if ntk == (2, 2) else f"kernel_fn gives one of shape {ntk}, for there is nothing in it to train"
+    try:
+        shape = _kernel_shape(kernel_fn, x, "ntk")
+    except _Refused as refusal:
+        return str(refusal)
+    return None if shape == (2, 2) else f"kernel_fn gives one of shape {shape}, as where there is nothing to train"
 
 
 def _ends_linear(kernel_fn: Callable, x: jax.ShapeDtypeStruct) -> bool:
     """Whether neural-tangents says that the outputs are Gaussian; true where it does not say."""
     said: list[bool] = []
-
-    def ask(x: Any) -> None:
-        said.append(bool(kernel_fn(x, None, None).is_gaussian))
-
     try:
-        jax.eval_shape(ask, x)
+        jax.eval_shape(lambda x: said.append(bool(kernel_fn(x, None, None).is_gaussian)), x)
     # A wrapped kernel_fn returns no Kernel.
     except Exception:
         return True
@@ -147,34 +142,38 @@ def _ends_linear(kernel_fn: Callable, x: jax.ShapeDtypeStruct) -> bool:
 
 def _finite_width(triple: Triple, shape: tuple[int, ...], x: jax.ShapeDtypeStruct) -> int | None:
     """Units of the narrowest hidden layer, 0 without one; None without a finite network."""
-    returned: list[Any] = []
+    promised: list[tuple[int, ...]] = []
 
-    def both(key: Any, x: Any) -> Any:
-        name, hint = "init_fn(key, input_shape)", HINT
-        try:
-            out_shape, params = triple.init_fn(key, (-1, *shape))
-            returned.append(tuple(out_shape))
-            name, hint = (
-                "apply_fn(params, x)",
-                "a layer that draws needs to be told not to: stax.Dropout(p, mode='test')",
-            )
-            return params, triple.apply_fn(params, x)
-        except NotImplementedError:
-            raise
-        except Exception as error:
-            message = f"{name} raised for inputs of shape {shape}: {_said(error)}; {hint}"
-            raise _Refused(3, ValueError, message) from error
+    def init(key: Any) -> Any:
+        out_shape, params = triple.init_fn(key, (-1, *shape))
+        promised.append(tuple(out_shape))
+        return params
 
+    key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-        params, outputs = jax.eval_shape(both, jax.eval_shape(lambda: jax.random.key(0)), x)
+        params = _tried("init_fn(key, input_shape)", shape, ORDER, init, key)
+        outputs = _tried("apply_fn(params, x)", shape, DRAWS, triple.apply_fn, params, x)
     # What neural-tangents raises where a layer has a kernel only.
     except NotImplementedError:
         return None
-    got, promised = getattr(outputs, "shape", None), returned[-1]
-    if got is None or len(got) != 2 or got != (2, *promised[1:]):
-        message = f"apply_fn gives two inputs of shape {shape} outputs of shape {got} where init_fn promised {promised}"
-        raise _Refused(3, ValueError, f"{message}; expected (2, outputs) of both")
+    got = getattr(outputs, "shape", ())
+    if len(got) != 2 or got != (2, *promised[-1][1:]):
+        message = (
+            f"apply_fn gives two inputs of shape {shape} outputs of shape {got} where init_fn promised {promised[-1]}"
+        )
+        raise _Refused(3, ValueError, f"{message}; expected (2, outputs) of both: {ORDER}")
     return _narrowest([leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim >= 2])
+
+
+def _tried(call: str, shape: tuple[int, ...], hint: str, function: Callable, *arguments: Any) -> Any:
+    """The shapes that a function returns."""
+    try:
+        return jax.eval_shape(function, *arguments)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        message = f"{call} raised for inputs of shape {shape}: {_said(error)}; {hint}"
+        raise _Refused(3, ValueError, message) from error
 
 
 def _narrowest(shapes: list[tuple[int, ...]]) -> int:
