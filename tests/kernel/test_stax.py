@@ -62,13 +62,3 @@ def test_what_is_said_to_work_works(rng):
     np.testing.assert_allclose(batched(x, None, "ntk"), kernel_fn(x, None, "ntk"), rtol=1e-7)
     sampled = nt.monte_carlo_kernel_fn(init_fn, apply_fn, jax.random.key(0), 2)
     assert sampled(x, None, "nngp").shape == (4, 4)
-
-
-@pytest.mark.filterwarnings("ignore:linear_util.wrap_init is missing:DeprecationWarning")
-def test_structured_derivatives_are_the_part_that_does_not_work():
-    nt = stax.load()
-    init_fn, apply_fn, _ = nt.stax.Dense(1)
-    x = jax.numpy.ones((2, 3))
-    # It reads JAX's own tracing, which has changed under it in more than one way.
-    with pytest.raises((TypeError, AttributeError), match=r"linearize|source_info_util"):
-        nt.empirical_ntk_fn(apply_fn, implementation=3)(x, None, init_fn(jax.random.key(0), x.shape)[1])
