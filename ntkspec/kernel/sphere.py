@@ -112,7 +112,7 @@ def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") 
         A callable h(ρ) with `derivative` and `spectrum`.
 
     Raises:
-        ValueError: if the dimension is below 2, the norm is not positive or `which` is neither.
+        ValueError: if the dimension is below 2, the norm is not positive, `which` is neither, or there is no NTK.
 
     Example:
         >>> import ntkspec as ns
@@ -125,6 +125,8 @@ def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") 
     check_positive("norm", norm, "the length of the inputs")
     if which not in ("ntk", "nngp"):
         raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
+    if which == "ntk":
+        network.require_derivative()
     return Zonal(network, norm, dim, which)
 
 

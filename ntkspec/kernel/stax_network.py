@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
@@ -121,7 +122,7 @@ class StaxNetwork:
             ValueError: if there is no finite network, or it has another number of outputs.
         """
         self._require_finite()
-        shape = (dim,) if isinstance(dim, int) else tuple(dim)
+        shape = (dim,) if np.ndim(dim) == 0 else tuple(dim)  # type: ignore[arg-type]  # a number, or a shape
         out_shape, params = self.triple.init_fn(key, (-1, *shape))
         if outputs not in (None, out_shape[-1]):
             raise ValueError(
@@ -203,7 +204,7 @@ class StaxNetwork:
 
 
 def from_stax(
-    init_fn: Callable, apply_fn: Callable, kernel_fn: Callable, *, input_shape: tuple[int, ...] | None = None
+    init_fn: Callable, apply_fn: Callable, kernel_fn: Callable, *, input_shape: int | tuple[int, ...] | None = None
 ) -> StaxNetwork:
     """The network of a neural-tangents triple, with the interface of `MLP`.
 
@@ -215,7 +216,7 @@ def from_stax(
         init_fn: (key, input_shape) -> (output_shape, parameters).
         apply_fn: (parameters, x) -> outputs.
         kernel_fn: (x, z, get) -> the kernels named by `get`.
-        input_shape: shape of one input, (p,) or (h, w, c); None tries vectors, sequences, images and volumes. A network
+        input_shape: shape of one input, p or (h, w, c); None tries vectors, sequences, images and volumes. A network
             that takes one size only needs it.
 
     Returns:

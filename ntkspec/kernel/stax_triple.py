@@ -48,7 +48,7 @@ class _Refused(Exception):
         self.stage, self.kind = stage, kind
 
 
-def examine(triple: Triple, input_shape: tuple[int, ...] | None) -> Examined:
+def examine(triple: Triple, input_shape: int | tuple[int, ...] | None) -> Examined:
     """Try a triple on the shapes of inputs.
 
     Args:
@@ -64,7 +64,8 @@ def examine(triple: Triple, input_shape: tuple[int, ...] | None) -> Examined:
     """
     for name, arguments in CALLS.items():
         _check_signature(name, getattr(triple, name), arguments)
-    shapes = INPUT_SHAPES if input_shape is None else (tuple(input_shape),)
+    one = (input_shape,) if isinstance(input_shape, int) else input_shape
+    shapes = INPUT_SHAPES if one is None else (tuple(one),)
     refusals = []
     for shape in shapes:
         try:

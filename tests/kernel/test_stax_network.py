@@ -317,7 +317,7 @@ def test_a_network_of_one_input_shape_says_it():
         ValueError, match=r"AssertionError: expected seven.*nor did it take .*say input_shape=\(\.\.\.\)"
     ):
         ns.kernel.from_stax(RELU[0], RELU[1], of_seven)
-    assert ns.kernel.from_stax(RELU[0], RELU[1], of_seven, input_shape=(7,)).input_shape == (7,)
+    assert ns.kernel.from_stax(RELU[0], RELU[1], of_seven, input_shape=7).input_shape == (7,)
 
 
 def test_the_narrowest_hidden_layer_is_its_width():
@@ -405,6 +405,7 @@ ORDER = r"from_stax\(\*stax\.serial\(\.\.\.\)\) is init_fn, apply_fn, kernel_fn"
             r"no NTK: kernel_fn\(x, None, \('ntk',\)\) raised.*its NNGP kernel exists",
         ),
         (lambda: ns.kernel.from_stax(*stax.Identity()).ntk(np.ones((2, 3))), ValueError, "nothing to train"),
+        (lambda: ns.kernel.zonal(ns.kernel.from_stax(*stax.Identity()), 3), ValueError, "this network has no NTK"),
         (
             lambda: ns.kernel.from_stax(*RELU).ntk([1.0, 2.0]),
             ValueError,
