@@ -1,4 +1,5 @@
-# Everything runs in .venv, which is made and kept up to date by itself; needs make and Python >= 3.11.
+# Everything runs in .venv, which is made and kept up to date by itself; needs make and Python >= 3.11. `make oldest` has
+# an environment of its own, .venv-oldest, with the oldest versions that setup.cfg allows.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -7,6 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
 NEURAL_TANGENTS := neural-tangents==0.6.5
+OLDEST := .venv-oldest
+# On the oldest versions: what repairs neural-tangents, and the core of each room that computes.
+OLDEST_TESTS := tests/kernel/test_stax.py tests/kernel/test_stax_network.py tests/kernel/test_composed.py \
+	tests/operator tests/eigen/test_trajectory.py tests/eigen/test_spectrum.py tests/trainer
 
 # The first Python that is new enough and can make a virtual environment; make PYTHON=... takes another.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -16,7 +21,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup report test lint types pytest slow bench docs notebook clean
+.PHONY: help setup report test lint types pytest oldest slow bench docs notebook clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r what why; do \
@@ -28,7 +33,7 @@ setup: $(VENV)/.dev  ## .venv with everything that development needs
 report: $(VENV)/.runtime  ## the main job: what a network will learn of the embedded photograph, as a page in report/
 	@$(BIN)/ntkspec report --out report
 
-test: lint types pytest  ## lint, types and all tests but the slow ones
+test: lint types pytest oldest  ## lint, types, all tests but the slow ones, and a selection on the oldest versions
 
 lint: $(VENV)/.dev  ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -39,6 +44,9 @@ types: $(VENV)/.dev  ## mypy
 
 pytest: $(VENV)/.dev  ## tests, doctests, the README's example and the notebook
 	@$(BIN)/python -m pytest -m "not slow"
+
+oldest: $(OLDEST)/.test  ## the core's tests on the oldest JAX, NumPy, SciPy and xarray that are supported, in .venv-oldest
+	@$(OLDEST)/bin/python -m pytest -m "not slow" -p no:cacheprovider $(OLDEST_TESTS)
 
 slow: $(VENV)/.dev  ## the large checks
 	@$(BIN)/python -m pytest -m slow
@@ -53,18 +61,18 @@ docs: $(VENV)/.dev  ## API reference into site/
 notebook: $(VENV)/.notebook  ## the tour in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
-clean:  ## remove what was made, except .venv
+clean:  ## remove what was made, except .venv and .venv-oldest
 	@rm -rf report site build dist benchmarks/results .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	@find ntkspec tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written when its step has ended well; an interrupted step runs again.
-$(VENV)/.created:
-	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then :; \
+%/.created:
+	@if $*/bin/python -m pip --version >/dev/null 2>&1; then :; \
 	elif [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(USABLE)'; then \
 		echo "make: no Python 3.11 or newer with the venv module found ($(if $(PYTHON),$(PYTHON) is not one,none on the path));" \
 			"install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; \
 	else \
-		echo "setup: making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); \
+		echo "setup: making $* with $(PYTHON)"; $(PYTHON) -m venv --clear $*; \
 	fi
 	@touch $@
 
@@ -79,6 +87,12 @@ $(VENV)/.dev: $(VENV)/.created setup.cfg pyproject.toml
 	@# Its own list of dependencies pulls TensorFlow for a part that is not used here.
 	@$(PIP) --no-deps $(NEURAL_TANGENTS)
 	@touch $(VENV)/.runtime $@
+
+$(OLDEST)/.test: $(OLDEST)/.created setup.cfg pyproject.toml oldest.txt
+	@echo "setup: installing ntkspec on the oldest versions of what it runs on (a minute or two the first time)"
+	@$(OLDEST)/bin/python -m pip install --quiet --constraint oldest.txt --editable '.[test]'
+	@$(OLDEST)/bin/python -m pip install --quiet --no-deps $(NEURAL_TANGENTS)
+	@touch $@
 
 $(VENV)/.notebook: $(VENV)/.created setup.cfg pyproject.toml
 	@echo "setup: installing ntkspec and what its notebooks need (a few minutes the first time)"

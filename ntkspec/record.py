@@ -84,8 +84,10 @@ def configuration(obj: Any) -> Any:
         return sorted((configuration(value) for value in obj), key=repr)
     if hasattr(obj, "__array__") and hasattr(obj, "dtype") and not isinstance(obj, type):
         return _array(obj)
-    if callable(obj) and hasattr(obj, "__qualname__"):
-        return f"{obj.__module__}.{obj.__qualname__}"
+    if callable(obj) and hasattr(obj, "__name__"):
+        # NumPy's own functions have neither a qualified name nor a module before 2.2.
+        module = getattr(obj, "__module__", None) or type(obj).__module__
+        return f"{module}.{getattr(obj, '__qualname__', obj.__name__)}"
     return {"class": type(obj).__name__}
 
 

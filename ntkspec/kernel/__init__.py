@@ -18,9 +18,11 @@ from ntkspec.kernel.activation import (
     rbf,
     siren,
 )
+from ntkspec.kernel.base import Network
 from ntkspec.kernel.composed import ComposedKernel, compose
 from ntkspec.kernel.network import MLP
 from ntkspec.kernel.sphere import Zonal, zonal
+from ntkspec.kernel.stax_network import StaxNetwork, from_stax
 
 __all__ = [
     "MLP",
@@ -32,14 +34,17 @@ __all__ = [
     "Gelu",
     "Identity",
     "LeakyRelu",
+    "Network",
     "Numerical",
     "Polynomial",
     "Relu",
     "Sign",
     "Sin",
+    "StaxNetwork",
     "Zonal",
     "compose",
     "cos",
+    "from_stax",
     "rbf",
     "siren",
     "stax",

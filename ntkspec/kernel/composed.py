@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,12 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
+from ntkspec.kernel.base import Network
 from ntkspec.kernel.coincidence import resolve_coincident
 from ntkspec.kernel.gram import Which, gram
-from ntkspec.kernel.network import MLP, Kernels, Parameters
+from ntkspec.kernel.network import Kernels
 from ntkspec.kernel.overflow import is_false, refuse_overflow
+from ntkspec.kernel.stax_network import StaxNetwork
 from ntkspec.mapping import Mapping, StationaryMapping
 from ntkspec.progress import NO_PROGRESS, Progress
 
@@ -40,7 +42,7 @@ class ComposedKernel:
     """
 
     mapping: Mapping
-    network: MLP
+    network: Network
 
     @property
     def dim(self) -> int:
@@ -50,7 +52,7 @@ class ComposedKernel:
     @property
     def stationary(self) -> bool:
         """Whether the kernel is a function of the lag alone; only then are there lag functions and lattices."""
-        return self.mapping.stationary
+        return self.mapping.stationary and self.network.isotropic
 
     @property
     def periodic(self) -> bool:
@@ -139,20 +141,28 @@ class ComposedKernel:
         which = self._exists(which)
         return self._of_lag(self._stationary_mapping().versine_grid(lags), which)
 
-    def init(self, key: Array, outputs: int = 1) -> Parameters:
-        """Random parameters of the finite network behind the mapping; see `MLP.init`.
+    def init(self, key: Array, outputs: int | None = None) -> Any:
+        """Random parameters of the finite network behind the mapping; see `MLP.init` and `StaxNetwork.init`.
+
+        Args:
+            key: a JAX random key.
+            outputs: number of outputs; None takes the network's own, 1 for an `MLP`.
+
+        Returns:
+            Parameters as the network keeps them.
 
         Raises:
-            ValueError: if the network has no width, or the mapping no features.
+            ValueError: if the network has no width or other outputs, or the mapping no features.
         """
         if not self.mapping.finite:
             raise ValueError(
                 "the mapping has infinitely many frequencies: there is a kernel behind it and no finite network; "
                 "take a sampled mapping such as ns.mapping.gaussian(...)"
             )
-        return self.network.init(key, self.mapping.num_features, outputs)
+        asked = () if outputs is None else (outputs,)
+        return self.network.init(key, self.mapping.num_features, *asked)
 
-    def apply(self, params: Parameters, x: ArrayLike) -> Array:
+    def apply(self, params: Any, x: ArrayLike) -> Array:
         """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
 
@@ -175,6 +185,11 @@ class ComposedKernel:
         return which
 
     def _stationary_mapping(self) -> StationaryMapping:
+        if not self.network.isotropic:
+            raise ValueError(
+                "the network's kernel is not known as a function of norms and angles, so not of the lag either; give "
+                "from_stax the kernel_fn of stax itself, not wrapped by nt.batch or the like, or use operator.dense"
+            )
         if not self.stationary:
             raise ValueError(
                 "this kernel has no mapping, or one beside raw coordinates, so it is not a function of the lag; put a "
@@ -183,18 +198,19 @@ class ComposedKernel:
         return cast(StationaryMapping, self.mapping)
 
 
-def compose(mapping: Mapping, network: MLP) -> ComposedKernel:
+def compose(mapping: Mapping, network: Network) -> ComposedKernel:
     """The kernel and the finite network of `network` behind `mapping`.
 
     Args:
         mapping: γ, from `ntkspec.mapping`.
-        network: the network.
+        network: an `MLP`, a neural-tangents network by `from_stax`, or whatever answers `ntkspec.kernel.Network`.
 
     Returns:
         One object for both.
 
     Raises:
         TypeError: if the arguments are swapped or of another kind.
+        ValueError: if a neural-tangents network takes no feature vectors, or its last layer is not linear.
 
     Example:
         >>> import ntkspec as ns
@@ -204,8 +220,12 @@ def compose(mapping: Mapping, network: MLP) -> ComposedKernel:
     """
     if not isinstance(mapping, Mapping):
         raise TypeError(f"`mapping` is a {type(mapping).__name__}; expected one from ntkspec.mapping, then a network")
-    if not isinstance(network, MLP):
-        raise TypeError(f"`network` is a {type(network).__name__}; expected an ntkspec.kernel.MLP")
+    if not isinstance(network, Network):
+        triple = isinstance(network, tuple | list)
+        hint = "ns.kernel.from_stax(*network)" if triple else "ns.kernel.MLP(...) or ns.kernel.from_stax(...)"
+        raise TypeError(f"`network` is a {type(network).__name__}; expected a network: build one with {hint}")
+    if isinstance(network, StaxNetwork):
+        network.require_composable()
     return ComposedKernel(mapping, network)
 
 

@@ -275,6 +275,11 @@ class MLP:
             )
 
     @property
+    def isotropic(self) -> bool:
+        """Whether the kernels depend on |x|, |z| and the angle between them alone: always."""
+        return True
+
+    @property
     def _activation(self) -> Activation:
         return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax import Array
 __all__ = ["is_false", "refuse_overflow"]
 
 
+@runtime_checkable
 class Layered(Protocol):
     """A network whose recursion can be followed layer by layer."""
 
@@ -30,7 +31,7 @@ def is_false(flag: Array) -> bool:
     return not isinstance(flag, jax.core.Tracer) and not bool(flag)
 
 
-def refuse_overflow(network: Layered, second: Array) -> NoReturn:
+def refuse_overflow(network: object, second: Array) -> NoReturn:
     """Say why a network's kernel is not finite.
 
     Args:
@@ -42,6 +43,16 @@ def refuse_overflow(network: Layered, second: Array) -> NoReturn:
     """
     if not np.isfinite(second):
         raise ValueError("the inputs hold NaN or infinity, or squares beyond floating point; remove or rescale them")
+    if isinstance(network, Layered):
+        _refuse_layer(network, second)
+    raise ValueError(
+        f"the kernel is not finite for inputs of mean square {float(second):.3g}, though nothing is known to overflow "
+        "in between layers: an expectation of an activation does; take smaller inputs, a smaller W_std or fewer layers"
+    )
+
+
+def _refuse_layer(network: Layered, second: Array) -> None:
+    """Refuse the first layer whose variance or NTK is not finite, if there is one."""
     before, factor = float(second), 1.0
     for layer, (pair, theta, _) in enumerate(network.layers(second, second, jnp.zeros(()), 1)):
         variance = float(pair.second_x)
@@ -58,7 +69,3 @@ def refuse_overflow(network: Layered, second: Array) -> NoReturn:
                 f"is still {variance:.3g}; take fewer layers, a smaller W_std or a smaller width"
             )
         before, factor = variance, variance / before if before > 0 else 1.0
-    raise ValueError(
-        "the kernel is not finite, though the variances of all layers are: an expectation of the activation overflows "
-        f"for inputs of mean square {float(second):.3g}; take smaller inputs or a smaller W_std"
-    )

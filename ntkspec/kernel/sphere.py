@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
 from ntkspec.checks import check_positive
-from ntkspec.kernel.network import MLP
+from ntkspec.kernel.base import Network
 
 __all__ = ["Zonal", "zonal"]
 
@@ -31,7 +31,7 @@ class Zonal:
         which: "ntk" or "nngp".
     """
 
-    network: MLP
+    network: Network
     norm: float | Array
     dim: int = field(metadata={"static": True})
     which: str = field(metadata={"static": True})
@@ -99,7 +99,7 @@ class Zonal:
         return _gegenbauer(np.cos(theta), num_degrees, self.dim) @ measure
 
 
-def zonal(network: MLP, dim: int, *, norm: float = 1.0, which: str = "ntk") -> Zonal:
+def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") -> Zonal:
     """The kernel of a network on a sphere of inputs, as a function of the cosine alone.
 
     Args:
@@ -112,7 +112,7 @@ def zonal(network: MLP, dim: int, *, norm: float = 1.0, which: str = "ntk") -> Z
         A callable h(ρ) with `derivative` and `spectrum`.
 
     Raises:
-        ValueError: if the dimension is below 2, the norm is not positive or `which` is neither.
+        ValueError: if the dimension is below 2, the norm is not positive, `which` is neither, or there is no NTK.
 
     Example:
         >>> import ntkspec as ns
@@ -125,6 +125,8 @@ def zonal(network: MLP, dim: int, *, norm: float = 1.0, which: str = "ntk") -> Z
     check_positive("norm", norm, "the length of the inputs")
     if which not in ("ntk", "nngp"):
         raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
+    if which == "ntk":
+        network.require_derivative()
     return Zonal(network, norm, dim, which)
 
 

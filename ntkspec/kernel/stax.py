@@ -23,21 +23,32 @@ UTIL_NAMES = ("safe_map", "safe_zip")
 
 
 def load() -> types.ModuleType:
-    """Import neural-tangents, restoring the JAX names it needs.
+    """Make ``import neural_tangents`` work again on today's JAX, and return the module.
 
-    Nothing that JAX has is replaced. The experimental part of neural-tangents, the only one that wants
-    TensorFlow, is left out by an empty module in its place.
+    One call before the first import of neural-tangents is all that an old program needs; one that is not to be touched
+    runs after ``python -c "import ntkspec.kernel.stax as s, runpy; s.load(); runpy.run_path('old.py',
+    run_name='__main__')"``. Importing ntkspec turns float64 on; ``JAX_ENABLE_X64=0`` in the environment keeps it off.
+
+    Nothing that JAX has is replaced: a name is restored where it is missing, from where JAX keeps it now. The
+    experimental part of neural-tangents, the only one that wants TensorFlow, is left out by an empty module in its
+    place. A second call does nothing.
 
     Returns:
-        The module ``neural_tangents``; afterwards a plain ``import neural_tangents`` works too.
+        The module ``neural_tangents``, with its `stax`, `predict`, `batch` and the rest.
 
     Raises:
         ImportError: if neural-tangents is not installed (the message says how to).
 
+    Source: neural-tangents 0.6.5 (Novak et al. 2020), whose last release is of December 2023.
+
     Example:
         >>> import ntkspec as ns
-        >>> nt = ns.kernel.stax.load()
-        >>> _, _, kernel_fn = nt.stax.serial(nt.stax.Dense(64), nt.stax.Relu(), nt.stax.Dense(1))
+        >>> _ = ns.kernel.stax.load()
+        >>> import neural_tangents as nt
+        >>> from neural_tangents import stax
+        >>> init_fn, apply_fn, kernel_fn = stax.serial(stax.Dense(64), stax.Erf(), stax.Dense(1))
+        >>> nt.stax is stax
+        True
     """
     if importlib.util.find_spec("neural_tangents") is None:
         raise ImportError(

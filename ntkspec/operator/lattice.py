@@ -210,9 +210,9 @@ def lattice(k: ComposedKernel, shape: tuple[int, ...], mask: ArrayLike | None = 
     shape = tuple(int(n) for n in np.atleast_1d(shape))
     if not k.stationary:
         raise ValueError(
-            "a lattice operator needs a kernel of the lag alone, and this one has no mapping, or one beside "
-            "raw coordinates; use operator.dense(k, x), or put a mapping alone in front (ns.mapping.basic(dim) is the "
-            "mildest)"
+            "a lattice operator needs a kernel of the lag alone, and this one has a network whose kernel_fn is wrapped "
+            "(by nt.batch, say), no mapping, or one beside raw coordinates; use operator.dense(k, x), or put a mapping "
+            "alone in front (ns.mapping.basic(dim) is the mildest)"
         )
     if len(shape) != k.dim or min(shape) < 1:
         raise ValueError(f"shape={shape}; expected {k.dim} positive sizes, one a coordinate of the mapping")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkspec.kernel.network import MLP, Parameters
+from ntkspec.kernel.base import Network
 
 __all__ = ["advance", "initialise", "outputs"]
 
 
-def initialise(network: MLP, seed: int, count: int, num_features: int, channels: int, dtype: str) -> Parameters:
+def initialise(network: Network, seed: int, count: int, num_features: int, channels: int, dtype: str) -> Any:
     """Parameters of `count` networks, stacked along a leading axis; network i is the same whatever the count."""
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), i) for i in range(count)])
     params = jax.vmap(lambda key: network.init(key, num_features, channels))(keys)
@@ -21,21 +22,21 @@ def initialise(network: MLP, seed: int, count: int, num_features: int, channels:
 
 
 @jax.jit
-def outputs(network: MLP, params: Parameters, features: Array) -> Array:
+def outputs(network: Network, params: Any, features: Array) -> Array:
     """Outputs of every network, (seed, point, channel)."""
     return jax.vmap(lambda p: network.apply(p, features))(params)
 
 
 @partial(jax.jit, donate_argnames="params")
 def advance(
-    network: MLP,
-    params: Parameters,
+    network: Network,
+    params: Any,
     start: Array,
     features: Array,
     labels: Array,
     rate: Array,
     num_steps: Array,
-) -> Parameters:
+) -> Any:
     """Take `num_steps` steps of gradient descent on ½ Σ (f − start − y)² for every network.
 
     Args:
@@ -51,10 +52,10 @@ def advance(
         The new parameters.
     """
 
-    def loss(params: Parameters, start: Array) -> Array:
+    def loss(params: Any, start: Array) -> Array:
         return jnp.sum((network.apply(params, features) - start - labels) ** 2) / 2
 
-    def step(_: int, params: Parameters) -> Parameters:
+    def step(_: int, params: Any) -> Any:
         gradient = jax.vmap(jax.grad(loss))(params, start)
         return jax.tree.map(lambda p, g: p - rate * g, params, gradient)
 

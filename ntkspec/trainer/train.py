@@ -154,7 +154,7 @@ class _Run:
         self.params = advance(
             self.network, self.params, self.start, self.features, self.labels, self.rate, jnp.asarray(count)
         )
-        jax.block_until_ready(self.params[0]["b"])
+        jax.block_until_ready(self.params)
 
 
 def _stretches(total: int) -> Iterator[int]:

@@ -171,7 +171,7 @@ def test_transform_of_a_kernel_row_is_the_papers(p, expected):
     ("call", "error", "message"),
     [
         (lambda: ns.kernel.compose(ns.kernel.MLP(depth=1), ns.mapping.basic(1)), TypeError, "`mapping` is a MLP"),
-        (lambda: ns.kernel.compose(ns.mapping.basic(1), "relu"), TypeError, "`network` is a str; expected an"),
+        (lambda: ns.kernel.compose(ns.mapping.basic(1), "relu"), TypeError, "`network` is a str; expected a network"),
         (lambda: compose(ns.mapping.identity(1)).ntk_lag([0.1]), ValueError, "this kernel has no mapping"),
         (lambda: compose(ns.mapping.identity(1)).nngp_lag([0.1]), ValueError, "this kernel has no mapping"),
         (lambda: compose(ns.mapping.identity(1)).lag_grid(([0.1],)), ValueError, "this kernel has no mapping"),
