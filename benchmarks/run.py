@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.measure import Record
 
 #: The files that make a claim, in the order of the table.
-CLAIMS = ("import_time", "prediction_vs_neural_tangents", "prediction_vs_fft", "trainer_vs_matmul")
+CLAIMS = ("import_time", "prediction_vs_neural_tangents", "prediction_vs_fft", "trainer_vs_matmul", "activations")
 RESULTS = Path(__file__).parent / "results"
 
 

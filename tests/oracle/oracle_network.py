@@ -10,7 +10,7 @@ from oracle_dual import exact
 import ntkspec as ns
 
 #: The Hermite sums of a smooth φ for second moments up to 1: digits, terms, and the trapezoidal rule on ±12.
-DIGITS, TERMS, STEPS = 30, 320, 240
+DIGITS, TERMS, STEPS = 30, 224, 100
 EDGE = 12
 
 
