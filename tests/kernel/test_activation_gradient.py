@@ -21,6 +21,8 @@ CASES = {name: named(name) for name in oracle_accuracy.names()} | {
 }
 #: Coincident, nearly so, apart, and far.
 LAGS = np.array([[0.0, 0.0], [3e-5, 0.0], [0.13, 0.21], [0.4, 0.45]])
+#: Second moments and versine of raw inputs: zero-norm ones; coincident, nearly so, orthogonal and opposite ones.
+RAW = [(0.0, 0.0, 1.0), (0.0, 0.7, 1.0), *((0.8, 0.8, v) for v in (0.0, 1e-8, 0.7, 1.0, 2.0))]
 
 
 def kernel_of(name):
@@ -33,12 +35,12 @@ def kernel_of(name):
 
 @jax.jit
 def values_and_slopes(kernel):
-    """Θ (K without derivative) at the lags, and of zero-norm inputs: with themselves and with another."""
+    """Θ (K without derivative) at the lags, and of the raw inputs."""
 
     def values(kernel):
         lag = kernel.ntk_lag if kernel.network.activation.differentiable else kernel.nngp_lag
-        zero = kernel.network.kernels(jnp.zeros(2), jnp.asarray([0.0, 0.7]), jnp.ones(2), 4)
-        which = zero.ntk if kernel.network.activation.differentiable else zero.nngp
+        raw = kernel.network.kernels(*jnp.asarray(RAW).T, 4)
+        which = raw.ntk if kernel.network.activation.differentiable else raw.nngp
         return jnp.concatenate([lag(jnp.asarray(LAGS)), which])
 
     return values(kernel), jax.jacrev(values)(kernel)
@@ -60,7 +62,7 @@ def test_every_derivative_is_that_of_finite_differences(name):
             moved = [jnp.asarray(l + s * h * direction if j == i else l, dtype=float) for j, l in enumerate(leaves)]
             return np.asarray(values_and_slopes(jax.tree.unflatten(tree, moved))[0])
 
-        found = np.asarray(slope).reshape(len(LAGS) + 2, -1) @ direction.ravel()
+        found = np.asarray(slope).reshape(len(LAGS) + len(RAW), -1) @ direction.ravel()
         differences = (at(1) - at(-1)) / (2 * h)
         # ε/h rounding of the values, and h² times third derivatives of the size of ω².
         scale = max(np.abs(found).max(), np.abs(at(0)).max())
