@@ -97,7 +97,8 @@ def test_quadrature_against_mpmath(name):
     with mp.workdps(oracle_network.DIGITS):
         expected = [oracle_network.expectations(name, *map(oracle_dual.exact, point)) for point in points]
         plane = oracle_dual.summed(name, *points[0])
-        assert all(abs(a / b - 1) < 1e-17 for a, b in zip(plane, expected[0], strict=True))
+        # The sum over the plane leaves out some thousand weights below 1e-19.
+        assert all(abs(a / b - 1) < 3e-15 for a, b in zip(plane, expected[0], strict=True))
     for i, (value, gradient) in enumerate(expected):
         norm = np.sqrt(pair.second_x[i] * pair.second_z[i])
         assert abs(pair.covariance[i] - float(value)) < 1e-13 * norm
