@@ -21,7 +21,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup report test lint types pytest oldest slow bench docs notebook clean
+.PHONY: help setup report test lint types pytest oldest slow bench table docs notebook clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r what why; do \
@@ -53,6 +53,9 @@ slow: $(VENV)/.dev  ## the large checks
 
 bench: $(VENV)/.dev  ## measured ratios against peers and limits, as one table (minutes)
 	@$(BIN)/python -m benchmarks.run
+
+table: $(VENV)/.dev  ## docs/activations.md, from a run of the tests that bound its numbers (minutes)
+	@$(BIN)/python -m pytest tests/kernel/test_activation_page.py --write-table
 
 docs: $(VENV)/.dev  ## API reference into site/
 	@$(BIN)/pdoc --docformat google --output-directory site ntkspec

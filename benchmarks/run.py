@@ -19,6 +19,7 @@ from benchmarks.measure import Record
 #: The files that make a claim, in the order of the table.
 CLAIMS = (
     "import_time",
+    "activations",
     "gram_vs_neural_tangents",
     "prediction_vs_neural_tangents",
     "prediction_vs_fft",

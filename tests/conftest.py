@@ -11,6 +11,10 @@ import ntkspec as ns  # turns float64 on before any test makes an array
 sys.path.insert(0, str(Path(__file__).parent / "oracle"))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-table", action="store_true", help="write docs/activations.md from what is measured")
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20200618)

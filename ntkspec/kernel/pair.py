@@ -37,4 +37,7 @@ def add(first: Pair, second: Pair) -> Pair:
     gap = x1 * z1 * first.versine + x2 * z2 * second.versine + spread
     # A variable that is always zero is uncorrelated with everything, itself included.
     versine = jnp.where(size > 0, gap / jnp.where(size > 0, size, 1), 1)
+    # Near 2 a unit of rounding of the versine is 1e-8 of the angle to the opposite: nothing added must round nothing.
+    alone = (second.second_x == 0) & (second.second_z == 0) & (size > 0)
+    versine = jnp.where(alone, first.versine, versine)
     return Pair(second_x, second_z, first.covariance + second.covariance, versine)

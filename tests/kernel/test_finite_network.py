@@ -5,9 +5,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle_accuracy
 import pytest
 
 import ntkspec as ns
+from ntkspec.kernel import MLP, Numerical
+from ntkspec.kernel.activation import named
 
 SEEDS = 32
 CASES = {
@@ -45,6 +48,69 @@ def test_empirical_kernels_average_to_the_analytic_ones(name, key):
         assert (abs(samples.mean(axis=0) - analytic) < 4.5 * error + 2 / 256 * analytic.max()).all()
         # The measurement itself must be sharp enough to mean something.
         assert (error < 0.06 * analytic.max()).all()
+
+
+RAW = np.array([[0.9, -0.3], [0.5, 0.8], [-0.2, 1.1]])
+WIDTH, OUTPUTS, SAMPLES = 256, 64, 24
+
+
+@partial(jax.jit, static_argnames="parametrization")
+def draws(parametrization, W_std, b_std):
+    """Parameters of random networks, which do not depend on the activation."""
+    net = MLP(2, "relu", W_std, b_std, parametrization, WIDTH)
+    return jax.vmap(lambda key: net.init(key, RAW.shape[1], OUTPUTS))(jax.random.split(jax.random.key(7), SAMPLES))
+
+
+@jax.jit
+def grams(net, params):
+    """Of each network: (2n, 2n) of the Jacobians of two outputs, of all layers and of the last; (n, n) of outputs."""
+
+    def one(params):
+        jacobian = jax.jacrev(lambda p: net.apply(p, RAW)[:, :2].T.ravel())(params)
+        rows = [jnp.concatenate([leaf.reshape(2 * len(RAW), -1) for leaf in l.values()], axis=1) for l in jacobian]
+        each = jnp.stack([row @ row.T for row in rows])
+        outputs = net.apply(params, RAW)
+        return each.sum(0), each[-1], outputs @ outputs.T / OUTPUTS
+
+    return jax.lax.map(one, params)
+
+
+@jax.jit
+def analytic(net):
+    norm = jnp.sqrt(jnp.sum(RAW**2, axis=1))
+    q, versine = norm**2 / RAW.shape[1], 1 - (RAW / norm[:, None]) @ (RAW / norm[:, None]).T
+    return net.kernels(q[:, None], q[None], versine, RAW.shape[1])
+
+
+def crossed(name, parametrization):
+    # A quadrature compiles for seconds, and the parametrization is none of its business: tanh speaks for the others.
+    slow = isinstance(named(name), Numerical) and name != "tanh" and parametrization == "standard"
+    return pytest.param(name, parametrization, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "parametrization"), [crossed(name, p) for name in oracle_accuracy.names() for p in CASES]
+)
+def test_every_activation_has_the_kernels_of_its_finite_network(name, parametrization):
+    """NNGP and NTK, of all layers and of the last, and no kernel between two outputs: Θ ⊗ I."""
+    scale = oracle_accuracy.SCALES.get(name, 1.0)
+    options = {"W_std": 1.2 * scale, "b_std": 0.3 * scale, "parametrization": parametrization}
+    net = MLP(depth=2, activation=named(name), width=WIDTH, **options)
+    both, last, nngp = (np.asarray(a) for a in grams(net, draws(parametrization, options["W_std"], options["b_std"])))
+    exact = [np.asarray(k) for k in analytic(net)]
+    n = len(RAW)
+    # Θ of the last layer: its features' second moments, in the units of each parametrization.
+    moments = (exact[0] - options["b_std"] ** 2) / options["W_std"] ** 2
+    final = exact[0] if parametrization == "ntk" else WIDTH * moments + 1
+    cases = [(nngp, exact[0]), (last[:, :n, :n], final), (last[:, n:, n:], final), (last[:, :n, n:], 0 * final)]
+    if named(name).differentiable:
+        cases += [(both[:, :n, :n], exact[1]), (both[:, n:, n:], exact[1]), (both[:, :n, n:], 0 * exact[1])]
+    for k, (samples, expected) in enumerate(cases):
+        error = samples.std(axis=0, ddof=1) / SAMPLES**0.5
+        size = abs(exact[1] if k > 3 else (final if k else exact[0])).max()
+        # Five standard errors of a Student's t, and the bias of a finite width, of order depth/width.
+        assert (abs(samples.mean(axis=0) - expected) < 5.5 * error + 4 / WIDTH * size).all(), k
+        assert (error < 0.12 * size).all(), k
 
 
 def test_fluctuations_of_the_kernel_shrink_as_the_root_of_the_width(key):

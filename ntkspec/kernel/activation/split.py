@@ -37,6 +37,7 @@ class _Integrals(NamedTuple):
     derivative: Array
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def dual(function: Function, kinks: tuple[float, ...], pair: Pair) -> tuple[Pair, Array]:
     """The expectations: one interpolant for inputs of a single second moment, else a rule a pair."""
     second_x, second_z = (_second(function, kinks, q) for q in (pair.second_x, pair.second_z))
