@@ -188,14 +188,14 @@ def test_block_lanczos_eigenvectors_are_orthonormal_pairs(degenerate):
     np.testing.assert_allclose(residual, pairs.residuals, rtol=0, atol=1e-12 * expected[0])
 
 
-def test_tolerance_max_basis_and_seed_have_an_effect(degenerate):
+def test_tolerance_max_products_and_seed_have_an_effect(degenerate):
     _, K, expected = degenerate
     rough = leading_eigenpairs(K, 30, tolerance=1e-2)
     fine = leading_eigenpairs(K, 30, tolerance=1e-8)
     assert fine.residuals.max() < 1e-8 * expected[0] <= rough.residuals.max() <= 1e-2 * expected[0]
-    short = leading_eigenpairs(K, 30, tolerance=1e-14, max_basis=48)
+    short = leading_eigenpairs(K, 30, tolerance=1e-14, max_products=48)
     assert short.residuals.max() > 1e-8 * expected[0]
-    # A residual bounds the distance to some eigenvalue; a basis this short may have missed one above it.
+    # A residual bounds the distance to some eigenvalue; so few products may have missed one above it.
     assert (np.abs(short.values[:, None] - expected).min(axis=1) <= short.residuals + 1e-12).all()
     assert (short.values <= expected[:30] + 1e-12).all()
     other = leading_eigenpairs(K, 30, tolerance=1e-2, seed=1)
