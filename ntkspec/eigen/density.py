@@ -45,11 +45,11 @@ def density(
         progress: reporter.
 
     Returns:
-        Dataset over the levels `eigenvalue` (ascending): `count` N(λ) with its `count_standard_error` over the probes and
-        its `count_quadrature_error`, half the distance of the bounds of Chebyshev, Markov and Stieltjes; `density`, the
-        eigenvalues per unit of ln λ, with `density_standard_error`. Where the quadrature error is no longer small against the
-        count, `num_steps` did not resolve the spectrum: attribute `resolved_down_to` is the lowest level above which it
-        is at most a tenth of the count or of one mode.
+        Dataset over the levels `eigenvalue` (ascending): `count` N(λ) with its `count_standard_error` over the
+        probes and its `count_quadrature_error`, half the distance of the bounds of Chebyshev, Markov and Stieltjes;
+        `density`, the eigenvalues per unit of ln λ, with `density_standard_error`. Where the quadrature error is no
+        longer small against the count, `num_steps` did not resolve the spectrum: attribute `resolved_down_to` is the
+        lowest level above which it is at most a tenth of the count or of one mode.
 
     Raises:
         ValueError: if a level is not positive, there are too few probes or steps, or they would not fit in memory.
@@ -100,7 +100,9 @@ def check_levels(K: Operator, eigenvalue: ArrayLike | None) -> np.ndarray:
         return 1.001 * top * np.logspace(-decades, 0, NUM_LEVELS)
     levels = np.unique(np.asarray(eigenvalue, dtype=float))
     if not levels.size or not (levels > 0).all():
-        raise ValueError("`eigenvalue` holds a level that is not above 0, or none; levels are compared on a logarithmic scale")
+        raise ValueError(
+            "`eigenvalue` holds a level that is not above 0, or none; levels are compared on a logarithmic scale"
+        )
     return levels
 
 

@@ -176,9 +176,7 @@ def _restart(state: Decomposition, values: np.ndarray, S: np.ndarray, num_modes:
     projected, coupling = np.zeros_like(state.projected), np.zeros_like(state.coupling)
     projected[np.arange(keep), np.arange(keep)] = values[:keep]
     coupling[:, :keep] = state.coupling[:, : state.filled] @ S[:, :keep]
-    return replace(
-        state, basis=state.basis @ jnp.asarray(padded), projected=projected, coupling=coupling, filled=keep
-    )
+    return replace(state, basis=state.basis @ jnp.asarray(padded), projected=projected, coupling=coupling, filled=keep)
 
 
 def _pairs(K: Operator, state: Decomposition, values: np.ndarray, S: np.ndarray) -> Eigenpairs:

@@ -1,7 +1,7 @@
 """Traces of functions of an operator, tr f(K) = Σ f(λ_i), from a few random vectors.
 
-An orthonormal block Q that K has been applied to holds most of what the leading modes contribute, and is summed without any
-sampling; random vectors z orthogonal to it give the rest:
+An orthonormal block Q that K has been applied to holds most of what the leading modes contribute, and is summed
+without any sampling; random vectors z orthogonal to it give the rest:
 
     tr f(K) = tr Qᵀ f(K) Q + E[zᵀ f(K) z],   z uniform on the sphere of radius √(n − b) orthogonal to Q (n, b).
 

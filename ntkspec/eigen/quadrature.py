@@ -1,9 +1,9 @@
 """Gauss quadrature of the spectral measure of vectors: vᵀ f(K) v for every f, by one Lanczos run without its basis.
 
-With K = Σ λ_i u_i u_iᵀ the spectral measure of v has mass (u_i·v)² at λ_i. The tridiagonal matrix T of k Lanczos steps from
-v holds its k-point Gauss rule: nodes θ_j, the eigenvalues of T, and weights ‖v‖² S_1j², S its eigenvectors. It is
-exact for polynomials of degree 2k − 1. No reorthogonalisation: a converged node may come several times, and
-its copies then share its weight (Greenbaum 1989), so every integral stays right.
+With K = Σ λ_i u_i u_iᵀ the spectral measure of v has mass (u_i·v)² at λ_i. The tridiagonal matrix T of k Lanczos
+steps from v holds its k-point Gauss rule: nodes θ_j, the eigenvalues of T, and weights ‖v‖² S_1j², S its
+eigenvectors. It is exact for polynomials of degree 2k − 1. No reorthogonalisation: a converged node may come several
+times, and its copies then share its weight (Greenbaum 1989), so every integral stays right.
 
 Source: Golub & Meurant 2010, "Matrices, moments and quadrature with applications", chapters 6 and 7.
 """
@@ -83,8 +83,8 @@ class Quadrature:
     def integrate_radau(self, function: Function) -> np.ndarray:
         """Gauss–Radau, with one node more, fixed where the spectrum begins; shapes as `integrate`.
 
-        Where all derivatives of f are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ) the two rules bracket the
-        integral; for other smooth functions their difference estimates the error of the coarser.
+        Where all derivatives of f are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ) the two rules
+        bracket the integral; for other smooth functions their difference estimates the error of the coarser.
 
         Source: Golub & Meurant 2010, theorem 6.4 and section 6.2.2.
         """
@@ -107,8 +107,8 @@ class Quadrature:
 
         Returns:
             An estimate and its lower and upper bounds, each (v, g). A node counts as surely on one side where its
-            residual keeps it there; else the bounds are those of Chebyshev, Markov and Stieltjes (the weights of the two
-            nodes around the threshold). Between them the weight is spread evenly in log λ.
+            residual keeps it there; else the bounds are those of Chebyshev, Markov and Stieltjes (the weights of the
+            two nodes around the threshold). Between them the weight is spread evenly in log λ.
         """
         found = [_above(*rule, threshold, -self.floor) for rule in zip(*self.rules, strict=True)]
         estimate, lower, upper = (np.stack(each) for each in zip(*found, strict=True))

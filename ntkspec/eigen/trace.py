@@ -28,15 +28,15 @@ def trace_of(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """tr f(K) = Σ f(λ_i).
+    """The trace of a function of an operator, tr f(K) = Σ f(λ_i).
 
-    Exact on circulant lattices and up to n = 1,024 points; beyond by stochastic Lanczos quadrature, with as many steps as
-    bring the error of the quadrature to a tenth of that of the sampling.
+    Exact on circulant lattices and up to n = 1,024 points; beyond by stochastic Lanczos quadrature, with as many
+    steps as bring the error of the quadrature to a tenth of that of the sampling.
 
     Args:
         K: a kernel operator on n points.
-        function: f, of non-negative eigenvalues as an array (k,); returns (k,), or (k, f) for many functions at the price
-            of one.
+        function: f, of non-negative eigenvalues as an array (k,); returns (k,), or (k, f) for many functions at the
+            price of one.
         num_probes: random vectors; the standard error falls with their square root.
         num_exact: directions that carry the leading modes, summed without sampling.
         max_steps: products a vector, at most.
@@ -46,8 +46,8 @@ def trace_of(
     Returns:
         Dataset of scalars (or with a dimension `function`): `trace`, its `standard_error` over the probes, and
         `quadrature_error`, the distance of the Gauss from the Gauss–Radau rule. The last is a bound where f's
-        derivatives are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ), else an estimate. Both are 0 where the trace is
-        exact. Attributes: `converged`, `num_products`.
+        derivatives are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ), else an estimate. Both are 0 where
+        the trace is exact. Attributes: `converged`, `num_products`.
 
     Warns:
         ConvergenceWarning: if after `max_steps` the quadrature error is still above a tenth of the standard error.
@@ -101,7 +101,7 @@ def log_determinant(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """log det(K + δI) = Σ log(λ_i + δ), the term of a Gaussian process' evidence that costs most.
+    """The log-determinant log det(K + δI) = Σ log(λ_i + δ), the term of a Gaussian process' evidence that costs most.
 
     Args:
         K: a kernel operator on n points.
@@ -114,8 +114,8 @@ def log_determinant(
         progress: reporter.
 
     Returns:
-        Dataset of scalars: `log_determinant`, `standard_error` over the probes, and `quadrature_error`, a bound by the Gauss
-        and Gauss–Radau rules, which bracket each vᵀ log(K + δI) v. Both are 0 where the value is exact.
+        Dataset of scalars: `log_determinant`, `standard_error` over the probes, and `quadrature_error`, a bound by
+        the Gauss and Gauss–Radau rules, which bracket each vᵀ log(K + δI) v. Both are 0 where the value is exact.
 
     Warns:
         ConvergenceWarning: as `trace_of`.
