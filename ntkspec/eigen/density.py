@@ -13,7 +13,7 @@ from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
-__all__ = ["check_levels", "density", "steps_taken"]
+__all__ = ["check_levels", "density", "steps_taken", "sum_reaching"]
 
 #: Levels from λ_max down where none are given, and how far down.
 NUM_LEVELS = 193
@@ -54,7 +54,7 @@ def density(
     Raises:
         ValueError: if a level is not positive, there are too few probes or steps, or they would not fit in memory.
 
-    Source: Lin, Saad & Yang 2016, "Approximating spectral densities of large matrices", section 3.3; Szegő 1939,
+    Source: Lin, Saad & Yang 2016, "Approximating spectral densities of large matrices"; Szegő 1939,
     "Orthogonal polynomials", section 3.41 (the bounds).
 
     Example:
@@ -62,12 +62,12 @@ def density(
         >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
         >>> d = ns.eigen.density(ns.operator.lattice(k, shape=(4096,)), eigenvalue=[1e-12, 10.0])
         >>> d["count"].values.tolist()
-        [4096.0, 33.0]
+        [4096.0, 15.0]
     """
     levels = check_levels(K, eigenvalue)
     known = all_eigenvalues(K)
     if known is not None:
-        count = _count(*known, levels)
+        count = sum_reaching(*known, levels)
         zero = np.zeros_like(count)
         return _dataset(K, levels, count, zero, zero, _density(count, levels), zero, num_products=0)
     probes = draw(K, num_probes, num_exact, seed)
@@ -117,8 +117,8 @@ def steps_taken(num_steps: int, K: Operator) -> int:
     return min(num_steps, K.num_points)
 
 
-def _count(value: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """N(λ) of known eigenvalues; one within rounding of a level reaches it."""
+def sum_reaching(value: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The weight of the known eigenvalues that reach each level; one within rounding of it does."""
     slack = 1e-13 * value.max()
     place = np.searchsorted(levels, value + slack, side="right")
     held = np.bincount(place, weights=weight, minlength=len(levels) + 1)

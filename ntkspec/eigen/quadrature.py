@@ -86,7 +86,7 @@ class Quadrature:
         Where all derivatives of f are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ) the two rules
         bracket the integral; for other smooth functions their difference estimates the error of the coarser.
 
-        Source: Golub & Meurant 2010, theorem 6.4 and section 6.2.2.
+        Source: Golub & Meurant 2010, chapter 6.
         """
         nodes, weights = [], []
         for alpha, beta, mass in zip(self.diagonal.T, self.off_diagonal.T, self.mass, strict=True):

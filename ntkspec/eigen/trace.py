@@ -55,7 +55,7 @@ def trace_of(
     Raises:
         ValueError: if there are too few probes, or they would not fit in memory.
 
-    Source: Ubaru, Chen & Saad 2017, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature", section 3.
+    Source: Ubaru, Chen & Saad 2017, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature".
 
     Example:
         >>> import ntkspec as ns
@@ -83,8 +83,8 @@ def trace_of(
     found.attrs["converged"] = int(excess(rules) <= 0)
     if not found.attrs["converged"]:
         warnings.warn(
-            f"after {rules.num_steps} Lanczos steps a vector the quadrature error is {np.max(estimate[2]):.2g}, against a "
-            f"standard error of {np.max(estimate[1]):.2g}; take more max_steps, or a larger ridge",
+            f"after {rules.num_steps} Lanczos steps a vector the quadrature error is {np.max(estimate[2]):.2g}, "
+            f"against a standard error of {np.max(estimate[1]):.2g}; take more max_steps, or a larger ridge",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -123,7 +123,7 @@ def log_determinant(
     Raises:
         ValueError: if the ridge is not a number above rounding.
 
-    Source: Ubaru, Chen & Saad 2017, section 4.1; Golub & Meurant 2010, section 6.2 (the bracket).
+    Source: Ubaru, Chen & Saad 2017; Golub & Meurant 2010, chapter 6 (the bracket).
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -136,8 +136,8 @@ def log_determinant(
     least = precision(K) * float(K.frobenius_norm())
     if not ridge > least:
         raise ValueError(
-            f"ridge={ridge:g}; expected more than {least:.2g}, the rounding of a product with this operator, below which its "
-            "smallest eigenvalues are not known"
+            f"ridge={ridge:g}; expected more than {least:.2g}, the rounding of a product with this operator, below "
+            "which its smallest eigenvalues are not known"
         )
     found = trace_of(
         K,
