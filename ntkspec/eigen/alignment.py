@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels
-from ntkspec.eigen.density import check_levels, density, steps_taken, sum_reaching
+from ntkspec.eigen.density import density, steps_taken, sum_reaching
 from ntkspec.eigen.exact import DENSE_LIMIT, half_weights
 from ntkspec.eigen.quadrature import quadrature
 from ntkspec.operator import Lattice, Operator
@@ -42,8 +42,8 @@ def alignment(
     Args:
         K: a kernel operator on n points.
         y: labels, shape (n,) or (n, channels); the power of channels is added up.
-        eigenvalue: levels λ, positive, in any order (those of a spectrum give every rank); None takes 16 a decade from
-            λ_max down to the rounding of K.
+        eigenvalue: levels λ, positive, in any order (those of a spectrum give every rank); None takes those of
+            `density`.
         num_probes: random vectors for the rank.
         num_exact: directions that carry the leading modes, counted without sampling.
         num_steps: Lanczos steps for power and rank.
@@ -74,17 +74,17 @@ def alignment(
     total = float(np.sum(columns**2))
     if total == 0:
         raise ValueError("the labels are all 0, so no part of them lies anywhere; expected labels to be learned")
-    levels = check_levels(K, eigenvalue)
     steps = steps_taken(num_steps, K)
     count = density(
         K,
-        eigenvalue=levels,
+        eigenvalue=eigenvalue,
         num_probes=num_probes,
         num_exact=num_exact,
         num_steps=num_steps,
         seed=seed,
         progress=progress,
     )
+    levels = count.eigenvalue.values
     num_products = count.attrs["num_products"]
     known = _powers(K, columns)
     if known is not None:

@@ -116,8 +116,8 @@ def energy_below(s: xr.Dataset, frequency: ArrayLike) -> xr.DataArray:
         total = float(s.trace)
         if np.isnan(place).any():
             raise ValueError(
-                "the points of this spectrum are not on a lattice, so its modes have no frequency; expected one of points "
-                "of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
+                "the points of this spectrum are not on a lattice, so its modes have no frequency; expected one of "
+                "points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
             )
     order = np.argsort(place, kind="stable")
     held = np.concatenate([[0.0], np.cumsum(energy[order])])

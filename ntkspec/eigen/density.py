@@ -9,15 +9,14 @@ from numpy.typing import ArrayLike
 from ntkspec.eigen.exact import all_eigenvalues
 from ntkspec.eigen.probe import draw
 from ntkspec.eigen.quadrature import precision, quadrature
-from ntkspec.operator import Operator, largest_eigenvalue
+from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
-__all__ = ["check_levels", "density", "steps_taken", "sum_reaching"]
+__all__ = ["density", "steps_taken", "sum_reaching"]
 
-#: Levels from λ_max down where none are given, and how far down.
+#: Levels over the whole spectrum where none are given.
 NUM_LEVELS = 193
-DECADES = 12
 
 
 def density(
@@ -37,7 +36,8 @@ def density(
 
     Args:
         K: a kernel operator on n points.
-        eigenvalue: levels λ, positive, in any order; None takes 16 a decade from λ_max down to the rounding of K.
+        eigenvalue: levels λ, positive, in any order; None takes 193 over the whole
+            spectrum, as far as it is above the rounding of K.
         num_probes: random vectors; the standard error falls with their square root.
         num_exact: directions that carry the leading modes, summed without sampling.
         num_steps: products a vector; the quadrature error falls with them.
@@ -64,15 +64,17 @@ def density(
         >>> d["count"].values.tolist()
         [4096.0, 15.0]
     """
-    levels = check_levels(K, eigenvalue)
+    asked = None if eigenvalue is None else _check_levels(eigenvalue)
+    steps = steps_taken(num_steps, K)
     known = all_eigenvalues(K)
     if known is not None:
+        levels = _levels_over(known[0], precision(K)) if asked is None else asked
         count = sum_reaching(*known, levels)
         zero = np.zeros_like(count)
         return _dataset(K, levels, count, zero, zero, _density(count, levels), zero, num_products=0)
     probes = draw(K, num_probes, num_exact, seed)
-    steps = steps_taken(num_steps, K)
     rules = quadrature(K, probes.vectors, lambda _: np.inf, tolerance=0.0, max_steps=steps, progress=progress)
+    levels = _levels_over(rules.rules[0], precision(K)) if asked is None else asked
     estimate, lower, upper = rules.above(levels)
     count, standard_error = probes.total(estimate)
     slope, slope_error = probes.total(_density(estimate, levels))
@@ -88,22 +90,25 @@ def density(
     )
 
 
-def check_levels(K: Operator, eigenvalue: ArrayLike | None) -> np.ndarray:
-    """The levels asked for, ascending and each once; those of `density` where None.
+def _check_levels(eigenvalue: ArrayLike) -> np.ndarray:
+    """The levels asked for, ascending and each once.
 
     Raises:
         ValueError: if there is none, or one that is not positive.
     """
-    if eigenvalue is None:
-        top = largest_eigenvalue(K, tolerance=1e-4)
-        decades = min(DECADES, -np.log10(precision(K)))
-        return 1.001 * top * np.logspace(-decades, 0, NUM_LEVELS)
     levels = np.unique(np.asarray(eigenvalue, dtype=float))
     if not levels.size or not (levels > 0).all():
         raise ValueError(
-            "`eigenvalue` holds a level that is not above 0, or none; levels are compared on a logarithmic scale"
+            "`eigenvalue` holds a level that is not above 0, or none; they are compared on a logarithmic scale"
         )
     return levels
+
+
+def _levels_over(places: np.ndarray, rounding: float) -> np.ndarray:
+    """Levels from just above the largest of the places down to half the smallest that is not rounding."""
+    top = float(places.max())
+    bottom = max(float(places.min()) / 2, rounding * top)
+    return np.geomspace(bottom, 1.001 * top, NUM_LEVELS)
 
 
 def steps_taken(num_steps: int, K: Operator) -> int:
