@@ -106,11 +106,11 @@ class Quadrature:
             threshold: positive, shape (g,).
 
         Returns:
-            An estimate and its lower and upper bounds, each (v, g). A node counts as surely on one side where its
+            An estimate and its lower and upper bounds, each (v, g). A node counts as on one side as far as its
             residual keeps it there; else the bounds are those of Chebyshev, Markov and Stieltjes (the weights of the
             two nodes around the threshold). Between them the weight is spread evenly in log λ.
         """
-        found = [_above(*rule, threshold, -self.floor) for rule in zip(*self.rules, strict=True)]
+        found = [_above(*rule, threshold, max(-self.floor, 1e-300)) for rule in zip(*self.rules, strict=True)]
         estimate, lower, upper = (np.stack(each) for each in zip(*found, strict=True))
         return estimate, lower, upper
 
@@ -134,8 +134,8 @@ def _above(
     j = np.searchsorted(node, threshold)
     lower, upper = reached[np.minimum(j + 1, count)], reached[np.maximum(j - 1, 0)]
     # A node that has converged is on a known side.
-    lower = np.maximum(lower, _mass_beyond(node - residual, weight, threshold))
-    upper = np.minimum(upper, _mass_beyond(node + residual, weight, threshold))
+    lower = np.maximum(lower, reached[0] - _at_most(-node, weight, residual, -threshold))
+    upper = np.maximum(np.minimum(upper, _at_most(node, weight, residual, threshold)), lower)
     # A node stands for the eigenvalues up to half way to its neighbours, or within its residual if that is closer.
     middle = np.log(np.maximum(node, smallest))
     between = (middle[1:] + middle[:-1]) / 2
@@ -143,12 +143,20 @@ def _above(
     right = np.minimum(np.append(between, np.inf), np.log(np.maximum(node + residual, smallest)))
     width = np.maximum(right - left, 1e-14)
     part = np.clip((right[None] - np.log(threshold)[:, None]) / width, 0, 1)
-    return np.clip(part @ weight, lower, np.maximum(lower, upper)), lower, np.maximum(lower, upper)
+    return np.clip(part @ weight, lower, upper), lower, upper
 
 
-def _mass_beyond(place: np.ndarray, weight: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """The weight of the places at or above each threshold."""
-    return (place[None] >= threshold[:, None]) @ weight
+def _at_most(node: np.ndarray, weight: np.ndarray, residual: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """A bound on the mass at or above each threshold, from the residuals of the nodes below.
+
+    A Ritz vector x_j with residual r_j has at most r_j / δ_j of its norm in eigenvectors at least δ_j away from
+    θ_j (Davis & Kahan 1970). With P the projector on those above the threshold and v = Σ c_j x_j, c_j² the weights,
+    ‖P v‖ ≤ ‖Σ_{other j} c_j x_j‖ + Σ_{j below} |c_j| r_j / δ_j.
+    """
+    distance = threshold[:, None] - node
+    below = residual <= 1e-4 * distance
+    leaked = np.where(below, np.sqrt(weight) * residual / np.where(below, np.maximum(distance, 1e-300), 1), 0)
+    return (np.sqrt(~below @ weight) + leaked.sum(axis=1)) ** 2
 
 
 def precision(K: Operator) -> float:

@@ -80,6 +80,8 @@ def _y_axis(ax: Axes, values: np.ndarray, show: str) -> None:
     positive = values[np.isfinite(values) & (values > 0)]
     if positive.size and positive.max() > 30:
         ax.set_yscale("log")
-        ax.set_ylim(max(0.7 * positive.min(), 0.3 if show == "count" else 1e-2 * np.median(positive)), 2 * positive.max())
+        ax.set_ylim(
+            max(0.7 * positive.min(), 0.3 if show == "count" else 1e-2 * np.median(positive)), 2 * positive.max()
+        )
     else:
         ax.set_ylim(0, None)

@@ -37,7 +37,7 @@ def no_dense(monkeypatch):
     monkeypatch.setattr(importlib.import_module("ntkspec.eigen.alignment"), "DENSE_LIMIT", 0)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10**6))
 def test_gauss_rules_integrate_smooth_functions_as_the_dense_matrix_does(seed):
     value = spectrum_of(seed)
@@ -75,7 +75,7 @@ def test_gauss_and_radau_bracket_and_close_in(sign):
     assert gap[1] < 0.1 * gap[0]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_mass_above_a_threshold_is_within_its_bounds(seed):
     K = operator(spectrum_of(seed), seed)
@@ -107,7 +107,7 @@ def test_precision_is_that_of_the_products():
     assert 1e-7 < precision(operator(spectrum_of(0), dtype=np.float32)) < 1e-5
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 5]))
 def test_probes_are_an_orthonormal_block_and_vectors_of_the_right_length_beside_it(seed, num_exact):
     probes = draw(operator(spectrum_of(0)), 4, num_exact, seed)
@@ -163,7 +163,7 @@ def test_error_bars_of_estimates_are_calibrated(no_dense):
     assert 0.90 <= covered <= 0.99
     # And they are not idle: the spread of the runs is what each one says.
     spread = np.sqrt(np.mean(error**2, axis=0) / np.mean(allowed**2, axis=0))
-    assert ((0.7 < spread) & (spread < 1.4)).all()
+    assert ((spread > 0.7) & (spread < 1.4)).all()
 
 
 def test_more_probes_and_an_exact_block_make_the_error_smaller(no_dense):
@@ -188,7 +188,7 @@ def test_a_quadrature_that_has_not_converged_says_so(no_dense):
 
 @pytest.mark.parametrize("ridge", [0.0, -1.0, 1e-16, float("nan")])
 def test_a_ridge_below_rounding_is_refused(ridge, lattices):
-    with pytest.raises(ValueError, match="expected more than .* smallest eigenvalues are not known"):
+    with pytest.raises(ValueError, match=r"expected more than .* smallest eigenvalues are not known"):
         ns.eigen.log_determinant(lattices["2d"], ridge=ridge)
 
 
