@@ -44,12 +44,12 @@ def _dominant(vectors: np.ndarray, placement: Placement) -> tuple[np.ndarray, np
     grid = placement.grid
     axes = tuple(range(1, grid.dim + 1))
     transform = scipy.fft.rfftn(placement.extend(vectors.T), axes=axes)
-    # k and −k hold the same power: the half spectrum counts those twice whose partner it leaves out.
-    power = (transform.real**2 + transform.imag**2) * half_weights(grid.shape)
+    power = transform.real**2 + transform.imag**2
     half = power.shape[1:]
-    power = power.reshape(len(power), -1)
     mode = np.arange(len(power))
-    peak = power.argmax(axis=1)
+    peak = power.reshape(len(power), -1).argmax(axis=1)
+    # k and −k hold the same power: the half spectrum counts those twice whose partner it leaves out.
+    power = (power * half_weights(grid.shape)).reshape(len(power), -1)
     at_peak = power[mode, peak]
     # In the columns that hold both of a pair, the partner counts as well.
     position = np.unravel_index(peak, half)
@@ -92,7 +92,8 @@ def one_sign(frequency: np.ndarray) -> np.ndarray:
         return np.abs(frequency)
     first = np.argmax(frequency != 0, axis=1)
     sign = np.sign(frequency[np.arange(len(frequency)), first])
-    return frequency * np.where(sign < 0, -1, 1)[:, None]
+    # Adding 0 makes a 0 of −0.
+    return frequency * np.where(sign < 0, -1, 1)[:, None] + 0.0
 
 
 def rates(K: Lattice) -> dict[str, tuple]:

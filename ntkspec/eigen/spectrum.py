@@ -46,14 +46,14 @@ def spectrum(
     Returns:
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
         `converged` it is this one), `converged` (error within the tolerance), `multiplicity` (modes with
-        an eigenvalue equal within the bounds), `dominant_frequency` (mode, axis) in cycles per unit and
-        `dominant_power`, the part of the eigenvector's power at ± that frequency; `frequency_spread`, the root mean
-        square distance of |frequency| from the dominant one in the eigenvector's power, cycles per unit: what masks
-        and boundaries leak (the three are NaN for points that are not on a lattice). Scalars `trace` and
-        `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and `rayleigh_quotient` (frequency):
-        uᴴKu/uᴴu averaged over the plane waves u of a frequency band, which is the rate at which that band starts to
-        be learned (and an eigenvalue where K is circulant); `frequency_count` (frequency) is the number of its plane
-        waves.
+        an eigenvalue equal within the bounds; of a level cut by `num_modes` block Lanczos counts those held),
+        `dominant_frequency` (mode, axis) in cycles per unit and `dominant_power`, the part of the eigenvector's
+        power at ± that frequency; `frequency_spread`, the root mean square distance of |frequency| from the dominant
+        one in the eigenvector's power, cycles per unit: what masks and boundaries leak (the three are NaN for points
+        that are not on a lattice). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis,
+        lag), and `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band,
+        which is the rate at which that band starts to be learned (and an eigenvalue where K is circulant);
+        `frequency_count` (frequency) is the number of its plane waves.
 
     Raises:
         ValueError: if `num_modes` is not between 1 and n.
