@@ -244,7 +244,7 @@ def test_a_square_has_octets_and_they_are_found(degenerate):
 def test_pairs_of_a_masked_square_that_is_not_periodic():
     """A disc of points keeps the square's symmetries: pairs, with no torus to hand them over."""
     k = ns.kernel.compose(ns.mapping.gaussian_limit(2, scale=1.3), ns.kernel.MLP(depth=1, b_std=0.1))
-    centred = np.linspace(-1, 1, 37)
+    centred = np.linspace(-1, 1, 38)
     K = ns.operator.lattice(k, (38, 38), centred[:, None] ** 2 + centred[None] ** 2 < 1)
     assert K.num_points > 1024
     s = ns.eigen.spectrum(K, num_modes=24, max_basis=64)
