@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import xarray as xr
 
+from ntkspec.eigen.exact import DENSE_LIMIT, flat_weights, multiplicity, ordered_half
 from ntkspec.eigen.extreme import Eigenpairs, leading_eigenpairs
-from ntkspec.grid import Placement
+from ntkspec.eigen.frequency import dominant, half_frequencies, half_radius, one_sign, rates
+from ntkspec.eigen.quadrature import precision
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
 __all__ = ["spectrum"]
-
-#: Up to this size a dense eigendecomposition (about a second) gives every mode.
-DENSE_LIMIT = 1024
 
 
 def spectrum(
@@ -23,7 +25,7 @@ def spectrum(
     num_modes: int | None = None,
     *,
     tolerance: float = 1e-8,
-    max_basis: int = 512,
+    max_basis: int = 256,
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
@@ -36,18 +38,22 @@ def spectrum(
         K: a kernel operator on n points.
         num_modes: how many of the largest to return; None means all where that is exact, else 128.
         tolerance: on the residual of each pair relative to λ_max (block Lanczos).
-        max_basis: vectors that block Lanczos may keep; modes that have not converged by then carry their bound.
+        max_basis: vectors that block Lanczos keeps at once, for twice as many points' memory: more of them, fewer
+            products.
         seed: of the starting block.
         progress: reporter.
 
     Returns:
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
         `converged` it is this one), `converged` (error within the tolerance), `multiplicity` (modes with
-        an eigenvalue equal within the bounds), `dominant_frequency` (mode, axis) in cycles per unit and
-        `dominant_power`, the part of the eigenvector's power at ± that frequency (lattices only; NaN for
-        scattered points). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and
-        `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band, which is the rate
-        at which that band starts to be learned (and an eigenvalue where K is circulant).
+        an eigenvalue equal within the bounds; of a level cut by `num_modes` block Lanczos counts those held),
+        `dominant_frequency` (mode, axis) in cycles per unit and `dominant_power`, the part of the eigenvector's
+        power at ± that frequency; `frequency_spread`, the root mean square distance of |frequency| from the dominant
+        one in the eigenvector's power, cycles per unit: what masks and boundaries leak (the three are NaN for points
+        that are not on a lattice). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis,
+        lag), and `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band,
+        which is the rate at which that band starts to be learned (and an eigenvalue where K is circulant);
+        `frequency_count` (frequency) is the number of its plane waves.
 
     Raises:
         ValueError: if `num_modes` is not between 1 and n.
@@ -62,129 +68,83 @@ def spectrum(
     n = K.num_points
     if num_modes is not None and not 1 <= num_modes <= n:
         raise ValueError(f"num_modes={num_modes}; expected between 1 and the number of points, {n}")
+    rounding = precision(K)
     if isinstance(K, Lattice) and K.circulant:
-        columns = _circulant(K)
+        columns = _circulant(K, num_modes or n, rounding)
     else:
         count = num_modes or (n if n <= DENSE_LIMIT else 128)
         if n <= DENSE_LIMIT or 2 * count > n:
             pairs = _dense(K)
         else:
-            pairs = leading_eigenpairs(K, count, tolerance=tolerance, max_basis=max_basis, seed=seed, progress=progress)
+            # Below the rounding of a product no residual can come.
+            reachable = max(tolerance, 4 * rounding)
+            pairs = leading_eigenpairs(K, count, tolerance=reachable, max_basis=max_basis, seed=seed, progress=progress)
+        error = pairs.residuals + rounding * pairs.values[0]
         columns = {
             "eigenvalue": ("mode", pairs.values),
-            "eigenvalue_error": ("mode", pairs.residuals + _rounding(n) * pairs.values[0]),
-            **_dominant(pairs.vectors, K.placement, K.points.shape[1]),
+            "eigenvalue_error": ("mode", error),
+            # Before any mode is left out, so that the last one knows of a partner behind it.
+            "multiplicity": ("mode", multiplicity(pairs.values, error)),
+            **dominant(pairs.vectors[:, :num_modes], K.placement),
         }
+        columns = {name: (dims, values[:num_modes]) for name, (dims, values) in columns.items()}
     value, error = columns["eigenvalue"][1], columns["eigenvalue_error"][1]
     dataset = xr.Dataset(
         {
             **columns,
-            "converged": ("mode", error <= max(tolerance, 2 * _rounding(n)) * value[0]),
-            "multiplicity": ("mode", _multiplicity(value, error)),
-            "trace": float(jnp.sum(K.diagonal())),
-            "frobenius_norm": float(K.frobenius_norm()),
-            **(_of_lags(K) if isinstance(K, Lattice) else {}),
+            "converged": ("mode", error <= max(tolerance, 5 * rounding) * value[0]),
+            **_invariants(K),
+            **({**_lag_profile(K), **rates(K)} if isinstance(K, Lattice) else {}),
         },
-        coords={"mode": np.arange(len(value))},
-        attrs={
-            **attributes(operator=K),
-            "num_points": n,
-            "complete": int(num_modes in (None, n) and len(value) == n),
-        },
+        coords={"mode": pd.RangeIndex(len(value))},
+        attrs={**attributes(operator=K), "num_points": n, "complete": int(len(value) == n)},
     )
-    _describe(dataset)
-    # Only now, so that the last mode knows of a partner behind it.
-    return dataset.isel(mode=slice(0, num_modes))
+    for name, (long_name, units) in LABELS.items():
+        if name in dataset.variables:
+            dataset[name].attrs.update(long_name=long_name, units=units)
+    return dataset
 
 
-def _circulant(K: Lattice) -> dict[str, tuple]:
-    """Every Fourier mode of the lattice once; sine and cosine of a frequency are a pair of modes."""
-    shape = K.sublattice.shape
-    last = shape[-1]
-    half = np.asarray(K.transform)
-    mirror = np.roll(np.flip(half[..., 1 : (last + 1) // 2]), 1, axis=tuple(range(len(shape) - 1)))
-    value = np.concatenate([half, mirror], axis=-1).ravel()
-    axes = [np.fft.fftfreq(m, d=h) for m, h in zip(shape, K.sublattice.grid.spacing, strict=True)]
-    frequency = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(len(value), -1)
-    # Ties in rounding order by frequency, so that pairs stand together.
-    order = np.lexsort((np.linalg.norm(frequency, axis=1), -_rounded(value)))
-    error = _rounding(len(value)) * value.max()
+def _circulant(K: Lattice, num_modes: int, rounding: float) -> dict[str, tuple]:
+    """The Fourier modes of the lattice; sine and cosine of a frequency are a pair of modes.
+
+    What is the same for all modes is one number in memory.
+    """
+    value, weight, grid = np.asarray(K.transform).ravel(), flat_weights(K), K.sublattice.grid
+    error = rounding * float(value.max())
+    # In one dimension the half spectrum is in the order of the frequencies as it is.
+    radius = None if grid.dim == 1 else half_radius(grid).ravel()
+    order, times = ordered_half(value, weight, radius, num_modes, error)
+    weight = weight[order]
     return {
-        "eigenvalue": ("mode", value[order]),
-        "eigenvalue_error": ("mode", np.full(len(order), error)),
-        "dominant_frequency": (("mode", "axis"), _one_sign(frequency[order])),
-        "dominant_power": ("mode", np.ones(len(order))),
+        "eigenvalue": ("mode", np.repeat(value[order].astype(float, copy=False), weight)[:num_modes]),
+        "eigenvalue_error": ("mode", np.broadcast_to(error, num_modes)),
+        "multiplicity": ("mode", np.repeat(times, weight)[:num_modes]),
+        "dominant_frequency": (
+            ("mode", "axis"),
+            np.repeat(one_sign(half_frequencies(grid, order)), weight, axis=0)[:num_modes],
+        ),
+        "dominant_power": ("mode", np.broadcast_to(1.0, num_modes)),
+        "frequency_spread": ("mode", np.broadcast_to(0.0, num_modes)),
     }
 
 
-def _rounding(num_points: int) -> float:
-    """Relative rounding of transforms and factorisations of that size (Higham 2002, sections 19.3 and 24.1)."""
-    return float(np.finfo(np.float64).eps * max(np.log2(num_points), 1))
-
-
-def _rounded(value: np.ndarray) -> np.ndarray:
-    return np.round(value / value.max(), 13)
-
-
-def _one_sign(frequency: np.ndarray) -> np.ndarray:
-    """±k describe one real mode: the first coordinate that is not zero is made positive."""
-    first = np.argmax(frequency != 0, axis=1)
-    sign = np.sign(frequency[np.arange(len(frequency)), first])
-    return frequency * np.where(sign < 0, -1, 1)[:, None]
+def _invariants(K: Operator) -> dict[str, float]:
+    """The trace and ‖K‖_F, from the eigenvalues where they are known: other sums would form the lags again."""
+    if isinstance(K, Lattice) and K.circulant:
+        value, weight = np.asarray(K.transform).ravel(), flat_weights(K)
+        trace, squares = float(np.sum(weight * value, dtype=float)), float(np.sum(weight * value**2, dtype=float))
+    else:
+        trace, squares = float(jnp.sum(K.diagonal())), float(K.frobenius_norm()) ** 2
+    return {"trace": trace, "frobenius_norm": math.sqrt(squares)}
 
 
 def _dense(K: Operator) -> Eigenpairs:
-    matrix = np.asarray(K.to_dense())
+    matrix = np.asarray(K.to_dense(), dtype=float)
     value, vector = np.linalg.eigh(matrix)
     value, vector = value[::-1].copy(), vector[:, ::-1].copy()
     residual = np.linalg.norm(matrix @ vector - vector * value, axis=0)
     return Eigenpairs(value, vector, residual)
-
-
-def _dominant(vectors: np.ndarray, placement: Placement | None, dim: int) -> dict[str, tuple]:
-    num_modes = vectors.shape[1]
-    frequency, power = np.full((num_modes, dim), np.nan), np.full(num_modes, np.nan)
-    if placement is not None:
-        grid = placement.grid
-        axes = [np.fft.fftfreq(m, d=h) for m, h in zip(grid.shape, grid.spacing, strict=True)]
-        for mode in range(num_modes):
-            density = np.abs(np.fft.fftn(placement.extend(vectors[:, mode]))) ** 2
-            peak = np.unravel_index(np.argmax(density), grid.shape)
-            mirror = tuple(-i % m for i, m in zip(peak, grid.shape, strict=True))
-            frequency[mode] = [axis[i] for axis, i in zip(axes, peak, strict=True)]
-            power[mode] = (density[peak] + (density[mirror] if mirror != peak else 0)) / density.sum()
-        frequency = _one_sign(frequency)
-    return {"dominant_frequency": (("mode", "axis"), frequency), "dominant_power": ("mode", power)}
-
-
-def _multiplicity(value: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """The size of each run of neighbours whose bounds overlap."""
-    resolution = np.maximum(error, 1e-13 * abs(value).max())
-    parted = value[:-1] - value[1:] > resolution[:-1] + resolution[1:]
-    run = np.concatenate([[0], np.cumsum(parted)])
-    return np.bincount(run)[run]
-
-
-def _of_lags(K: Lattice) -> dict[str, tuple]:
-    """What the lag function alone tells: its profile along each axis, and the rate of each frequency.
-
-    The Rayleigh quotient of the plane wave u_k = e^{2πik·x} on the points is Σ_lag count(lag) k(lag) e^{−2πik·lag} / n,
-    count(lag) the number of pairs of points so far apart: one FFT of the lags, folded onto the lattice.
-    """
-    sublattice = K.sublattice
-    pairs = np.asarray(K.lag_counts() * K.lags())
-    signed = [np.where(np.arange(m) <= m // 2, np.arange(m), np.arange(m) - m) for m in sublattice.torus]
-    folded = np.zeros(sublattice.shape)
-    place = np.ix_(*(lag % m for lag, m in zip(signed, sublattice.shape, strict=True)))
-    np.add.at(folded, place, pairs)
-    quotient = np.fft.fftn(folded).real.ravel() / K.num_points
-    bins, frequency = sublattice.grid.frequency_bins()
-    mean = np.bincount(bins.ravel(), weights=quotient) / np.bincount(bins.ravel())
-    return {
-        **_lag_profile(K),
-        "rayleigh_quotient": ("frequency", mean),
-        "frequency": ("frequency", frequency),
-    }
 
 
 def _lag_profile(K: Lattice) -> dict[str, tuple]:
@@ -205,16 +165,12 @@ LABELS = {
     "multiplicity": ("modes with this eigenvalue", ""),
     "dominant_frequency": ("dominant frequency of the eigenvector", "cycles per unit"),
     "dominant_power": ("part of the eigenvector's power at its dominant frequency", ""),
+    "frequency_spread": ("spread of the eigenvector's frequencies about the dominant one", "cycles per unit"),
     "trace": ("trace of K", ""),
     "frobenius_norm": ("Frobenius norm of K", ""),
     "kernel_lag": ("kernel along an axis", ""),
+    "frequency_count": ("plane waves in the band", ""),
     "rayleigh_quotient": ("mean Rayleigh quotient of plane waves", ""),
     "frequency": ("frequency", "cycles per unit"),
     "lag": ("lag", "unit"),
 }
-
-
-def _describe(dataset: xr.Dataset) -> None:
-    for name, (long_name, units) in LABELS.items():
-        if name in dataset.variables:
-            dataset[name].attrs.update(long_name=long_name, units=units)

@@ -1,15 +1,19 @@
 """Pictures of the results: each function takes a Dataset, computes nothing of substance, and returns Axes."""
 
+from ntkspec.plot.alignment import alignment
 from ntkspec.plot.bandwidth import bandwidth
 from ntkspec.plot.convergence import convergence
+from ntkspec.plot.density import density
 from ntkspec.plot.kernel import kernel
 from ntkspec.plot.prediction import images, prediction, quality
 from ntkspec.plot.spectrum import spectrum
 from ntkspec.plot.validation import validation
 
 __all__ = [
+    "alignment",
     "bandwidth",
     "convergence",
+    "density",
     "images",
     "kernel",
     "prediction",

@@ -14,6 +14,8 @@ from ntkspec.plot import style
 
 # Above this many points a vector picture is slow to open and no sharper.
 _RASTER = 2000
+# Above this many modes the bars of their spread are a grey cloud.
+_BARS = 200
 
 
 def spectrum(
@@ -31,8 +33,9 @@ def spectrum(
 
     Returns:
         The axes. Points are coloured by purity (the share of the eigenvector's power at its dominant frequency) unless
-        all are pure; in a comparison, by label. Eigenvalues within their error bound are faint. A line gives the mean
-        Rayleigh quotient of plane waves, where the spectrum holds it.
+        all are pure; in a comparison, by label. A bar through a point is the spread of its eigenvector's
+        frequencies, for a spectrum alone of few modes. Eigenvalues within their error bound are faint. A line gives
+        the mean Rayleigh quotient of plane waves, where the spectrum holds it.
 
     Raises:
         ValueError: a variable is missing, nothing was given, or `against` is unknown.
@@ -54,6 +57,8 @@ def spectrum(
     positions = {name: _positions(each, against) for name, each in spectra.items()}
     for index, (name, each) in enumerate(spectra.items()):
         _points(ax, each, positions[name], index, label=None if alone and name == "" else str(name), alone=alone)
+    if alone and against == "frequency":
+        _spread_bars(ax, next(iter(spectra.values())), positions[next(iter(spectra))])
     if against == "frequency":
         for index, each in enumerate(spectra.values()):
             _rate_line(ax, each, index)
@@ -117,6 +122,19 @@ def _points(
         ax.scatter(x[resolved], y[resolved], color=colour, marker=marker, label=label, linewidths=0, **options)
     if faint.any():
         ax.scatter(x[faint], y[faint], color="0.75", marker="x", linewidths=0.8, **options)
+
+
+def _spread_bars(ax: Axes, spectrum: xr.Dataset, x: NDArray[np.float64]) -> None:
+    """Draw how far the frequencies of each eigenvector reach, where there are few enough bars to tell apart."""
+    if "frequency_spread" not in spectrum or spectrum.sizes["mode"] > _BARS:
+        return
+    y, spread = spectrum["eigenvalue"].values, spectrum["frequency_spread"].values
+    shown = _resolved(spectrum) & (spread > 0.01 * x.max())
+    if shown.any():
+        ax.hlines(
+            y[shown], np.maximum(x - spread, 0)[shown], (x + spread)[shown], color="0.6", linewidth=0.6, alpha=0.4,
+            zorder=0.5,
+        )  # fmt: skip
 
 
 def _rate_line(ax: Axes, spectrum: xr.Dataset, index: int) -> None:

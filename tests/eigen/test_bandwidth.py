@@ -114,3 +114,56 @@ def test_a_wider_spectrum_is_a_narrower_kernel():
     assert float(wide.full_width_half_maximum) < float(narrow.full_width_half_maximum)
     assert float(wide.half_power_frequency) > float(narrow.half_power_frequency)
     assert float(wide.effective_rank) > float(narrow.effective_rank)
+
+
+def test_entropy_rank():
+    assert float(ns.eigen.bandwidth(spectrum(np.full(7, 3.0))).entropy_rank) == pytest.approx(7)
+    part = np.array([0.75, 0.25])
+    expected = np.exp(-np.sum(part * np.log(part)))
+    assert float(ns.eigen.bandwidth(spectrum([3.0, 1.0])).entropy_rank) == pytest.approx(expected)
+    # Eigenvalues that are rounding, and below 0, hold nothing.
+    assert float(ns.eigen.bandwidth(spectrum([3.0, 1.0, 0.0, -1e-17])).entropy_rank) == pytest.approx(expected)
+
+
+def test_entropy_rank_of_an_incomplete_spectrum_is_a_lower_bound(lattices):
+    whole = float(ns.eigen.bandwidth(ns.eigen.spectrum(lattices["2d"])).entropy_rank)
+    parts = [float(ns.eigen.bandwidth(ns.eigen.spectrum(lattices["2d"], num_modes=m)).entropy_rank) for m in (3, 9, 15)]
+    assert parts[0] < parts[1] < parts[2] < whole
+    assert parts[2] > 0.9 * whole
+
+
+def test_energy_below_of_a_torus_is_the_sum_of_its_eigenvalues(lattices):
+    for name in ("1d periodic", "2d periodic"):
+        s = ns.eigen.spectrum(lattices[name])
+        radius = np.linalg.norm(s.dominant_frequency.values, axis=1)
+        # Bands are one cycle per unit wide.
+        asked = np.arange(1 + int(radius.max()))
+        expected = [s.eigenvalue.values[np.rint(radius) <= f].sum() / float(s.trace) for f in asked]
+        found = ns.eigen.energy_below(s, asked)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        assert found.dims == ("frequency",)
+        assert ns.eigen.energy_below(s, 1e9).item() == pytest.approx(1, rel=1e-12)
+        assert ns.eigen.energy_below(s, -1).item() == 0
+
+
+def test_energy_below_sees_the_whole_trace_of_a_masked_lattice(masked):
+    K = masked["2d"][0]
+    grid = K.sublattice.grid
+    few, whole = ns.eigen.spectrum(K, num_modes=2), ns.eigen.spectrum(K)
+    found = ns.eigen.energy_below(few, [0, 1])
+    np.testing.assert_array_equal(found, ns.eigen.energy_below(whole, [0, 1]))
+    # The trace of P K, P the projector on the band's plane waves on the whole lattice.
+    axes = np.meshgrid(*[np.fft.fftfreq(n, d=h) for n, h in zip(grid.shape, grid.spacing, strict=True)])
+    frequency = np.stack([axis.ravel() for axis in axes], axis=1)
+    low = np.rint(np.linalg.norm(frequency, axis=1) / grid.frequency_step) <= 1
+    waves = np.exp(2j * np.pi * K.points @ frequency[low].T) / np.sqrt(grid.size)
+    matrix = np.asarray(K.to_dense())
+    projected = np.trace(waves.conj().T @ matrix @ waves).real / np.trace(matrix)
+    assert found[1].item() == pytest.approx(projected, rel=1e-12)
+
+
+def test_energy_below_by_modes_where_there_are_no_lags():
+    s = spectrum([8.0, 2, 2, 1, 1], frequency=[0, 1, 1, 4, 4])
+    np.testing.assert_allclose(ns.eigen.energy_below(s, [[0, 1], [3.9, 4]]), [[8 / 14, 12 / 14], [12 / 14, 1]])
+    with pytest.raises(ValueError, match="not on a lattice, so its modes have no frequency"):
+        ns.eigen.energy_below(spectrum([2.0, 1]), 3)

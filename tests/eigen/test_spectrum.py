@@ -3,9 +3,14 @@ import importlib
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ntkspec as ns
+from ntkspec.eigen import exact
 from ntkspec.eigen.extreme import leading_eigenpairs
+from ntkspec.eigen.frequency import dominant
+from ntkspec.grid import Grid, Placement
 
 EPS = np.finfo(np.float64).eps
 PAPER = {0: (187.782, 8.301, 8.301, 11.187), 1: (201.604, 41.185, 3.736, 2.193)}
@@ -95,6 +100,8 @@ def test_dominant_power_is_the_part_at_plus_and_minus_the_frequency():
     s = ns.eigen.spectrum(ns.operator.Dense(jnp.asarray(x[:, None]), jnp.asarray(matrix)), num_modes=2)
     np.testing.assert_allclose(s.dominant_frequency[:, 0], [3, 5])
     np.testing.assert_allclose(s.dominant_power, [1, 0.9], rtol=1e-12)
+    # A tenth of the power stands 3 away from the label.
+    np.testing.assert_allclose(s.frequency_spread, [0, 3 * np.sqrt(0.1)], atol=1e-6)
 
 
 def test_frequencies_of_a_strided_sublattice_are_those_of_the_full_unit(lattices, kernels):
@@ -188,14 +195,14 @@ def test_block_lanczos_eigenvectors_are_orthonormal_pairs(degenerate):
     np.testing.assert_allclose(residual, pairs.residuals, rtol=0, atol=1e-12 * expected[0])
 
 
-def test_tolerance_max_basis_and_seed_have_an_effect(degenerate):
+def test_tolerance_max_products_and_seed_have_an_effect(degenerate):
     _, K, expected = degenerate
     rough = leading_eigenpairs(K, 30, tolerance=1e-2)
     fine = leading_eigenpairs(K, 30, tolerance=1e-8)
     assert fine.residuals.max() < 1e-8 * expected[0] <= rough.residuals.max() <= 1e-2 * expected[0]
-    short = leading_eigenpairs(K, 30, tolerance=1e-14, max_basis=48)
+    short = leading_eigenpairs(K, 30, tolerance=1e-14, max_products=48)
     assert short.residuals.max() > 1e-8 * expected[0]
-    # A residual bounds the distance to some eigenvalue; a basis this short may have missed one above it.
+    # A residual bounds the distance to some eigenvalue; so few products may have missed one above it.
     assert (np.abs(short.values[:, None] - expected).min(axis=1) <= short.residuals + 1e-12).all()
     assert (short.values <= expected[:30] + 1e-12).all()
     other = leading_eigenpairs(K, 30, tolerance=1e-2, seed=1)
@@ -219,3 +226,149 @@ def test_large_lattices_take_block_lanczos_and_small_ones_do_not(degenerate, mon
     ns.eigen.spectrum(lattices["2d"], num_modes=2)
     with pytest.raises(RuntimeError, match="block Lanczos"):
         ns.eigen.spectrum(degenerate[1])
+
+
+def test_a_square_has_octets_and_they_are_found(degenerate):
+    """The eight frequencies (±1, ±2), (±2, ±1) of the square's symmetries share one eigenvalue."""
+    circulant, K, expected = degenerate
+    exact = ns.eigen.spectrum(circulant, num_modes=60)
+    assert 8 in exact.multiplicity
+    s = ns.eigen.spectrum(K, num_modes=60)
+    np.testing.assert_allclose(s.eigenvalue, expected[:60], rtol=0, atol=1e-10 * expected[0])
+    # The last level is cut by the number of modes asked for.
+    whole = int(np.sum(expected[:60] > 1.000001 * expected[59]))
+    assert whole > 50
+    np.testing.assert_array_equal(s.multiplicity[:whole], exact.multiplicity[:whole])
+
+
+def test_pairs_of_a_masked_square_that_is_not_periodic():
+    """A disc of points keeps the square's symmetries: pairs, with no torus to hand them over."""
+    k = ns.kernel.compose(ns.mapping.gaussian_limit(2, scale=1.3), ns.kernel.MLP(depth=1, b_std=0.1))
+    centred = np.linspace(-1, 1, 38)
+    K = ns.operator.lattice(k, (38, 38), centred[:, None] ** 2 + centred[None] ** 2 < 1)
+    assert K.num_points > 1024
+    s = ns.eigen.spectrum(K, num_modes=24, max_basis=64)
+    expected = np.linalg.eigvalsh(np.asarray(K.to_dense()))[::-1]
+    np.testing.assert_allclose(s.eigenvalue, expected[:24], rtol=0, atol=1e-10 * expected[0])
+    assert s.converged.all()
+    gap = -np.diff(expected[:25])
+    pairs = np.flatnonzero(gap < 1e-9 * expected[0])
+    assert len(pairs) >= 5
+    assert (s.multiplicity.values[pairs[pairs < 23]] == 2).all()
+    assert s.multiplicity[0] == 1
+
+
+def test_max_basis_bounds_memory_and_not_what_is_found(degenerate):
+    _, K, expected = degenerate
+    small, large = (leading_eigenpairs(K, 30, tolerance=1e-9, max_basis=m) for m in (64, 256))
+    for pairs in (small, large):
+        assert pairs.residuals.max() <= 1e-9 * expected[0]
+        np.testing.assert_allclose(pairs.values, expected[:30], rtol=0, atol=1e-11 * expected[0])
+
+
+def test_single_precision_is_in_the_error_bound(degenerate):
+    _, K, expected = degenerate
+    single = ns.operator.Dense(K.coordinates, K.matrix.astype(np.float32))
+    s = ns.eigen.spectrum(single, num_modes=10)
+    assert (np.abs(s.eigenvalue - expected[:10]) <= s.eigenvalue_error).all()
+    assert s.eigenvalue_error.max() < 1e-5 * expected[0]
+    assert s.converged.all()
+    assert s.eigenvalue.dtype == np.float64
+
+
+def test_points_off_a_lattice_take_block_lanczos_too(degenerate, rng):
+    _, K, expected = degenerate
+    moved = ns.operator.Dense(jnp.asarray(rng.random(K.coordinates.shape)), K.matrix)
+    assert moved.placement is None
+    s = ns.eigen.spectrum(moved, num_modes=10)
+    np.testing.assert_allclose(s.eigenvalue, expected[:10], rtol=0, atol=1e-10 * expected[0])
+    assert np.isnan(s.frequency_spread).all()
+
+
+# Half spectra, frequencies of eigenvectors
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.data())
+def test_ordered_half_is_the_sorted_whole(levels, data):
+    """Few distinct values, so that there are long ties, at every cut."""
+    value = 1.0 + np.asarray(levels, dtype=float)
+    weight = np.asarray(data.draw(st.lists(st.sampled_from([1, 2]), min_size=len(levels), max_size=len(levels))))
+    whole = np.sort(np.repeat(value, weight))[::-1]
+    num_modes = data.draw(st.integers(1, len(whole)))
+    radius = np.arange(len(value))[::-1].astype(float) if data.draw(st.booleans()) else None
+    order, times = exact.ordered_half(value, weight.astype(np.int8), radius, num_modes, 1e-9)
+    np.testing.assert_array_equal(np.repeat(value[order], weight[order])[:num_modes], whole[:num_modes])
+    np.testing.assert_array_equal(times, [np.sum(whole == v) for v in value[order]])
+    place = np.arange(len(value)) if radius is None else radius
+    for v in np.unique(value[order])[1:]:
+        assert (np.diff(place[order[value[order] == v]]) > 0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from([(1,), (2,), (7,), (8,), (4, 6), (5, 3), (3, 4, 2), (2, 3, 5)]), st.integers(0, 10**6))
+def test_dominant_frequency_power_and_spread_by_the_full_transform(shape, seed):
+    rng = np.random.default_rng(seed)
+    grid = Grid.unit(shape)
+    index = np.flatnonzero(rng.random(grid.size) < 0.8)
+    index = np.arange(grid.size) if not len(index) else index
+    vectors = rng.standard_normal((len(index), 3))
+    found = dominant(vectors, Placement(grid, index))
+    axes = np.meshgrid(*[np.fft.fftfreq(n, d=1 / n) for n in shape], indexing="ij")
+    frequency = np.stack([axis.ravel() for axis in axes], axis=1)
+    radius = np.linalg.norm(frequency, axis=1)
+    for mode in range(3):
+        power = np.abs(np.fft.fftn(Placement(grid, index).extend(vectors[:, mode]))).ravel() ** 2
+        label = found["dominant_frequency"][1][mode]
+        same = np.zeros(grid.size, dtype=bool)
+        for sign in (1, -1):
+            apart = (frequency - sign * label) / np.asarray(shape)
+            same |= (np.abs(apart - np.rint(apart)) < 1e-9).all(axis=1)
+        assert power[same].max() == pytest.approx(power.max(), rel=1e-9)
+        part = found["dominant_power"][1][mode]
+        assert part == pytest.approx(power[same].sum() / power.sum(), rel=1e-9)
+        spread = np.sqrt(power @ (radius - np.linalg.norm(label)) ** 2 / power.sum())
+        assert found["frequency_spread"][1][mode] == pytest.approx(spread, rel=1e-9, abs=1e-12)
+
+
+def test_eigenvectors_are_transformed_in_batches(monkeypatch, rng):
+    vectors, placement = rng.standard_normal((12, 7)), Placement(Grid.unit((4, 3)), None)
+    whole = dominant(vectors, placement)
+    monkeypatch.setattr(importlib.import_module("ntkspec.eigen.frequency"), "SIDE_BY_SIDE", 24)
+    for name, (_, values) in dominant(vectors, placement).items():
+        np.testing.assert_allclose(values, whole[name][1], rtol=1e-12)
+
+
+def test_a_mask_spreads_frequencies_and_a_torus_does_not(lattices, masked):
+    assert not ns.eigen.spectrum(lattices["2d periodic"]).frequency_spread.any()
+    assert (ns.eigen.spectrum(masked["2d periodic"][0]).frequency_spread > 0.1).any()
+
+
+@pytest.mark.parametrize("name", ["1d", "2d", "1d periodic", "2d periodic"])
+def test_rates_are_the_mean_quotients_of_plane_waves(name, lattices, masked):
+    for K in (lattices[name], masked[name][0]):
+        s, grid = ns.eigen.spectrum(K), K.sublattice.grid
+        matrix = np.asarray(K.to_dense())
+        axes = np.meshgrid(*[np.fft.fftfreq(n, d=h) for n, h in zip(grid.shape, grid.spacing, strict=True)])
+        frequency = np.stack([axis.ravel() for axis in axes], axis=1)
+        waves = np.exp(2j * np.pi * K.points @ frequency.T)
+        quotient = np.real(np.sum(waves.conj() * (matrix @ waves), axis=0)) / K.num_points
+        band = np.rint(np.linalg.norm(frequency, axis=1) / grid.frequency_step)
+        mean = [quotient[band == b].mean() for b in np.unique(band)]
+        np.testing.assert_allclose(s.rayleigh_quotient, mean, rtol=0, atol=1e-12 * quotient.max())
+        np.testing.assert_array_equal(s.frequency_count, [np.sum(band == b) for b in np.unique(band)])
+
+
+@pytest.mark.slow
+def test_ten_million_points_in_three_gigabytes():
+    from benchmarks.measure import peak_memory
+
+    build = """
+import ntkspec as ns
+k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
+K = ns.operator.lattice(k, shape=(10**7,))
+K.transform.block_until_ready()
+"""
+    # Eigenvalues, frequencies, multiplicities and their order: 24 bytes a mode, and twice that on the way.
+    spent = peak_memory(build + "s = ns.eigen.spectrum(K)\nassert s.sizes['mode'] == 10**7\n")
+    assert spent < peak_memory(build) + 48e7

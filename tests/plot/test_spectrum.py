@@ -127,3 +127,14 @@ def test_style_nearest_is_unique_and_sorted():
 @pytest.mark.parametrize(("units", "expected"), [("1", "Loss"), ("dB", "Loss (dB)")])
 def test_style_label(units, expected):
     assert style.label(xr.DataArray(0, attrs={"units": units}), "loss") == expected
+
+
+def test_spread_is_a_bar_through_each_impure_point():
+    data = make(purity=[1.0, 0.5, 0.7, 0.2])
+    data["frequency_spread"] = ("mode", [0.0, 2.0, 20.0, 8.0])
+    bars = plot.spectrum(data).collections[-1].get_segments()
+    # At 5 ± 2, 10 ± 20 (cut at 0) and 40 ± 8.
+    np.testing.assert_allclose([bar[:, 0] for bar in bars], [[3, 7], [0, 30], [32, 48]])
+    np.testing.assert_allclose([bar[0, 1] for bar in bars], [4, 2, 1])
+    assert len(plot.spectrum({"a": data, "b": data}).collections) == 2
+    assert len(plot.spectrum(data, against="mode").collections) == 1
