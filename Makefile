@@ -13,6 +13,9 @@ OLDEST := .venv-oldest
 OLDEST_TESTS := tests/kernel/test_stax.py tests/kernel/test_stax_network.py tests/kernel/test_composed.py \
 	tests/operator tests/eigen/test_trajectory.py tests/eigen/test_spectrum.py tests/trainer
 
+# A process a core: most of the time goes into compiling, which one core does.
+PYTEST := python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
 # The first Python that is new enough and can make a virtual environment; make PYTHON=... takes another.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
@@ -43,10 +46,10 @@ types: $(VENV)/.dev  ## mypy
 	@$(BIN)/mypy
 
 pytest: $(VENV)/.dev  ## tests, doctests, the README's example and the notebook
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/$(PYTEST) -m "not slow"
 
 oldest: $(OLDEST)/.test  ## the core's tests on the oldest JAX, NumPy, SciPy and xarray that are supported, in .venv-oldest
-	@$(OLDEST)/bin/python -m pytest -m "not slow" -p no:cacheprovider $(OLDEST_TESTS)
+	@$(OLDEST)/bin/$(PYTEST) -m "not slow" -p no:cacheprovider $(OLDEST_TESTS)
 
 slow: $(VENV)/.dev  ## the large checks
 	@$(BIN)/python -m pytest -m slow
