@@ -245,7 +245,7 @@ def test_the_recurrence_satisfies_its_identity(K, matrix, y):
     alpha, beta = krylov.diagonal[:, 0], krylov.off_diagonal[:, 0]
     T = np.diag(alpha) + np.diag(beta[:-1], 1) + np.diag(beta[:-1], -1)
     rest = matrix @ Q - Q @ T
-    rest[:, -1] -= beta[-1] * np.asarray(krylov.vector)[0]
+    rest[:, -1] -= beta[-1] * np.asarray(krylov.state[1])[0]
     assert Q.shape == (N, 48)
     assert np.abs(rest).max() < 100 * EPS * np.linalg.norm(matrix, 2)
     np.testing.assert_allclose(np.linalg.norm(Q, axis=0), 1, rtol=1e-14)
