@@ -146,7 +146,11 @@ class Lattice(Operator):
         return jnp.round(jnp.fft.irfftn(jnp.abs(jnp.fft.rfftn(present, s=torus)) ** 2, s=torus))
 
     def frobenius_norm(self) -> Array:
-        """√Σ K_ij² = √(Σ_lag count(lag) k(lag)²)."""
+        """√Σ K_ij² = √(Σ_lag count(lag) k(lag)²), or √Σ λ² of all modes where they are known."""
+        if self.circulant:
+            last, power = self.sublattice.torus[-1], self.transform**2
+            # The modes of frequency 0 and, on an even axis, of the highest one are their own mirror images.
+            return jnp.sqrt(jnp.sum(power) + jnp.sum(power[..., 1 : (last + 1) // 2]))
         return jnp.sqrt(jnp.sum(self.lag_counts() * self.lags() ** 2))
 
     def field(self, weights: ArrayLike) -> Array:
@@ -258,9 +262,7 @@ def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:
     return Sublattice(shape, zeros, ones, shape, shape if periodic else torus_shape(shape), periodic)
 
 
-def _build(
-    k: ComposedKernel, sublattice: Sublattice, index: Array | None, which: Which, dtype: DTypeLike
-) -> Lattice:
+def _build(k: ComposedKernel, sublattice: Sublattice, index: Array | None, which: Which, dtype: DTypeLike) -> Lattice:
     transform = transform_of_lags(k, sublattice.torus, sublattice.spacing, which, dtype)
     return Lattice(k, transform, index, sublattice, which)
 

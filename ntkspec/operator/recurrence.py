@@ -15,9 +15,6 @@ __all__ = ["State", "recur"]
 #: q_{j−1} (channel, point), q_j (channel, point), β_{j−1} (channel,).
 State = tuple[Array, Array, Array]
 
-#: Numbers of all channels up to which they are multiplied at once; beyond, that gains nothing and takes memory.
-TOGETHER = 2**18
-
 
 @partial(jax.jit, static_argnames="num_steps")
 def recur(K: Operator, state: State, num_steps: int) -> tuple[State, tuple[Array, Array, Array]]:
@@ -34,8 +31,7 @@ def recur(K: Operator, state: State, num_steps: int) -> tuple[State, tuple[Array
 
     Source: Lanczos 1950; Parlett 1998, "The symmetric eigenvalue problem", section 13.1.
     """
-    together = state[1].size <= TOGETHER
-    apply = jax.vmap(K.matvec) if together else partial(jax.lax.map, K.matvec)
+    apply = jax.vmap(K.matvec)
 
     def step(state: State, _: None) -> tuple[State, tuple[Array, Array, Array]]:
         previous, vector, beta = state

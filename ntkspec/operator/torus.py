@@ -113,8 +113,8 @@ def _half_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float,
     lags = first[: torus[0] // 2 + 1]
     if len(lags) < LONG:
         return _slabs(k, lags, (), which)
-    # Δ = Δ_coarse + Δ_fine is a lattice of two axes, whose versines are a matrix product instead of n·m sines. All terms
-    # are positive near Δ = 0, so no digit is lost where the kernel has its cusp.
+    # Δ = Δ_coarse + Δ_fine is a lattice of two axes, whose versines are a matrix product instead of n·m sines. All
+    # terms are positive near Δ = 0, so no digit is lost where the kernel has its cusp.
     fine = math.isqrt(len(lags))
     two = replace(k, mapping=k.mapping.through([[1.0, 1.0]]))  # type: ignore[attr-defined]  # stationary ones have it
     return _slabs(two, lags[::fine], (lags[:fine],), which).ravel()[: len(lags)]
