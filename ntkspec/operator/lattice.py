@@ -247,9 +247,9 @@ def lattice(
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype={dtype}; expected float64 or float32")
     sublattice, index = _sublattice(shape, mask, k.periodic)
-    # The table of lags, its transform on the way and at the end.
+    # The table of lags and its complex transform, with copies on the way: 18 to 39 bytes were measured.
     refuse_if_too_large(
-        20 * math.prod(sublattice.torus),
+        40 * math.prod(sublattice.torus),
         f"the transforms of a lattice of {shape} points (torus {sublattice.torus})",
         "take fewer points",
     )

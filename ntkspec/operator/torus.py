@@ -85,7 +85,8 @@ def toeplitz(transform: Array, v: Array, torus: tuple[int, ...]) -> Array:
 def _piece(count: int, num_bytes: int) -> int:
     """How many of `count` columns of so many bytes go through at once."""
     whole, piece = (WHOLE, PIECE) if jax.default_backend() == "cpu" else (LARGE, LARGE)
-    return count if count * num_bytes <= whole else max(1, piece // num_bytes)
+    # Where a single column outgrows a piece, a few go together, for neighbours share the lines of memory.
+    return count if count * num_bytes <= whole else piece // num_bytes or 8
 
 
 def _by_pieces(apply: Callable[..., Array], arrays: tuple[Array, ...], axis: int, size: int) -> Array:

@@ -235,6 +235,12 @@ def test_two_passes_make_the_same_numbers(kept, K, y):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
+def test_a_prediction_says_how_many_passes_it_took(K, y):
+    options = {"steps": [1, 10], "learning_rate": 1e-3, "loss": "sum"}
+    assert ns.predict(K, y, **options).attrs["passes"] == 1
+    assert ns.predict(K, y, **options, max_basis_bytes=0).attrs["passes"] == 2
+
+
 def test_a_second_pass_that_differs_is_refused(K, y, monkeypatch):
     def restless(K, state, num_steps, calls=[]):  # noqa: B006  # counts its own calls
         calls.append(1)
