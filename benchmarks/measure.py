@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Record", "Spread", "in_turn", "peak_memory", "ratio", "run_python", "show", "time_python"]
+__all__ = ["Record", "Spread", "in_turn", "measure_apart", "peak_memory", "ratio", "run_python", "show", "time_python"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,13 @@ print(_peak_bytes())
 
 def peak_memory(code: str) -> int:
     """Peak resident bytes, as the OS reports them, of a fresh Python that runs `code`."""
-    return int(run_python(code + _PRINT_PEAK).split()[-1])
+    return measure_apart(code)[1]
+
+
+def measure_apart(code: str) -> tuple[str, int]:
+    """What a fresh Python prints when it runs `code`, and its peak resident bytes."""
+    printed, _, peak = run_python(code + _PRINT_PEAK).strip().rpartition("\n")
+    return printed, int(peak)
 
 
 def run_python(code: str, *arguments: str) -> str:

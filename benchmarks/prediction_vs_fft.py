@@ -11,8 +11,8 @@ from benchmarks.measure import Record, Spread, in_turn, peak_memory, ratio, show
 
 SIDE = 512
 ROUNDS = 9
-#: ηλ_max t of the five reported times.
-TIMES = (1.0, 10.0, 100.0, 1e3, 1e4)
+#: ηλ_max t of the reported times.
+TIMES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 
 
 def problem() -> tuple[Any, np.ndarray, float]:
@@ -35,20 +35,22 @@ def predict(k: Any, y: np.ndarray, rate: float) -> Any:
 
 
 def bare_products(k: Any, y: np.ndarray, num_products: int) -> Any:
-    """The same number of padded transforms, there and back, and nothing else."""
+    """The same number of products and nothing else, written by hand: no row of zeros is transformed here either."""
     import jax
     import jax.numpy as jnp
 
     import ntkspec as ns
 
     K = ns.operator.lattice(k, (SIDE, SIDE))
-    torus = K.sublattice.torus
-    transform = K.transform / jnp.max(K.transform)
+    rows, columns = K.sublattice.torus
+    transform = K.transform.T / jnp.max(K.transform)
 
     @partial(jax.jit, static_argnames="count")
     def products(transform: jax.Array, v: jax.Array, count: int) -> jax.Array:
         def one(v: jax.Array, _: None) -> tuple[jax.Array, None]:
-            return jnp.fft.irfftn(transform * jnp.fft.rfftn(v, s=torus), s=torus)[:SIDE, :SIDE], None
+            spectrum = jnp.fft.fft(jnp.fft.rfft(v, n=columns).T, n=rows)
+            spectrum = jnp.fft.ifft(transform * spectrum)[:, :SIDE]
+            return jnp.fft.irfft(spectrum.T, n=columns)[:, :SIDE], None
 
         return jax.lax.scan(one, v, length=count)[0]
 
@@ -78,7 +80,7 @@ def main() -> list[Record]:
                 f"prediction on {SIDE}² over its bare FFT products",
                 ratio(seconds["predict"], seconds["bare"]),
                 "×",
-                at_most=2,
+                at_most=1.3,
                 detail=detail,
             ),
             Record(

@@ -32,6 +32,7 @@ def predict(
     initial: ArrayLike | None = None,
     tolerance: float = 1e-6,
     max_products: int = 1024,
+    max_basis_bytes: float | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """The trajectory of an infinitely wide network: f_t = f_0 + (1 − r(K, t))(y − f_0).
@@ -50,7 +51,9 @@ def predict(
         initial: f_0 at the points, shaped as `y`; on a lattice also as (*shape) or (*shape, channels): that is what
             `everywhere` needs. None starts from zero, as a network trained as f − f_0 does.
         tolerance: on the error bound relative to ‖y − f_0‖.
-        max_products: operator products at most; a result short of the tolerance says so and warns.
+        max_products: Lanczos steps at most; a result short of the tolerance says so and warns.
+        max_basis_bytes: of Lanczos vectors to keep. What exceeds it is computed a second time, in up to twice the time
+            (attribute `passes`). None is half of the memory that is free.
         progress: reporter.
 
     Returns:
@@ -94,6 +97,7 @@ def predict(
         tolerance=tolerance,
         max_products=max_products,
         field_norm=K.field_norm() if everywhere and isinstance(K, Lattice) else 0.0,
+        max_basis_bytes=max_basis_bytes,
         progress=progress,
     )
     warn_unless_converged(path.field_error_bound if everywhere else path.error_bound, tolerance)
@@ -114,6 +118,7 @@ def predict(
             "loss": loss,
             "tolerance": tolerance,
             "num_products": path.num_products,
+            "passes": path.passes,
             "largest_eigenvalue": path.largest_eigenvalue,
             "starts_from_zero": int(initial is None),
         },

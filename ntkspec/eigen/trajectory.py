@@ -13,12 +13,17 @@ from jax import Array
 from ntkspec.dynamics import Dynamics
 from ntkspec.eigen.lanczos import Krylov, grow_until
 from ntkspec.operator import Lattice, Operator
+from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["ConvergenceWarning", "Trajectory", "trajectory", "warn_unless_converged"]
 
-#: Each product rounds to a unit; a mode that is learned over ηλ_max t times carries as many of them.
-ROUNDING = float(np.finfo(np.float64).eps)
+#: Units of rounding in a step of the recurrence, relative to λ_max: of a transform, and of the three vectors of a step.
+ROUNDINGS = 4
+
+#: Numbers of all channels up to which they run side by side. Beyond, that gains nothing: one after the other, each
+#: stops at its own number of steps, and there is the basis of only one at a time.
+TOGETHER = 2**18
 
 
 class ConvergenceWarning(UserWarning):
@@ -35,8 +40,9 @@ class Trajectory:
         error_bound: of `learned`, relative to ‖y‖, shape (t,).
         field_error_bound: of the expansion of `weights` anywhere, root-sum-square over all points, relative
             to ‖y‖, shape (t,).
-        num_products: operator products it took.
+        num_products: operator products it took, those of a second pass among them, for the channel that took most.
         largest_eigenvalue: λ_max as far as y sees it.
+        passes: of the Lanczos recurrence: 2 where its vectors did not fit in memory; 0 where it was not needed.
     """
 
     learned: Array
@@ -45,6 +51,7 @@ class Trajectory:
     field_error_bound: np.ndarray
     num_products: int
     largest_eigenvalue: float
+    passes: int
 
 
 def trajectory(
@@ -57,9 +64,15 @@ def trajectory(
     tolerance: float,
     max_products: int,
     field_norm: float = 0.0,
+    max_basis_bytes: float | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Trajectory:
     """Apply the filters of a dynamics at all steps.
+
+    The error has two parts. That of too few steps is bounded by the residual (see `ntkspec.eigen.lanczos`). That of
+    rounding comes in through K Q = Q T + β q eᵀ + F, whose columns ‖F_j‖ are a few units of rounding ε times λ_max: the
+    residual of the flow gains F e^{−ηsT} e_1, no larger than ‖F‖ ≤ √k c ε λ_max, for a time t. So nothing computed with
+    that ε is better than ε ηλ_max t; more steps do not help then, and none are taken.
 
     Args:
         K: the operator, n points.
@@ -71,37 +84,97 @@ def trajectory(
         max_products: Lanczos steps at most.
         field_norm: a bound on the norm of the kernel on all points of interest, for `field_error_bound`; the tolerance
             holds for that bound as well where it is given.
+        max_basis_bytes: of Lanczos vectors to keep; what exceeds it is computed a second time. None is half of the
+            memory that is free.
         progress: reporter.
 
     Returns:
         The trajectory; it is exact, up to rounding, on a circulant lattice.
 
     Raises:
-        ValueError: if the rate is past the stability limit, or a discrete dynamics is asked for half steps.
+        ValueError: if the rate is past the stability limit, a discrete dynamics is asked for half steps, or the results
+            would not fit in memory.
     """
     if dynamics.discrete and (steps != np.rint(steps)).any():
         raise ValueError(f"steps={steps.tolist()}; expected whole numbers for {type(dynamics).__name__}")
-    if isinstance(K, Lattice) and K.circulant:
-        return _by_fft(K, y, steps, rate, dynamics)
+    y = y.astype(K.dtype)
+    # Both results at every step, a copy while they are joined, and the work space of products.
+    refuse_if_too_large(
+        (4 * len(steps) + 4) * y.nbytes,
+        f"{len(steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
+        "ask for fewer steps, or for channels one by one",
+    )
     filters = _Filters(steps, rate, dynamics)
+    if isinstance(K, Lattice) and K.circulant:
+        return _by_fft(K, y, filters)
+    group = max(1, TOGETHER // y.shape[1])
+    demand = _Demand(tolerance, max_products, field_norm, max_basis_bytes)
+    groups = [y[first : first + group] for first in range(0, y.shape[0], group)]
+    return _side_by_side([_by_lanczos(K, part, filters, demand, progress) for part in groups])
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """What is asked of a Lanczos run; see `trajectory`."""
+
+    tolerance: float
+    max_products: int
+    field_norm: float
+    max_basis_bytes: float | None
+
+
+def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progress: Progress) -> Trajectory:
+    steps, rate = filters.steps, filters.rate
+    amplification = np.maximum(1, _amplification(rate * demand.field_norm, steps))
 
     def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
-        learned = _error_bound(krylov, filters)
-        top = krylov.largest_ritz()
-        field = learned * np.maximum(1, _amplification(rate * field_norm, steps))
-        rounding = krylov.num_steps * ROUNDING * (1 + rate * top * steps)
-        return learned + rounding, field + rounding
+        """Of too few steps, and of rounding."""
+        unit = ROUNDINGS * float(jnp.finfo(K.dtype).eps) * np.sqrt(krylov.num_steps)
+        return _error_bound(krylov, filters), unit * (1 + rate * krylov.largest_ritz() * steps)
 
     def worst(krylov: Krylov) -> float:
         # A rate past the limit grows without end: say so now, not after max_products.
-        _check_stable(krylov.largest_ritz(), rate, dynamics)
-        return float(np.max(bounds(krylov)[1 if field_norm else 0]))
+        _check_stable(krylov.largest_ritz(), rate, filters.dynamics)
+        short, rounding = bounds(krylov)
+        short = short * amplification if demand.field_norm else short
+        return float(np.max(np.where(short <= rounding, 0, short + rounding)))
 
-    krylov = grow_until(K, y, worst, tolerance=tolerance, max_steps=max_products, progress=progress)
-    error, field_error = bounds(krylov)
-    weights = krylov.combine(krylov.coefficients(filters.weights))
-    learned = krylov.combine(krylov.coefficients(filters.learned))
-    return Trajectory(learned, weights, error, field_error, krylov.num_steps, krylov.largest_ritz())
+    krylov = grow_until(
+        K,
+        y,
+        worst,
+        tolerance=demand.tolerance,
+        max_steps=demand.max_products,
+        max_basis_bytes=demand.max_basis_bytes,
+        progress=progress,
+    )
+    short, rounding = bounds(krylov)
+    both = np.concatenate([krylov.coefficients(f) for f in (filters.weights, filters.learned)], axis=2)
+    combined = krylov.combine(K, both, progress)
+    return Trajectory(
+        learned=combined[len(steps) :],
+        weights=combined[: len(steps)],
+        error_bound=short + rounding,
+        field_error_bound=short * amplification + rounding,
+        num_products=krylov.num_steps + krylov.num_dropped,
+        largest_eigenvalue=krylov.largest_ritz(),
+        passes=2 if krylov.num_dropped else 1,
+    )
+
+
+def _side_by_side(parts: list[Trajectory]) -> Trajectory:
+    """One trajectory of the channels of all; the worst of them speaks for its numbers."""
+    if len(parts) == 1:
+        return parts[0]
+    return Trajectory(
+        learned=jnp.concatenate([part.learned for part in parts], axis=1),
+        weights=jnp.concatenate([part.weights for part in parts], axis=1),
+        error_bound=np.max([part.error_bound for part in parts], axis=0),
+        field_error_bound=np.max([part.field_error_bound for part in parts], axis=0),
+        num_products=max(part.num_products for part in parts),
+        largest_eigenvalue=max(part.largest_eigenvalue for part in parts),
+        passes=max(part.passes for part in parts),
+    )
 
 
 @dataclass(frozen=True)
@@ -135,22 +208,23 @@ def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
     return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
 
 
-def _by_fft(K: Lattice, y: Array, steps: np.ndarray, rate: float, dynamics: Dynamics) -> Trajectory:
+def _by_fft(K: Lattice, y: Array, filters: _Filters) -> Trajectory:
     shape = K.sublattice.shape
     axes = tuple(range(-len(shape), 0))
     eigenvalue = np.asarray(K.transform)
     top = float(eigenvalue.max())
-    _check_stable(top, rate, dynamics)
+    _check_stable(top, filters.rate, filters.dynamics)
     modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
 
     def apply(function: Callable[[np.ndarray], np.ndarray]) -> Array:
-        columns = [jnp.fft.irfftn(modes * function(step), s=shape, axes=axes) for step in steps]
-        return jnp.stack(columns).reshape(len(steps), *y.shape)
+        columns = [jnp.fft.irfftn(modes * function(step), s=shape, axes=axes) for step in filters.steps]
+        return jnp.stack(columns).reshape(len(filters.steps), *y.shape)
 
+    rate, dynamics = filters.rate, filters.dynamics
     weights = apply(lambda step: rate * dynamics.weights(rate * eigenvalue, step))
     learned = apply(lambda step: rate * eigenvalue * dynamics.weights(rate * eigenvalue, step))
-    rounding = ROUNDING * np.log2(2 * K.num_points) * (1 + rate * top * steps)
-    return Trajectory(learned, weights, rounding, rounding, 0, top)
+    rounding = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points) * (1 + rate * top * filters.steps)
+    return Trajectory(learned, weights, rounding, rounding, 0, top, passes=0)
 
 
 def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:

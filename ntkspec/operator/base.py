@@ -59,6 +59,11 @@ class Operator(ABC):
         """√Σ K_ij² = √Σ λ², a scalar."""
 
     @property
+    def dtype(self) -> np.dtype:
+        """Of products; the package's own float64 unless an operator says otherwise."""
+        return jnp.zeros(()).dtype
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(n, n)."""
         return self.num_points, self.num_points

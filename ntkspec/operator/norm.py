@@ -24,7 +24,8 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
 
     Args:
         K: a kernel operator.
-        tolerance: on the residual, relative to λ_max; the error of the eigenvalue is about its square.
+        tolerance: on the residual, relative to λ_max; the error of the eigenvalue is about its square. No less than a
+            few roundings of a product.
         max_steps: products at most.
         seed: of the starting vector.
 
@@ -35,6 +36,7 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
         return float(jnp.max(K.transform))
     # A kernel's top eigenvector is close to one sign: a positive start overlaps it.
     vector = jnp.asarray(0.5 + np.random.default_rng(seed).random(K.num_points), dtype=float)[None]
+    tolerance = max(tolerance, 4 * float(jnp.finfo(K.dtype).eps))
     state: State = (jnp.zeros_like(vector), vector / jnp.linalg.norm(vector), jnp.zeros(1))
     diagonal, off_diagonal = np.zeros(0), np.zeros(0)
     while True:

@@ -1,16 +1,22 @@
 """Lanczos trajectories against the loop of training and against dense eigendecompositions."""
 
+import dataclasses
+
 import hypothesis.strategies as st
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import oracle_dense
 import oracle_tangents
+import psutil
 import pytest
 from hypothesis import given, settings
 
 import ntkspec as ns
+from ntkspec.eigen import lanczos
 from ntkspec.eigen.lanczos import extend, grow_until, start
 from ntkspec.eigen.trajectory import trajectory
+from ntkspec.operator.recurrence import recur
 
 EPS = np.finfo(np.float64).eps
 DESCENT, FLOW = ns.dynamics.gradient_descent(), ns.dynamics.gradient_flow()
@@ -212,6 +218,92 @@ def test_max_products_is_the_end(K, y):
     assert path.error_bound.max() > 1e-14
 
 
+BLOCK = 16 * N * 8
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2], ids=["none kept", "one block", "two blocks"])
+def test_two_passes_make_the_same_numbers(kept, K, y):
+    channels = jnp.stack([jnp.asarray(y), jnp.cos(jnp.arange(N))])
+    options = {"tolerance": 1e-9, "max_products": 256}
+    rate = 1 / ns.operator.largest_eigenvalue(K)
+    one = trajectory(K, channels, STEPS, rate, DESCENT, **options)
+    two = trajectory(K, channels, STEPS, rate, DESCENT, **options, max_basis_bytes=2 * kept * BLOCK)
+    assert one.num_products >= 48
+    assert (one.passes, two.passes) == (1, 2)
+    assert two.num_products == 2 * one.num_products - 16 * kept
+    for name in ("learned", "weights", "error_bound", "field_error_bound"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_a_prediction_says_how_many_passes_it_took(K, y):
+    options = {"steps": [1, 10], "learning_rate": 1e-3, "loss": "sum"}
+    assert ns.predict(K, y, **options).attrs["passes"] == 1
+    assert ns.predict(K, y, **options, max_basis_bytes=0).attrs["passes"] == 2
+
+
+def test_a_second_pass_that_differs_is_refused(K, y, monkeypatch):
+    def restless(K, state, num_steps, calls=[]):  # noqa: B006  # counts its own calls
+        calls.append(1)
+        state, (basis, diagonal, off_diagonal) = recur(K, state, num_steps)
+        return state, (basis, diagonal * (1 + len(calls) * EPS), off_diagonal)
+
+    monkeypatch.setattr(lanczos, "recur", restless)
+    with pytest.raises(RuntimeError, match=r"did not repeat itself bit for bit.*larger max_basis_bytes"):
+        trajectory(K, jnp.asarray(y)[None], STEPS, 1e-3, DESCENT, tolerance=1e-9, max_products=64, max_basis_bytes=0)
+
+
+def test_memory_that_would_not_fit_is_refused_in_words(K, y, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+    with pytest.raises(ValueError, match=r"6 steps of 60 points and 1 channels would need .* ask for fewer steps"):
+        run(K, y, rate=1e-3)
+    with pytest.raises(ValueError, match="16 Lanczos vectors of 60 points and 1 channels would need"):
+        grow_until(K, jnp.asarray(y)[None], lambda krylov: 0.0, tolerance=1.0, max_steps=16)
+
+
+def test_large_channels_run_one_after_the_other(K, y, monkeypatch):
+    both = np.stack([y, np.cos(np.arange(N)), np.zeros(N)], axis=1)
+    together, rate = run(K, both)
+    monkeypatch.setattr("ntkspec.eigen.trajectory.TOGETHER", N)
+    apart, _ = run(K, both, rate=rate)
+    assert apart.learned.shape == together.learned.shape == (6, 3, N)
+    for name in ("learned", "weights"):
+        scale = np.linalg.norm(getattr(together, name))
+        np.testing.assert_allclose(getattr(apart, name), getattr(together, name), rtol=0, atol=3e-9 * scale)
+    assert apart.error_bound.max() <= 1e-9
+    assert apart.num_products == together.num_products
+
+
+@pytest.mark.parametrize("decades", [4, 7, 12])
+def test_very_long_times_against_forty_digits(decades):
+    """Up to ηλ_max t = 10¹⁰, where float64 itself is the limit: the bound says so, and no products are wasted."""
+    value = np.geomspace(1, 10.0**-decades, 24)
+    K, matrix, _ = synthetic(value)
+    y = np.random.default_rng(5).standard_normal(24)
+    times = np.array([1e6, 1e8, 1e10])
+    path, _ = run(K, y, times, rate=1.0, dynamics=FLOW, tolerance=1e-13, max_products=1024)
+    with mpmath.workdps(40):
+        exact, Q = mpmath.eigsy(mpmath.matrix(matrix.tolist()))
+        coefficients = Q.T * mpmath.matrix(y.tolist())
+        for t, learned, bound in zip(times, path.learned[:, 0], path.error_bound, strict=True):
+            modes = [-mpmath.expm1(-theta * t) * c for theta, c in zip(exact, coefficients, strict=True)]
+            truth = np.array([float(v) for v in Q * mpmath.matrix(modes)])
+            assert np.linalg.norm(learned - truth) <= bound * np.linalg.norm(y)
+    assert path.num_products < 512
+    # What a unit of rounding of the largest eigenvalue does in that time, and some steps' worth of it.
+    assert (path.error_bound <= 200 * EPS * times).all()
+
+
+def test_float32_says_what_it_is_worth(K, y):
+    half = dataclasses.replace(K, transform=K.transform.astype(jnp.float32))
+    exact, rate = run(K, y, fraction=0.5)
+    rough, _ = run(half, y, rate=rate, tolerance=1e-4)
+    assert rough.learned.dtype == np.float32
+    error = np.linalg.norm(np.asarray(rough.learned, dtype=float) - np.asarray(exact.learned), axis=(1, 2))
+    assert (error <= rough.error_bound * np.linalg.norm(y)).all()
+    # A thousand steps cost three digits of seven.
+    assert 1e-6 < rough.error_bound[-1] < 1e-2
+
+
 def test_a_field_norm_tightens_the_demand_on_the_weights(K, y):
     channels = jnp.asarray(y)[None]
     rate = 1 / ns.operator.largest_eigenvalue(K)
@@ -245,7 +337,7 @@ def test_the_recurrence_satisfies_its_identity(K, matrix, y):
     alpha, beta = krylov.diagonal[:, 0], krylov.off_diagonal[:, 0]
     T = np.diag(alpha) + np.diag(beta[:-1], 1) + np.diag(beta[:-1], -1)
     rest = matrix @ Q - Q @ T
-    rest[:, -1] -= beta[-1] * np.asarray(krylov.vector)[0]
+    rest[:, -1] -= beta[-1] * np.asarray(krylov.state[1])[0]
     assert Q.shape == (N, 48)
     assert np.abs(rest).max() < 100 * EPS * np.linalg.norm(matrix, 2)
     np.testing.assert_allclose(np.linalg.norm(Q, axis=0), 1, rtol=1e-14)

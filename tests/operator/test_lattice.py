@@ -1,3 +1,5 @@
+import dataclasses
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import ntkspec as ns
+from ntkspec.operator import torus
 from ntkspec.operator.lattice import whole
 
 EPS = np.finfo(np.float64).eps
@@ -201,6 +204,86 @@ def test_lattice_of_traced_frequencies_is_differentiable(kernels):
     assert float(value) == pytest.approx(np.sum((dense @ np.arange(6.0)) ** 2), rel=1e-12)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
     assert (np.asarray(slope.mapping.frequencies) != 0).all()
+
+
+@pytest.mark.parametrize("field", ["frequencies", "amplitudes"])
+def test_gradients_are_difference_quotients(field, kernels, rng):
+    mapping = kernels["2d"].mapping
+    v = jnp.asarray(rng.standard_normal(20))
+    direction = jnp.asarray(rng.standard_normal(getattr(mapping, field).shape))
+
+    def form(step):
+        moved = dataclasses.replace(mapping, **{field: getattr(mapping, field) + step * direction})
+        return v @ ns.operator.lattice(ns.kernel.compose(moved, kernels["2d"].network), (5, 4)).matvec(v)
+
+    form = jax.jit(form)
+    # Central differences extrapolated to fourth order: h⁴ of truncation against ε/h of rounding.
+    h = 5e-4
+    near, far = ((form(s) - form(-s)) / (2 * s) for s in (h, 2 * h))
+    slope = jax.jit(jax.grad(form))(0.0)
+    assert float(slope) == pytest.approx(float((4 * near - far) / 3), rel=1e-7)
+
+
+def test_lattices_of_many_scales_at_once(rng):
+    v, scales = jnp.asarray(rng.standard_normal(12)), [0.5, 1.0, 3.0]
+
+    def at(scale):
+        k = ns.kernel.compose(ns.mapping.gaussian(1, 8, scale=scale), ns.kernel.MLP(depth=1, b_std=0.1))
+        return ns.operator.lattice(k, (12,)).matvec(v)
+
+    together = jax.vmap(at)(jnp.asarray(scales))
+    np.testing.assert_allclose(together, np.stack([at(scale) for scale in scales]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["2d", "1d periodic"])
+def test_float32_products_are_close_to_float64(name, lattices, whole_matrix, rng):
+    K, matrix = lattices[name], whole_matrix[name]
+    half = ns.operator.lattice(K.kernel, K.sublattice.full, dtype="float32")
+    assert (half.dtype, half.transform.dtype, K.dtype) == (np.float32, np.float32, np.float64)
+    assert half.circulant == K.circulant
+    v = rng.standard_normal(K.num_points)
+    product = half @ v
+    assert product.dtype == np.float32
+    stated = 1e-7 * np.log2(np.prod(K.sublattice.torus)) * np.linalg.norm(matrix, 2) * np.linalg.norm(v)
+    assert np.linalg.norm(np.asarray(product, dtype=float) - matrix @ v) <= stated
+
+
+def test_other_types_are_refused(kernels):
+    with pytest.raises(ValueError, match="dtype=float16; expected float64 or float32"):
+        ns.operator.lattice(kernels["1d"], (5,), dtype="float16")
+
+
+@pytest.mark.parametrize(("name", "size"), [("2d", 2), ("3d", 1), ("3d", 2), ("2d periodic", 3)])
+def test_products_in_pieces_are_those_of_the_whole(name, size, lattices, rng, monkeypatch):
+    K = lattices[name]
+    v = jnp.asarray(rng.standard_normal(K.sublattice.shape))
+    expected = torus.toeplitz(K.transform, v, K.sublattice.torus)
+    monkeypatch.setattr(torus, "_piece", lambda count, num_bytes: size)
+    pieces = jax.jit(torus.toeplitz, static_argnums=2)(K.transform, v, K.sublattice.torus)
+    np.testing.assert_allclose(pieces, expected, rtol=0, atol=20 * EPS * float(jnp.abs(expected).max()))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("1d", (11,)), ("3d", (3, 4, 3))])
+def test_tables_in_pieces_are_those_of_the_whole(name, shape, kernels, monkeypatch):
+    spacing, size = tuple(1 / n for n in shape), torus.torus_shape(shape)
+    table = np.asarray(torus.lag_table(kernels[name], size, spacing, "ntk"))
+    for constant, value in (("LAGS", 20), ("LONG", 1)):
+        monkeypatch.setattr(torus, constant, value)
+    monkeypatch.setattr(torus, "_piece", lambda count, num_bytes: 4)
+    pieces = torus.lag_table(kernels[name], size, spacing, "ntk")
+    np.testing.assert_allclose(pieces, table, rtol=0, atol=1e-14)
+    transform = torus.transform_of_lags(kernels[name], size, spacing, "ntk", float)
+    np.testing.assert_allclose(transform, np.fft.rfftn(table).real, rtol=0, atol=1e-13 * table.sum())
+
+
+def test_a_long_line_keeps_the_digits_at_its_cusp(kernels):
+    k, n = kernels["1d"], 100_003
+    table = np.asarray(ns.operator.lattice(k, (n,)).lags())
+    lag = np.concatenate([np.arange(200), np.random.default_rng(0).integers(200, n, 200)])
+    expected = np.asarray(k.ntk_lag((lag / n)[:, None]))
+    np.testing.assert_allclose(table[lag], expected, rtol=0, atol=2e-15)
+    np.testing.assert_allclose(table[-lag[1:]], expected[1:], rtol=0, atol=2e-15)
+    np.testing.assert_allclose(table[0] - table[1:200], expected[0] - expected[1:200], rtol=1e-9)
 
 
 def test_whole_is_its_own_sublattice():
