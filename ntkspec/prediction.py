@@ -55,7 +55,9 @@ def predict(
 
     Returns:
         Dataset with `train` (step, point[, channel]), `target`, `loss` (step) in the asked loss, `error_bound` (step),
-        a bound on ‖error of train‖/‖y − f_0‖, and `converged` (step). With `everywhere`, `field` (step, axis0, …
+        a bound on ‖error of train‖/‖y − f_0‖ for the operator as it is, and `converged` (step). An operator that is an
+        approximation K̃ adds `operator_error_bound` (step): ηt‖K − K̃‖, which bounds ‖r(K, t) − r(K̃, t)‖ for gradient
+        flow, and for gradient descent within its limit. With `everywhere`, `field` (step, axis0, …
         [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the
         points.
 
@@ -99,6 +101,12 @@ def predict(
     warn_unless_converged(path.field_error_bound if everywhere else path.error_bound, tolerance)
     train = start + _as_labels(path.learned, labels)
     variables = _variables(K, labels, train, path, loss, tolerance)
+    if K.approximation_error:
+        variables["operator_error_bound"] = (
+            "step",
+            rate * asked * K.approximation_error,
+            _label("bound on what the operator's own error adds to `train`, relative to the labels"),
+        )
     if everywhere:
         variables |= _field(K, labels, path, start_field, asked, progress)
     return xr.Dataset(

@@ -8,7 +8,7 @@ import xarray as xr
 
 from ntkspec.eigen.extreme import Eigenpairs, leading_eigenpairs
 from ntkspec.grid import Placement
-from ntkspec.operator import Lattice, Operator
+from ntkspec.operator import Lattice, LowRank, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -29,7 +29,7 @@ def spectrum(
 ) -> xr.Dataset:
     """Eigenvalues in descending order: K u = λ u.
 
-    Exact by one FFT where the operator is circulant, by dense eigendecomposition up to n = 1,024 points, and by block
+    Exact by one FFT where the operator is circulant, by the singular values of its factor where it is low rank, by dense eigendecomposition up to n = 1,024 points, and by block
     Lanczos for the leading modes beyond.
 
     Args:
@@ -42,7 +42,7 @@ def spectrum(
 
     Returns:
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
-        `converged` it is this one), `converged` (error within the tolerance), `multiplicity` (modes with
+        `converged` it is this one; a low-rank operator adds the norm of what it leaves out), `converged` (error within the tolerance), `multiplicity` (modes with
         an eigenvalue equal within the bounds), `dominant_frequency` (mode, axis) in cycles per unit and
         `dominant_power`, the part of the eigenvector's power at ± that frequency (lattices only; NaN for
         scattered points). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and
@@ -66,13 +66,15 @@ def spectrum(
         columns = _circulant(K)
     else:
         count = num_modes or (n if n <= DENSE_LIMIT else 128)
-        if n <= DENSE_LIMIT or 2 * count > n:
+        if isinstance(K, LowRank):
+            pairs = _of_factor(K)
+        elif n <= DENSE_LIMIT or 2 * count > n:
             pairs = _dense(K)
         else:
             pairs = leading_eigenpairs(K, count, tolerance=tolerance, max_basis=max_basis, seed=seed, progress=progress)
         columns = {
             "eigenvalue": ("mode", pairs.values),
-            "eigenvalue_error": ("mode", pairs.residuals + _rounding(n) * pairs.values[0]),
+            "eigenvalue_error": ("mode", pairs.residuals + _rounding(n) * pairs.values[0] + K.approximation_error),
             **_dominant(pairs.vectors, K.placement, K.points.shape[1]),
         }
     value, error = columns["eigenvalue"][1], columns["eigenvalue_error"][1]
@@ -81,7 +83,7 @@ def spectrum(
             **columns,
             "converged": ("mode", error <= max(tolerance, 2 * _rounding(n)) * value[0]),
             "multiplicity": ("mode", _multiplicity(value, error)),
-            "trace": float(jnp.sum(K.diagonal())),
+            "trace": float(K.trace()),
             "frobenius_norm": float(K.frobenius_norm()),
             **(_of_lags(K) if isinstance(K, Lattice) else {}),
         },
@@ -139,6 +141,13 @@ def _dense(K: Operator) -> Eigenpairs:
     value, vector = value[::-1].copy(), vector[:, ::-1].copy()
     residual = np.linalg.norm(matrix @ vector - vector * value, axis=0)
     return Eigenpairs(value, vector, residual)
+
+
+def _of_factor(K: LowRank) -> Eigenpairs:
+    """The eigenpairs of F Fᵀ that are not zero: squared singular values and left singular vectors of F."""
+    Q, R = np.linalg.qr(np.asarray(K.factor))
+    U, singular, _ = np.linalg.svd(R)
+    return Eigenpairs(singular**2, Q @ U, np.zeros(len(singular)))
 
 
 def _dominant(vectors: np.ndarray, placement: Placement | None, dim: int) -> dict[str, tuple]:

@@ -66,6 +66,11 @@ class Operator(ABC):
         return jnp.sum(self.diagonal())
 
     @property
+    def approximation_error(self) -> float:
+        """A bound on ‖K − the exact kernel‖ in the spectral norm; 0 where products are exact up to rounding."""
+        return 0.0
+
+    @property
     def field_shape(self) -> tuple[int, ...] | None:
         """The lattice on which `field` gives the learned function; None for an operator that knows of no other points."""
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -72,11 +73,16 @@ class MaskedFourier(Measurement):
         over lags of k(lag) times a product over axes: n − |lag| pairs e^{−2πik lag/n} apart in the first, and in the
         second the geometric sum of e^{−2πik(2l + lag)/n} over the l that have a partner.
         """
-        energy, square = lags, lags
-        for axis in range(len(self.values_shape)):
-            energy, square = _pair_sums(energy, axis), _square_sums(square, axis)
-        energy, square = energy.real.ravel()[self.kept], square.real.ravel()[self.kept]
-        return jnp.concatenate([energy + square, energy - square]) / 2
+        return _diagonal(lags, self.kept)
+
+
+@jax.jit
+def _diagonal(lags: Array, kept: Array) -> Array:
+    energy, square = lags, lags
+    for axis in range(lags.ndim):
+        energy, square = _pair_sums(energy, axis), _square_sums(square, axis)
+    energy, square = energy.real.ravel()[kept], square.real.ravel()[kept]
+    return jnp.concatenate([energy + square, energy - square]) / 2
 
 
 def _signed_lags(lags: Array, axis: int) -> tuple[Array, np.ndarray, int]:
