@@ -2,6 +2,7 @@
 
 from ntkspec.operator import measurement
 from ntkspec.operator.base import Operator
+from ntkspec.operator.choose import Choice, choose
 from ntkspec.operator.dense import Dense, dense
 from ntkspec.operator.lattice import Lattice, lattice
 from ntkspec.operator.low_rank import LowRank, low_rank
@@ -9,12 +10,14 @@ from ntkspec.operator.measured import EstimateWarning, Measured, measured
 from ntkspec.operator.norm import largest_eigenvalue
 
 __all__ = [
+    "Choice",
     "Dense",
     "EstimateWarning",
     "Lattice",
     "LowRank",
     "Measured",
     "Operator",
+    "choose",
     "dense",
     "largest_eigenvalue",
     "lattice",
