@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -29,8 +28,8 @@ def spectrum(
 ) -> xr.Dataset:
     """Eigenvalues in descending order: K u = λ u.
 
-    Exact by one FFT where the operator is circulant, by the singular values of its factor where it is low rank, by dense eigendecomposition up to n = 1,024 points, and by block
-    Lanczos for the leading modes beyond.
+    Exact by one FFT where the operator is circulant, by the singular values of its factor where it is low rank,
+    by dense eigendecomposition up to n = 1,024 points, and by block Lanczos for the leading modes beyond.
 
     Args:
         K: a kernel operator on n points.
@@ -42,8 +41,9 @@ def spectrum(
 
     Returns:
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
-        `converged` it is this one; a low-rank operator adds the norm of what it leaves out), `converged` (error within the tolerance), `multiplicity` (modes with
-        an eigenvalue equal within the bounds), `dominant_frequency` (mode, axis) in cycles per unit and
+        `converged` it is this one; a low-rank operator adds the norm of what it leaves out), `converged` (error within
+        the tolerance), `multiplicity` (modes with an eigenvalue equal within the bounds), `dominant_frequency` (mode,
+        axis) in cycles per unit and
         `dominant_power`, the part of the eigenvector's power at ± that frequency (lattices only; NaN for
         scattered points). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and
         `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band, which is the rate

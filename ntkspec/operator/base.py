@@ -72,7 +72,7 @@ class Operator(ABC):
 
     @property
     def field_shape(self) -> tuple[int, ...] | None:
-        """The lattice on which `field` gives the learned function; None for an operator that knows of no other points."""
+        """The lattice on which `field` gives the learned function; None where no other points are known."""
         return None
 
     def field(self, weights: ArrayLike) -> Array:

@@ -103,9 +103,9 @@ def choose(
 ) -> Choice:
     """Which form the operator of a kernel on points should take, and what it will cost.
 
-    A stationary kernel on a lattice takes FFTs. On other points the form with the quickest product that fits in memory is
-    taken: a matrix, a matrix computed as it is multiplied, or where `tol` allows an error, a non-uniform FFT (stationary
-    kernels) or a low-rank factor (a network without a mapping).
+    A stationary kernel on a lattice takes FFTs. On other points the form with the quickest product that fits in memory
+    is taken: a matrix, a matrix computed as it is multiplied, or where `tol` allows an error, a non-uniform FFT
+    (stationary kernels) or a low-rank factor (a network without a mapping).
 
     Args:
         k: a composed kernel.
@@ -119,8 +119,8 @@ def choose(
         a second), scaled by the operations of the form: good to a factor of a few.
 
     Raises:
-        ValueError: if the points have the wrong shape, lie outside [0, 1)^d where the kernel is stationary, the mask has
-            another shape, or no form fits in memory.
+        ValueError: if the points have the wrong shape, lie outside [0, 1)^d where the kernel is stationary, the mask
+            has another shape, or no form fits in memory.
 
     Example:
         >>> import ntkspec as ns
@@ -174,19 +174,23 @@ def _best(forms: list[Form], builders: dict[Name, Callable[[], Operator]], n: in
 def _read(
     k: ComposedKernel, points: ArrayLike | tuple[int, ...], mask: ArrayLike | None
 ) -> tuple[tuple[int, ...] | None, np.ndarray | None, Callable[[], Any]]:
-    """The lattice shape (None if there is none), the mask on it (None if all are kept), and the points when asked for."""
+    """The lattice shape (None if there is none), the mask (None if all are kept), and the points when asked for."""
     if isinstance(points, tuple) and all(isinstance(size, int | np.integer) for size in points):
-        shape = tuple(int(size) for size in points)
-        if len(shape) != k.dim or min(shape) < 1:
-            raise ValueError(f"points={points}; expected {k.dim} positive sizes (or an array of coordinates (n, {k.dim}))")
-        kept = None if mask is None else np.asarray(mask)
-        if kept is not None and (kept.shape != shape or kept.dtype != np.bool_ or not kept.any()):
+        sizes = tuple(int(size) for size in points)
+        if len(sizes) != k.dim or min(sizes) < 1:
             raise ValueError(
-                f"the mask has shape {kept.shape}, type {kept.dtype}; expected booleans {shape} with a True among them"
+                f"points={points}; expected {k.dim} positive sizes (or an array of coordinates (n, {k.dim}))"
             )
-        return shape, kept, lambda: Grid.unit(shape).points()[slice(None) if kept is None else kept.ravel()]
+        kept = None if mask is None else np.asarray(mask)
+        if kept is not None and (kept.shape != sizes or kept.dtype != np.bool_ or not kept.any()):
+            raise ValueError(
+                f"the mask has shape {kept.shape}, type {kept.dtype}; expected booleans {sizes} with a True among them"
+            )
+        return sizes, kept, lambda: Grid.unit(sizes).points()[slice(None) if kept is None else kept.ravel()]
     if mask is not None:
-        raise ValueError("a mask goes with a lattice shape, as in choose(k, (64, 64), mask=...); leave points out instead")
+        raise ValueError(
+            "a mask goes with a lattice shape, as in choose(k, (64, 64), mask=...); leave points out instead"
+        )
     x = np.asarray(check_points(points, k.dim))
     if not len(x) or not np.isfinite(x).all():
         raise ValueError(f"points have shape {x.shape} and must be finite; expected at least one row of numbers")
@@ -266,7 +270,9 @@ def _scattered_forms(k: ComposedKernel, n: int, tol: float | None) -> list[Form]
 
 def _low_rank_form(k: ComposedKernel, n: int, tol: float | None) -> Form:
     if tol is None or k.stationary:
-        why = "it is approximate, and no tolerance was given" if tol is None else "a stationary kernel has quicker forms"
+        why = (
+            "it is approximate, and no tolerance was given" if tol is None else "a stationary kernel has quicker forms"
+        )
         return Form("low rank", math.nan, math.nan, False, why)
     rank = min(n, RANK)
     why = (

@@ -128,8 +128,8 @@ def low_rank(
         progress: reporter.
 
     Returns:
-        The operator. K − F Fᵀ is positive semi-definite, so `error`, its trace, bounds the error of every eigenvalue (which
-        is never too large) and of every product, ‖(K − F Fᵀ)v‖ ≤ error ‖v‖.
+        The operator. K − F Fᵀ is positive semi-definite, so `error`, its trace, bounds the error of every eigenvalue
+        (which is never too large) and of every product, ‖(K − F Fᵀ)v‖ ≤ error ‖v‖.
 
     Raises:
         ValueError: if the points have the wrong shape, the tolerance is out of reach, or the factor would not fit in
@@ -189,7 +189,7 @@ def _room_for(factor: Array, columns: int, block: int, tol: float) -> Array:
     larger = max(2 * capacity, 2 * block)
     refuse_if_too_large(
         8 * n * (capacity + larger + 3 * block),
-        f"a factor of {larger} columns for {n:,} points (at tol={tol:g} of the trace, still short of it with {capacity})",
+        f"a factor of {larger} columns for {n:,} points (tol={tol:g} of the trace is not met with {capacity})",
         "take a larger tol, or fewer points",
     )
     return jnp.pad(factor, ((0, 0), (0, larger - capacity)))
@@ -207,7 +207,7 @@ def _eliminate(
     """Propose a block of pivots, thin them, and eliminate those accepted.
 
     Returns:
-        F with the new columns from `rank` on, the diagonal of what is left, the pivots (the accepted first) and how many.
+        F with the new columns from `rank` on, the diagonal of what is left, the pivots (accepted first) and how many.
     """
     draw_key, accept_key = jax.random.split(key)
     cumulative = jnp.cumsum(left)

@@ -115,7 +115,9 @@ class Measured(Operator):
         """
         m = self.num_points
         refuse_if_too_large(
-            3 * 8 * m * m, f"a dense Gram matrix of {m:,} measurements", "multiply by K @ v instead, which never forms it"
+            3 * 8 * m * m,
+            f"a dense Gram matrix of {m:,} measurements",
+            "multiply by K @ v instead, which never forms it",
         )
         columns = _columns(self, self._batch)
         return (columns + columns.T) / 2
@@ -159,7 +161,7 @@ class Measured(Operator):
         mean, error = jnp.mean(samples), jnp.std(samples, ddof=1) / len(samples) ** 0.5
         warnings.warn(
             f"the {what} of {self.num_points:,} measurements is estimated from {len(samples)} random products, with a "
-            f"relative standard error of {float(error / mean):.1e}; finding it exactly would take a product a measurement",
+            f"relative standard error of {float(error / mean):.1e}; exactly, it would take a product a measurement",
             EstimateWarning,
             stacklevel=4,
         )

@@ -99,7 +99,11 @@ def test_it_reads_as_text_and_its_costs_grow(kernels):
         ([[0.5, np.nan]], {}, "must be finite"),
         ([[0.5, 1.0]], {}, r"points reach from 0\.5 to 1; expected coordinates in \[0, 1\)\^d\. Rescale"),
         ([[0.5, 0.5]], {"mask": np.ones((1, 1), dtype=bool)}, "a mask goes with a lattice shape"),
-        ((5, 4), {"mask": np.ones((4, 5), dtype=bool)}, r"the mask has shape \(4, 5\), type bool; expected booleans \(5, 4\)"),
+        (
+            (5, 4),
+            {"mask": np.ones((4, 5), dtype=bool)},
+            r"the mask has shape \(4, 5\), type bool; expected booleans \(5, 4\)",
+        ),
         ((5, 4), {"tol": 0.0}, r"tol=0\.0; expected between 0 and 1"),
         ((5, 4), {"which": "both"}, "which='both'"),
     ],
@@ -116,5 +120,7 @@ def test_periodic_images_are_explained(kernels):
 
 def test_what_fits_nowhere_is_refused_with_all_sizes(kernels, monkeypatch):
     available(monkeypatch, 2**20)
-    with pytest.raises(ValueError, match=r"no form of an operator on 1,000,000 points fits in 1 MiB .*lattice: .*dense: "):
+    with pytest.raises(
+        ValueError, match=r"no form of an operator on 1,000,000 points fits in 1 MiB .*lattice: .*dense: "
+    ):
         ns.operator.choose(kernels["2d"], (1000, 1000))

@@ -153,7 +153,9 @@ def test_it_is_a_pytree_that_tells_measurements_apart(grams):
 def test_what_takes_too_many_products_is_estimated_and_says_so(grams, monkeypatch):
     K, matrix = grams["tomography"]
     monkeypatch.setattr(sys.modules[type(K).__module__], "EXACT_LIMIT", 10)
-    with pytest.warns(ns.operator.EstimateWarning, match=r"trace of 15 measurements is estimated from 64 random products"):
+    with pytest.warns(
+        ns.operator.EstimateWarning, match=r"trace of 15 measurements is estimated from 64 random products"
+    ):
         trace = float(K.trace())
     with pytest.warns(ns.operator.EstimateWarning, match="squared Frobenius norm of 15 measurements"):
         norm = float(K.frobenius_norm())
@@ -169,7 +171,9 @@ def test_bad_input_is_refused_in_words(lattices, masked, monkeypatch):
     K = lattices["2d"]
     with pytest.raises(TypeError, match="`K` is a str; expected an operator"):
         ns.operator.measured("K", np.eye(2))
-    with pytest.raises(ValueError, match=r"takes values of shape \(4, 5\); expected those of the whole lattice \(5, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"takes values of shape \(4, 5\); expected those of the whole lattice \(5, 4\)"
+    ):
         ns.operator.measured(K, M.gradient((4, 5)))
     with pytest.raises(ValueError, match="this lattice has a mask: keep all points and choose by"):
         ns.operator.measured(masked["2d"][0], M.gradient((5, 4)))

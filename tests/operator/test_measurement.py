@@ -98,7 +98,9 @@ def test_any_nine_frequencies(order, seed):
 @given(theta=st.lists(st.floats(-7, 7), min_size=4, max_size=4), seed=st.integers(0, 2**16))
 def test_tomography_of_any_angles_is_the_matrix_of_its_lines(theta, seed):
     # One direction class each, so that one program serves all.
-    angles = [t % (np.pi / 4) * s + o for t, s, o in zip(theta, (1, -1, 1, -1), (0, 0, np.pi / 2, np.pi / 2), strict=True)]
+    angles = [
+        t % (np.pi / 4) * s + o for t, s, o in zip(theta, (1, -1, 1, -1), (0, 0, np.pi / 2, np.pi / 2), strict=True)
+    ]
     A = M.parallel_beam((8, 8), angles)
     matrix = oracle.parallel_beam((8, 8), angles, A.num_measurements // 4)
     rng = np.random.default_rng(seed)
@@ -117,9 +119,7 @@ def test_derivatives_are_exact_for_what_they_say():
     cubic = x**3 - 2 * y**3
     np.testing.assert_allclose(M.laplacian((6, 5)) @ cubic, (6 * x - 12 * y)[inside].ravel(), rtol=0, atol=1e-12)
     wave = np.sin(2 * np.pi * (2 * x - y))
-    np.testing.assert_allclose(
-        M.spectral_laplacian((6, 5)) @ wave, (-20 * np.pi**2 * wave).ravel(), rtol=0, atol=1e-11
-    )
+    np.testing.assert_allclose(M.spectral_laplacian((6, 5)) @ wave, (-20 * np.pi**2 * wave).ravel(), rtol=0, atol=1e-11)
 
 
 def test_a_measurement_knows_where_it_was_taken():

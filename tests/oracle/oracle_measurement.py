@@ -74,7 +74,10 @@ def rays(shape, points, weights):
             f = np.apply_along_axis(lambda column: np.interp(coordinate, axis, column), 0, f)  # noqa: B023
         return f
 
-    return rows(shape, lambda f: [sum(w * at(f, x) for x, w in zip(*ray, strict=True)) for ray in zip(points, weights)])
+    return rows(
+        shape,
+        lambda f: [sum(w * at(f, x) for x, w in zip(*ray, strict=True)) for ray in zip(points, weights, strict=True)],
+    )
 
 
 def parallel_beam(shape, angles, num_detectors):

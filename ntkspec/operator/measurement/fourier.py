@@ -118,7 +118,7 @@ def _square_sums(lags: Array, axis: int) -> Array:
 
 
 def masked_fourier(mask: ArrayLike) -> MaskedFourier:
-    """Some coefficients F f_k = Σ_x f(x) e^{−2πik·x}/√N of the discrete Fourier transform, as an MRI scanner reads them.
+    """Some coefficients (F f)_k = Σ_x f(x) e^{−2πik·x}/√N of the discrete Fourier transform, as read by an MRI scanner.
 
     Args:
         mask: boolean, the lattice's shape: the kept frequencies in the order of `numpy.fft.fftfreq` (frequency 0 first;
@@ -150,8 +150,14 @@ def masked_fourier(mask: ArrayLike) -> MaskedFourier:
     position = np.ravel_multi_index(np.where(conjugate, negative, frequency), half)
     own = np.flatnonzero((negative[-1] < half[-1]) & ~conjugate)
     mirror = np.ravel_multi_index(negative[:, own], half)
-    arrays = (flat, position, np.where(conjugate, -1.0, 1.0), own, mirror)
-    return MaskedFourier(*(jnp.asarray(array) for array in arrays), shape)
+    return MaskedFourier(
+        kept=jnp.asarray(flat),
+        position=jnp.asarray(position),
+        sign=jnp.asarray(np.where(conjugate, -1.0, 1.0)),
+        own=jnp.asarray(own),
+        mirror=jnp.asarray(mirror),
+        values_shape=shape,
+    )
 
 
 @register

@@ -208,7 +208,9 @@ class Stacked(Measurement):
 
     def forward(self, f: Array) -> Array:
         """All measurements in order."""
-        return jnp.concatenate([weight * part.forward(f) for part, weight in zip(self.parts, self.weights, strict=True)])
+        return jnp.concatenate(
+            [weight * part.forward(f) for part, weight in zip(self.parts, self.weights, strict=True)]
+        )
 
     def transpose(self, w: Array) -> Array:
         """The sum of what each part sends back."""

@@ -80,7 +80,8 @@ def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
     x, w = np.asarray(points, dtype=float), jnp.asarray(weights, dtype=float)
     if x.ndim != 3 or x.shape[2] != len(shape) or w.shape != x.shape[:2] or 0 in w.shape:
         raise ValueError(
-            f"points have shape {x.shape} and weights {w.shape}; expected (rays, samples, {len(shape)}) and (rays, samples)"
+            f"points have shape {x.shape} and weights {w.shape}; "
+            f"expected (rays, samples, {len(shape)}) and (rays, samples)"
         )
     if not ((x >= 0) & (x < 1)).all():
         raise ValueError(

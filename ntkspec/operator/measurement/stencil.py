@@ -78,9 +78,7 @@ class Stencil(Measurement):
     def positions(self, points: np.ndarray) -> np.ndarray:
         """The centre of each window."""
         on_lattice = points.reshape(*self.values_shape, -1)
-        corners = np.meshgrid(
-            *(s * np.arange(c) for s, c in zip(self.stride, self.counts, strict=True)), indexing="ij"
-        )
+        corners = np.meshgrid(*(s * np.arange(c) for s, c in zip(self.stride, self.counts, strict=True)), indexing="ij")
         ends = [corner + width - 1 for corner, width in zip(corners, self.widths, strict=True)]
         centres = (on_lattice[tuple(corners)] + on_lattice[tuple(ends)]) / 2
         return np.tile(centres.reshape(-1, points.shape[1]), (len(self.components), 1))
@@ -125,8 +123,8 @@ def blur_decimate(shape: tuple[int, ...], factor: int, taps: ArrayLike | None = 
 def gradient(shape: tuple[int, ...]) -> Stencil:
     """Central differences (f(x + h) − f(x − h))/2h along each axis, at the points inside the border.
 
-    Exact for the lattice values of polynomials of degree 2 in each coordinate; its error is h²f'''/6. It is a derivative
-    of the values, hence defined also for a ReLU network, whose own derivative jumps.
+    Exact for the lattice values of polynomials of degree 2 in each coordinate; its error is h²f'''/6. It is a
+    derivative of the values, hence defined also for a ReLU network, whose own derivative jumps.
 
     Args:
         shape: the lattice, at least 3 points an axis, point i at i/shape.
@@ -147,7 +145,7 @@ def gradient(shape: tuple[int, ...]) -> Stencil:
 def laplacian(shape: tuple[int, ...]) -> Stencil:
     """Second differences Σ_axes (f(x + h) − 2f(x) + f(x − h))/h² at the points inside the border.
 
-    Exact for the lattice values of polynomials of degree 3 in each coordinate; its error is Σ h²f''''/12. See `gradient`.
+    Exact for the lattice values of polynomials of degree 3 in each coordinate; its error is Σ h²f''''/12.
 
     Args:
         shape: the lattice, at least 3 points an axis, point i at i/shape.
