@@ -141,8 +141,8 @@ def low_rank(
         >>> import numpy as np
         >>> import ntkspec as ns
         >>> k = ns.kernel.compose(ns.mapping.identity(dim=1), ns.kernel.MLP(depth=2, b_std=0.1))
-        >>> K = ns.operator.low_rank(k, np.linspace(0, 1, 100)[:, None], tol=1e-3)
-        >>> K.rank < 30, K.approximation_error <= 1e-3 * float(k.ntk(K.points).trace())
+        >>> K = ns.operator.low_rank(k, np.linspace(0, 1, 100)[:, None], tol=1e-2)
+        >>> K.rank < 50, K.approximation_error <= 1e-2 * float(k.ntk(K.points).trace())
         (True, True)
     """
     check_which(which)
