@@ -44,7 +44,8 @@ def spectrum(
         `converged` it is this one; a low-rank operator adds the norm of what it leaves out), `converged` (error within
         the tolerance), `multiplicity` (modes with an eigenvalue equal within the bounds), `dominant_frequency` (mode,
         axis) in cycles per unit and `dominant_power`, the part of the eigenvector's power at ± that frequency (lattices
-        only; NaN for scattered points and measurements that are no samples). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis, lag), and
+        only; NaN for scattered points and measurements that are no samples). Scalars `trace` and `frobenius_norm` of K.
+        On a lattice also `kernel_lag` (axis, lag), and
         `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band, which is the rate
         at which that band starts to be learned (and an eigenvalue where K is circulant).
 

@@ -95,12 +95,14 @@ def test_a_prediction_carries_the_operators_own_error(K, gram, rng):
     assert off[-1] > 1e-6, "a bound on nothing"
 
 
+@pytest.mark.slow
 def test_a_fine_tolerance_reaches_the_whole_matrix(kernel, points, gram):
     full = ns.operator.low_rank(kernel, points, 1e-12)
     np.testing.assert_allclose(full.to_dense(), gram, rtol=0, atol=full.approximation_error)
     assert full.approximation_error <= 1e-12 * np.trace(gram)
 
 
+@pytest.mark.slow
 def test_seeds_and_tolerances_change_what_they_should(kernel, points, K):
     other = ns.operator.low_rank(kernel, points, TOL, seed=1)
     assert not np.array_equal(other.pivots[:20], K.pivots[:20])

@@ -90,7 +90,7 @@ def test_measurements_of_scattered_points_and_of_measurements(kernels, rng):
         K.field(np.ones(2))
 
 
-@pytest.mark.parametrize("name", ["fourier", "stacked"])
+@pytest.mark.parametrize("name", ["fourier", pytest.param("stacked", marks=pytest.mark.slow)])
 def test_spectrum_and_rate_are_the_dense_ones(name, grams):
     K, matrix = grams[name]
     expected = np.linalg.eigvalsh(matrix)[::-1]
@@ -101,7 +101,7 @@ def test_spectrum_and_rate_are_the_dense_ones(name, grams):
     assert ns.dynamics.max_learning_rate(K) == pytest.approx(2 / expected[0], rel=1e-10)
 
 
-@pytest.mark.parametrize("channels", [None, 2])
+@pytest.mark.parametrize("channels", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_prediction_on_measurements_reconstructs_the_field(channels, grams, lattices):
     K, matrix = grams["fourier"]
     whole, B = np.asarray(lattices["2d"].to_dense()), FOURIER[1]

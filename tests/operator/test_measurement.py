@@ -75,7 +75,7 @@ def test_forward_and_transpose_are_the_matrix(name, rng):
     assert float(measured @ w) == pytest.approx(float(np.sum(f * back)), rel=0, abs=10 * tolerance)
 
 
-@pytest.mark.parametrize("name", ["fourier", "tomography oblong", "rays"])
+@pytest.mark.parametrize("name", ["fourier"])
 def test_to_dense_is_the_matrix(name):
     A, matrix = CASES[name]
     np.testing.assert_allclose(A.to_dense(), matrix, rtol=0, atol=1e-13)
@@ -94,6 +94,7 @@ def test_any_nine_frequencies(order, seed):
     np.testing.assert_allclose(back.ravel(), matrix.T @ w, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(theta=st.lists(st.floats(-7, 7), min_size=4, max_size=4), seed=st.integers(0, 2**16))
 def test_tomography_of_any_angles_is_the_matrix_of_its_lines(theta, seed):
