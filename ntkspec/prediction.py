@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_labels, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.eigen.trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
-from ntkspec.operator import Lattice, Operator
+from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -47,7 +47,7 @@ def predict(
         learning_rate: η of the loss.
         loss: "sum", ½ Σ_i |f_i − y_i|², or "mean", that over n points.
         dynamics: `ntkspec.dynamics.gradient_descent()` where None.
-        everywhere: also give the learned function on the whole lattice (lattice operators only).
+        everywhere: also give the learned function on the whole lattice (lattice operators, and measurements of one).
         initial: f_0 at the points, shaped as `y`; on a lattice also as (*shape) or (*shape, channels): that is what
             `everywhere` needs. None starts from zero, as a network trained as f − f_0 does.
         tolerance: on the error bound relative to ‖y − f_0‖.
@@ -58,7 +58,9 @@ def predict(
 
     Returns:
         Dataset with `train` (step, point[, channel]), `target`, `loss` (step) in the asked loss, `error_bound` (step),
-        a bound on ‖error of train‖/‖y − f_0‖, and `converged` (step). With `everywhere`, `field` (step, axis0, …
+        a bound on ‖error of train‖/‖y − f_0‖ for the operator as it is, and `converged` (step). An operator that is an
+        approximation K̃ adds `operator_error_bound` (step): ηt‖K − K̃‖, which bounds ‖r(K, t) − r(K̃, t)‖ for gradient
+        flow, and for gradient descent within its limit. With `everywhere`, `field` (step, axis0, …
         [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the
         points.
 
@@ -85,7 +87,7 @@ def predict(
     asked = check_steps(steps)
     rate = summed_rate(learning_rate, K.num_points, loss)
     dynamics = gradient_descent() if dynamics is None else dynamics
-    if everywhere and not isinstance(K, Lattice):
+    if everywhere and K.field_shape is None:
         raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
     start, start_field = _initial(K, labels, initial, everywhere)
     path = trajectory(
@@ -96,21 +98,27 @@ def predict(
         dynamics,
         tolerance=tolerance,
         max_products=max_products,
-        field_norm=K.field_norm() if everywhere and isinstance(K, Lattice) else 0.0,
+        field_norm=K.field_norm() if everywhere else 0.0,
         max_basis_bytes=max_basis_bytes,
         progress=progress,
     )
     warn_unless_converged(path.field_error_bound if everywhere else path.error_bound, tolerance)
     train = start + _as_labels(path.learned, labels)
     variables = _variables(K, labels, train, path, loss, tolerance)
-    if everywhere and isinstance(K, Lattice):
+    if K.approximation_error:
+        variables["operator_error_bound"] = (
+            "step",
+            rate * asked * K.approximation_error,
+            _label("bound on what the operator's own error adds to `train`, relative to the labels"),
+        )
+    if everywhere:
         variables |= _field(K, labels, path, start_field, asked, progress)
     return xr.Dataset(
         variables,
         coords={
             "step": ("step", asked, {"long_name": "training step", "units": "steps"}),
             "x": (("point", "axis"), K.points, {"long_name": "coordinate", "units": "unit"}),
-            **(_axis_coordinates(K) if everywhere and isinstance(K, Lattice) else {}),
+            **(_axis_coordinates(K) if everywhere else {}),
         },
         attrs={
             **attributes(operator=K, dynamics=dynamics),
@@ -140,14 +148,14 @@ def _initial(K: Operator, labels: Array, initial: ArrayLike | None, everywhere: 
     if initial is None:
         return jnp.zeros_like(labels), None
     f0 = jnp.asarray(initial, dtype=float)
-    if isinstance(K, Lattice) and f0.shape == (*K.sublattice.full, *labels.shape[1:]):
+    if K.field_shape is not None and f0.shape == (*K.field_shape, *labels.shape[1:]):
         return K.restrict(f0), f0
     if f0.shape != labels.shape:
         raise ValueError(f"`initial` has shape {f0.shape}; expected that of the labels, {labels.shape}")
     if everywhere:
         raise ValueError(
             f"everywhere=True needs `initial` on the whole lattice; it has shape {f0.shape}, "
-            f"expected {(*K.sublattice.full, *labels.shape[1:])}"  # type: ignore[attr-defined]
+            f"expected {(*_lattice_of(K), *labels.shape[1:])}"
         )
     return f0, None
 
@@ -171,12 +179,17 @@ def _variables(
     }
 
 
+def _lattice_of(K: Operator) -> tuple[int, ...]:
+    """The lattice of the field; `predict` has refused an operator without one."""
+    return K.field_shape or ()
+
+
 def _field(
-    K: Lattice, labels: Array, path: Trajectory, start: Array | None, steps: np.ndarray, progress: Progress
+    K: Operator, labels: Array, path: Trajectory, start: Array | None, steps: np.ndarray, progress: Progress
 ) -> dict[str, tuple]:
-    axes = axis_names(len(K.sublattice.full))
+    axes = axis_names(len(_lattice_of(K)))
     dims = ("step", *axes, *(("channel",) if labels.ndim == 2 else ()))
-    shape = (len(steps), *K.sublattice.full, *labels.shape[1:])
+    shape = (len(steps), *_lattice_of(K), *labels.shape[1:])
     values = np.empty(shape, dtype=np.float64)
     with progress.start("field", len(steps), "steps") as stage:
         for i in range(len(steps)):
@@ -187,8 +200,8 @@ def _field(
     return {"field": (dims, values, _label("learned function on the lattice")), "field_error_bound": bound}
 
 
-def _axis_coordinates(K: Lattice) -> dict[str, tuple]:
-    full = K.sublattice.full
+def _axis_coordinates(K: Operator) -> dict[str, tuple]:
+    full = _lattice_of(K)
     label = {"long_name": "coordinate", "units": "unit"}
     return {name: (name, np.arange(n) / n, label) for name, n in zip(axis_names(len(full)), full, strict=True)}
 

@@ -71,8 +71,8 @@ def convergence(
     placement = K.placement
     if placement is None:
         raise ValueError(
-            "the points are scattered, so frequencies are not defined for them; "
-            "use points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
+            "the points are scattered, or are measurements with no place on a lattice, so frequencies are not defined "
+            "for them; use points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
         )
     labels = check_labels(y, K.num_points)
     channels = jnp.atleast_2d(labels.T)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -13,7 +12,7 @@ from ntkspec.eigen.exact import DENSE_LIMIT, flat_weights, multiplicity, ordered
 from ntkspec.eigen.extreme import Eigenpairs, leading_eigenpairs
 from ntkspec.eigen.frequency import dominant, half_frequencies, half_radius, one_sign, rates
 from ntkspec.eigen.quadrature import precision
-from ntkspec.operator import Lattice, Operator
+from ntkspec.operator import Lattice, LowRank, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -45,7 +44,8 @@ def spectrum(
 
     Returns:
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
-        `converged` it is this one), `converged` (error within the tolerance), `multiplicity` (modes with
+        `converged` it is this one; an operator with an `approximation_error` adds it), `converged` (error within the
+        tolerance), `multiplicity` (modes with
         an eigenvalue equal within the bounds; of a level cut by `num_modes` block Lanczos counts those held),
         `dominant_frequency` (mode, axis) in cycles per unit and `dominant_power`, the part of the eigenvector's
         power at ± that frequency; `frequency_spread`, the root mean square distance of |frequency| from the dominant
@@ -73,13 +73,15 @@ def spectrum(
         columns = _circulant(K, num_modes or n, rounding)
     else:
         count = num_modes or (n if n <= DENSE_LIMIT else 128)
-        if n <= DENSE_LIMIT or 2 * count > n:
+        if isinstance(K, LowRank):
+            pairs = _of_factor(K)
+        elif n <= DENSE_LIMIT or 2 * count > n:
             pairs = _dense(K)
         else:
             # Below the rounding of a product no residual can come.
             reachable = max(tolerance, 4 * rounding)
             pairs = leading_eigenpairs(K, count, tolerance=reachable, max_basis=max_basis, seed=seed, progress=progress)
-        error = pairs.residuals + rounding * pairs.values[0]
+        error = pairs.residuals + rounding * pairs.values[0] + K.approximation_error
         columns = {
             "eigenvalue": ("mode", pairs.values),
             "eigenvalue_error": ("mode", error),
@@ -135,7 +137,7 @@ def _invariants(K: Operator) -> dict[str, float]:
         value, weight = np.asarray(K.transform).ravel(), flat_weights(K)
         trace, squares = float(np.sum(weight * value, dtype=float)), float(np.sum(weight * value**2, dtype=float))
     else:
-        trace, squares = float(jnp.sum(K.diagonal())), float(K.frobenius_norm()) ** 2
+        trace, squares = float(K.trace()), float(K.frobenius_norm()) ** 2
     return {"trace": trace, "frobenius_norm": math.sqrt(squares)}
 
 
@@ -145,6 +147,13 @@ def _dense(K: Operator) -> Eigenpairs:
     value, vector = value[::-1].copy(), vector[:, ::-1].copy()
     residual = np.linalg.norm(matrix @ vector - vector * value, axis=0)
     return Eigenpairs(value, vector, residual)
+
+
+def _of_factor(K: LowRank) -> Eigenpairs:
+    """The eigenpairs of F Fᵀ that are not zero: squared singular values and left singular vectors of F."""
+    Q, R = np.linalg.qr(np.asarray(K.factor))
+    U, singular, _ = np.linalg.svd(R)
+    return Eigenpairs(singular**2, Q @ U, np.zeros(len(singular)))
 
 
 def _lag_profile(K: Lattice) -> dict[str, tuple]:

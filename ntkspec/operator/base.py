@@ -15,12 +15,15 @@ from ntkspec.grid import Placement
 
 __all__ = ["Operator", "refuse_if_too_large"]
 
+_NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
+
 
 class Operator(ABC):
     """A symmetric positive semi-definite kernel matrix K on n points; a frozen pytree.
 
-    A new operator answers `num_points`, `points`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`; the
-    eigen and prediction rooms ask for nothing else.
+    A new operator answers `num_points`, `points`, `placement`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`;
+    the eigen and prediction rooms ask for nothing else. One that knows of a whole lattice around its points also
+    answers `field_shape`, `field`, `restrict` and `field_norm`.
     """
 
     @property
@@ -31,12 +34,12 @@ class Operator(ABC):
     @property
     @abstractmethod
     def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
+        """The points, shape (n, d); a measurement that belongs to no place has a row of NaN."""
 
     @property
     @abstractmethod
     def placement(self) -> Placement | None:
-        """Where the points lie on a lattice; None for scattered points."""
+        """Where the points lie on a lattice; None for scattered points and for measurements that are no samples."""
 
     @abstractmethod
     def matvec(self, v: Array) -> Array:
@@ -57,6 +60,50 @@ class Operator(ABC):
     @abstractmethod
     def frobenius_norm(self) -> Array:
         """√Σ K_ij² = √Σ λ², a scalar."""
+
+    def trace(self) -> Array:
+        """Σ K_ii, a scalar."""
+        return jnp.sum(self.diagonal())
+
+    @property
+    def approximation_error(self) -> float:
+        """A bound on ‖K − the exact kernel‖ in the spectral norm; 0 where products are exact up to rounding."""
+        return 0.0
+
+    @property
+    def field_shape(self) -> tuple[int, ...] | None:
+        """The lattice on which `field` gives the learned function; None where no other points are known."""
+        return None
+
+    def field(self, weights: ArrayLike) -> Array:
+        """The learned function Σ_j k(x, ·_j) w_j at every point x of a lattice.
+
+        Args:
+            weights: w, shape (n,) or (n, c).
+
+        Returns:
+            Values, shape `field_shape` or (*field_shape, c).
+
+        Raises:
+            ValueError: if the operator has no field.
+        """
+        raise ValueError(_NO_FIELD)
+
+    def restrict(self, values: ArrayLike) -> Array:
+        """What the operator's points see of values on that lattice: (*field_shape[, c]) to (n,) or (n, c).
+
+        Raises:
+            ValueError: if the operator has no field, or the shape is another.
+        """
+        raise ValueError(_NO_FIELD)
+
+    def field_norm(self) -> float:
+        """An upper bound on the norm of the kernel on that whole lattice.
+
+        Raises:
+            ValueError: if the operator has no field.
+        """
+        raise ValueError(_NO_FIELD)
 
     @property
     def dtype(self) -> np.dtype:

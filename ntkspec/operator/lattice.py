@@ -153,6 +153,11 @@ class Lattice(Operator):
             return jnp.sqrt(jnp.sum(power) + jnp.sum(power[..., 1 : (last + 1) // 2]))
         return jnp.sqrt(jnp.sum(self.lag_counts() * self.lags() ** 2))
 
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The full lattice."""
+        return self.sublattice.full
+
     def field(self, weights: ArrayLike) -> Array:
         """Σ_j k(x, x_j) w_j at every point x of the full lattice.
 

@@ -1,0 +1,28 @@
+"""Linear measurements A of values on a lattice: what is known of a signal that is not sampled point by point.
+
+Each is a frozen pytree with `forward` (values to measurements) and `transpose`, both real, and `A @ values` measures an
+array. `ntkspec.operator.measured(K, A)` is the kernel of the measurements, A K Aᵀ.
+"""
+
+from ntkspec.operator.measurement.base import Measurement
+from ntkspec.operator.measurement.fourier import masked_fourier, spectral_gradient, spectral_laplacian
+from ntkspec.operator.measurement.general import function, matrix, stacked, subsample
+from ntkspec.operator.measurement.rays import rays
+from ntkspec.operator.measurement.stencil import blur_decimate, gradient, laplacian
+from ntkspec.operator.measurement.tomography import parallel_beam
+
+__all__ = [
+    "Measurement",
+    "blur_decimate",
+    "function",
+    "gradient",
+    "laplacian",
+    "masked_fourier",
+    "matrix",
+    "parallel_beam",
+    "rays",
+    "spectral_gradient",
+    "spectral_laplacian",
+    "stacked",
+    "subsample",
+]
