@@ -296,14 +296,15 @@ def _mirrored(both: Kernels) -> Kernels:
 def _pairs(network: MLP, x: Array, z: Array | None) -> Kernels:
     symmetric = z is None
     z = x if z is None else z
-    unit_x, q_x = _normalised(x)
-    unit_z, q_z = _normalised(z)
+    unit_x, q_x = normalised(x)
+    unit_z, q_z = normalised(z)
     versine = resolve_coincident(
         1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, symmetric
     )
     return network.kernels(q_x[:, None], q_z[None, :], versine, x.shape[1])
 
 
-def _normalised(x: Array) -> tuple[Array, Array]:
+def normalised(x: Array) -> tuple[Array, Array]:
+    """Directions (n, p) and mean squares |x|²/p (n,) of inputs; a zero input stays zero."""
     norm = safe_sqrt(jnp.sum(x**2, axis=1))
     return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]
