@@ -102,7 +102,7 @@ class Streamed(Operator):
         tiles = Prepared(*(jnp.reshape(part, (count, size, *part.shape[1:])) for part in points))
         inside = (jnp.arange(size * count) < n).reshape(count, size)
 
-        def one(carry: Carry, pair: tuple[Array, Array]) -> tuple[Carry, None]:
+        def one(carry: Carry, pair: tuple[Array, ...]) -> tuple[Carry, None]:
             i, j = pair
             block = entries(self.kernel, _take(tiles, i), _take(tiles, j), self.which)
             block = jnp.where(inside[i][:, None] & inside[j], block, 0) if padding else block
