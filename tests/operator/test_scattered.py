@@ -44,17 +44,28 @@ def blocks(monkeypatch):
     monkeypatch.setattr(streamed, "BLOCK", 16)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("2d", 1),
+        ("2d limit", 1),
+        pytest.param("1d", 3, marks=SLOW),
+        pytest.param("3d", 1, marks=SLOW),
+        pytest.param("1d periodic", 1, marks=SLOW),
+    ],
+)
 @pytest.mark.usefixtures("blocks")
-def test_streamed_is_the_gram(name, rng):
-    k = ns.kernel.compose(CASES[name], network())
+def test_streamed_is_the_gram(name, depth, rng):
+    k = ns.kernel.compose(CASES[name], network(depth=depth))
     x = clustered(43, k.dim)
     K = ns.operator.scattered(k, x)
     matrix = np.asarray(k.ntk(x))
     norm = np.linalg.norm(matrix, 2)
     v = rng.standard_normal((43, 3))
     np.testing.assert_allclose(K @ v, matrix @ v, rtol=0, atol=1e-10 * norm)
-    np.testing.assert_allclose(K @ v[:, 1], matrix @ v[:, 1], rtol=0, atol=1e-10 * norm)
     np.testing.assert_allclose(K.diagonal(), np.diag(matrix), rtol=1e-13)
     np.testing.assert_array_equal(K.to_dense(), matrix)
     assert float(K.frobenius_norm()) == pytest.approx(np.linalg.norm(matrix), rel=1e-10)
@@ -75,7 +86,7 @@ def test_streamed_takes_raw_coordinates_and_either_kernel(rng):
         np.testing.assert_allclose(K.diagonal(), np.diag(matrix), rtol=1e-13)
 
 
-@pytest.mark.parametrize("n", [1, 2, 16, 17])
+@pytest.mark.parametrize("n", [1, 17, pytest.param(16, marks=SLOW)])
 @pytest.mark.usefixtures("blocks")
 def test_streamed_at_the_edges_of_a_block(n, kernels, rng):
     x, v = rng.random((n, 1)), rng.standard_normal(n)
@@ -113,13 +124,12 @@ def fast_and_dense(name, tol, activation="relu", n=300):
 @pytest.mark.parametrize(
     ("name", "tol", "activation"),
     [
-        ("1d", 1e-2, "relu"),
-        ("1d", 1e-3, "relu"),
-        ("1d", 1e-8, "erf"),
-        ("2d", 3e-2, "relu"),
         ("1d periodic", 1e-3, "relu"),
-        ("2d limit", 1e-6, "erf"),
-        ("3d", 1e-2, "erf"),
+        ("2d", 3e-2, "relu"),
+        pytest.param("1d", 1e-2, "relu", marks=SLOW),
+        pytest.param("1d", 1e-8, "erf", marks=SLOW),
+        pytest.param("2d limit", 1e-6, "erf", marks=SLOW),
+        pytest.param("3d", 1e-2, "erf", marks=SLOW),
     ],
 )
 def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng):
@@ -140,14 +150,14 @@ def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng):
     np.testing.assert_allclose(K @ v, fast @ v, rtol=0, atol=1e-12 * norm * np.linalg.norm(v))
 
 
-def test_a_smaller_tolerance_costs_modes_and_is_met():
-    sizes = [fast_and_dense("1d", tol)[0].coefficients.size for tol in (1e-2, 1e-3)]
-    assert sizes[0] < sizes[1]
-
-
 @pytest.fixture(scope="module")
 def fast():
     return fast_and_dense("1d", 1e-3)
+
+
+def test_a_larger_tolerance_saves_modes(fast):
+    K, _ = fast
+    assert ns.operator.scattered(K.kernel, K.points, tol=1e-2).coefficients.size < K.coefficients.size / 2
 
 
 def test_fast_form_is_a_pytree_that_jits_and_differentiates(fast, rng):
