@@ -90,8 +90,8 @@ def scattered(
 def _check_fast(k: ComposedKernel, points: Array, tol: float) -> None:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((k, points))):
         raise TypeError(
-            "the fast form looks at numbers to choose its series and cannot be built inside jit, vmap or grad: build it "
-            "outside and pass the operator in (it is a pytree), or leave `tol` out, for the exact form can be traced"
+            "the fast form looks at numbers to choose its series and cannot be built inside jit, vmap or grad: build "
+            "it outside and pass the operator in (it is a pytree), or leave `tol` out: the exact form can be traced"
         )
     if not LEAST_TOLERANCE <= tol < 1:
         raise ValueError(

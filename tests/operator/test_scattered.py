@@ -286,5 +286,5 @@ def test_what_does_not_fit_is_refused(kernels, monkeypatch):
 
 def test_a_fast_form_is_not_built_inside_jit(kernels):
     x = jnp.linspace(0, 0.9, 10)[:, None]
-    with pytest.raises(TypeError, match="cannot be built inside jit.*build it outside"):
+    with pytest.raises(TypeError, match=r"cannot be built inside jit.*build it outside"):
         jax.jit(lambda x: ns.operator.scattered(kernels["1d"], x, tol=1e-2).error)(x)
