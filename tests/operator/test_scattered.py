@@ -212,9 +212,10 @@ def test_series_is_the_kernel_at_every_lag_of_its_points(name):
     k = ns.kernel.compose(CASES[name], network("erf"))
     extent = 0.7
     period = period_of(k, extent)
-    series = kernel_series(k, period, 256, "ntk")
+    half = 512 if k.dim == 1 else 256
+    series = kernel_series(k, period, 2 * half, "ntk")
     lag = np.random.default_rng(0).uniform(-extent, extent, (20, k.dim))
-    phase = [2 * np.pi / period * lag[:, i, None] * np.arange(-128, 128) for i in range(k.dim)]
+    phase = [2 * np.pi / period * lag[:, i, None] * np.arange(-half, half) for i in range(k.dim)]
     waves = [np.exp(1j * p) for p in phase]
     coefficients = np.fft.fftshift(series.coefficients)
     found = np.einsum("ab,ia,ib->i" if k.dim == 2 else "a,ia->i", coefficients, *waves).real
@@ -226,14 +227,14 @@ def test_series_is_the_kernel_at_every_lag_of_its_points(name):
 def test_tail_of_a_series_bounds_and_continues_its_coefficients():
     k = ns.kernel.compose(CASES["1d periodic"], network())
     coarse, fine = (kernel_series(k, 1.0, size, "ntk") for size in (512, 8192))
-    # A cusp: |ξ|^−2 in one dimension.
-    assert coarse.order == pytest.approx(2, abs=0.15)
+    # A cusp: |ξ|^−2 in one dimension, nearly reached at these frequencies.
+    assert coarse.order == pytest.approx(2, abs=0.3)
     for beyond in (10, 100, 128, 500, 1500):
         actual = np.abs(fine.coefficients[beyond + 1 : 4096]).max()
-        assert actual <= coarse.tail(np.array(beyond)) * 1.3
+        assert actual <= coarse.tail(np.array(beyond))
         assert coarse.tail(np.array(beyond)) <= 3 * actual
     off = np.abs(coarse.within(64) - fine.within(64)).max()
-    assert off <= 1.3 * coarse.aliasing(64)
+    assert 0.1 * coarse.aliasing(64) <= off <= coarse.aliasing(64)
 
 
 def test_frequencies_that_the_first_tables_cannot_see_are_found():
