@@ -194,7 +194,7 @@ def test_public_names_are_there(name):
     [
         ("mapping", {"basic", "from_frequencies", "gaussian", "identity", "positional", "power_law"}),
         ("kernel", {"MLP", "Activation", "ComposedKernel", "Relu", "compose", "stax"}),
-        ("operator", {"Dense", "Lattice", "Operator", "dense", "largest_eigenvalue", "lattice"}),
+        ("operator", {"Dense", "Lattice", "Operator", "dense", "largest_eigenvalue", "lattice", "scattered"}),
         ("eigen", {"bandwidth", "convergence", "spectrum"}),
         ("dynamics", {"gradient_descent", "gradient_flow", "max_learning_rate"}),
         ("trainer", {"train"}),

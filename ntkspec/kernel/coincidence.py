@@ -52,6 +52,6 @@ def resolve_coincident(versine: Array, exact: Callable[[Array, Array], Array], s
         return jax.lax.map(lambda args: row(*args), (jnp.arange(rows), versine, near))
 
     # Mostly there are none; a handful of neighbours a point goes through one gather; a crowd row by row.
-    budgets = (0, longest, 8 * longest)
+    budgets = (0, longest // 8 + 1, 8 * longest)
     branch = jnp.sum(jnp.sum(near) > jnp.asarray(budgets))
     return jax.lax.switch(branch, [lambda v: v, gathered(budgets[1]), gathered(budgets[2]), crowd], versine)

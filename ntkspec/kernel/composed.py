@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel.base import Network
 from ntkspec.kernel.coincidence import resolve_coincident
-from ntkspec.kernel.gram import Which, gram
+from ntkspec.kernel.gram import Which, gram, tile_of_vectors, unit_vectors
 from ntkspec.kernel.network import Kernels
 from ntkspec.kernel.overflow import is_false, refuse_overflow
 from ntkspec.kernel.stax_network import StaxNetwork
@@ -91,12 +91,16 @@ class ComposedKernel:
         return self._checked(matrix, finite)
 
     def rows(self, x: Array) -> tuple[Array, Array | None]:
-        """What `tile` needs of points (n, d): the points, and where there are features those of length 1."""
+        """What `tile` needs of points (n, d): of a stationary kernel they and their features of length 1, if any."""
+        if not self.stationary:
+            return unit_vectors(self.mapping(x))
         mapping = self._stationary_mapping()
         return x, mapping(x) / jnp.sqrt(mapping.norm_squared) if mapping.finite else None
 
     def tile(self, x: tuple[Array, Array | None], z: tuple[Array, Array | None], same: Array, which: Which) -> Array:
-        """A stationary kernel of all pairs of two `rows`, (n, k)."""
+        """A kernel of all pairs of two `rows`, (n, k); `same` (n, k) is True where a pair is one point twice."""
+        if not self.stationary:
+            return tile_of_vectors(self.network, x, z, same, which)  # type: ignore[arg-type]  # no part is missing
         mapping = self._stationary_mapping()
         (points_x, unit_x), (points_z, unit_z) = x, z
         if unit_x is None or unit_z is None:

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkspec.kernel.activation import safe_sqrt
+from ntkspec.kernel.coincidence import resolve_coincident
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["Tiled", "Which", "gram"]
+__all__ = ["Tiled", "Which", "gram", "tile_of_vectors", "unit_vectors"]
 
 Which = Literal["ntk", "nngp"]
 
@@ -24,6 +26,14 @@ Which = Literal["ntk", "nngp"]
 TILE = 256
 #: Tiles in one call of the compiled program; between two calls progress is reported.
 CHUNK = 256
+
+
+class OfAngles(Protocol):
+    """A network whose kernels depend on norms and angles."""
+
+    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Any:
+        """Both kernels, from mean squares and versines."""
+        ...
 
 
 class Tiled(Protocol):
@@ -70,6 +80,23 @@ def gram(
     if z is None:
         matrix = _mirror(matrix, corners[corners[:, 0] == corners[:, 1], 0], sizes[0])
     return matrix, _all_finite(matrix)
+
+
+def unit_vectors(x: Array) -> tuple[Array, Array]:
+    """`rows` of vectors (n, p): those of length 1 (a zero stays zero), and mean squares |x|²/p (n,)."""
+    norm = safe_sqrt(jnp.sum(x**2, axis=1))
+    return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]
+
+
+def tile_of_vectors(
+    network: OfAngles, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which
+) -> Array:
+    """`tile` of a network on vectors."""
+    (unit_x, q_x), (unit_z, q_z) = x, z
+    versine = resolve_coincident(
+        1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, same
+    )
+    return getattr(network.kernels(q_x[:, None], q_z[None, :], versine, unit_x.shape[1]), which)
 
 
 def _tiles(shape: tuple[int, int], symmetric: bool) -> tuple[tuple[int, int], np.ndarray]:

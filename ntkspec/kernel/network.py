@@ -14,9 +14,8 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.kernel.activation import Activation, Pair, named, safe_sqrt
-from ntkspec.kernel.coincidence import resolve_coincident
-from ntkspec.kernel.gram import Which, gram
+from ntkspec.kernel.activation import Activation, Pair, named
+from ntkspec.kernel.gram import Which, gram, tile_of_vectors, unit_vectors
 from ntkspec.kernel.overflow import is_false, refuse_overflow
 from ntkspec.kernel.pair import add, constant, scale
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -146,16 +145,11 @@ class MLP:
 
     def rows(self, x: Array) -> tuple[Array, Array]:
         """What `tile` needs of inputs (n, p): unit vectors (n, p) and mean squares (n,)."""
-        norm = safe_sqrt(jnp.sum(x**2, axis=1))
-        return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]
+        return unit_vectors(x)
 
     def tile(self, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
         """A kernel of all pairs of two `rows`, (n, k)."""
-        (unit_x, q_x), (unit_z, q_z) = x, z
-        versine = resolve_coincident(
-            1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, same
-        )
-        return getattr(self.kernels(q_x[:, None], q_z[None, :], versine, unit_x.shape[1]), which)
+        return tile_of_vectors(self, x, z, same, which)
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
         """The layer recursion, from the inputs' mean squares and versines.

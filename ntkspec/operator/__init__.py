@@ -7,7 +7,10 @@ from ntkspec.operator.dense import Dense, dense
 from ntkspec.operator.lattice import Lattice, lattice
 from ntkspec.operator.low_rank import LowRank, low_rank
 from ntkspec.operator.measured import EstimateWarning, Measured, measured
+from ntkspec.operator.nonuniform import Nonuniform
 from ntkspec.operator.norm import largest_eigenvalue
+from ntkspec.operator.scattered import scattered
+from ntkspec.operator.streamed import Streamed
 
 __all__ = [
     "Choice",
@@ -16,7 +19,9 @@ __all__ = [
     "Lattice",
     "LowRank",
     "Measured",
+    "Nonuniform",
     "Operator",
+    "Streamed",
     "choose",
     "dense",
     "largest_eigenvalue",
@@ -24,4 +29,5 @@ __all__ = [
     "low_rank",
     "measured",
     "measurement",
+    "scattered",
 ]

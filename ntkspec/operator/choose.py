@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
-from importlib import import_module
 from typing import Any, Literal
 
 import jax
@@ -24,6 +23,8 @@ from ntkspec.operator.base import Operator
 from ntkspec.operator.dense import dense
 from ntkspec.operator.lattice import Sublattice, lattice, whole
 from ntkspec.operator.low_rank import low_rank
+from ntkspec.operator.scattered import scattered
+from ntkspec.operator.streamed import BLOCK
 
 __all__ = ["Choice", "Form", "choose"]
 
@@ -35,8 +36,8 @@ RANK = 1000
 #: Time to reach one cell around a scattered point, over that to reach the next entry of a matrix.
 SPREAD = 4
 
-#: Bytes a point that scattered products need beside the points themselves, and the side of their blocks.
-PER_POINT, SIDE = 64, 1024
+#: Bytes a point that scattered products need beside the points and their features.
+PER_POINT = 64
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def choose(
     n = int(kept.sum()) if kept is not None else math.prod(shape) if shape is not None else len(x())
     builders: dict[Name, Callable[[], Operator]] = {
         "dense": lambda: dense(k, x(), which),
-        "scattered": lambda: _scattered(k, x(), None, which),
-        "fast scattered": lambda: _scattered(k, x(), tol, which),
+        "scattered": lambda: scattered(k, x(), which=which),
+        "fast scattered": lambda: scattered(k, x(), tol, which=which),
         "low rank": lambda: low_rank(k, x(), tol if tol is not None else 1, which),
     }
     forms = [_dense_form(n), *_scattered_forms(k, n, tol), _low_rank_form(k, n, tol)]
@@ -246,11 +247,12 @@ def _lattice_form(k: ComposedKernel, shape: tuple[int, ...], kept: np.ndarray | 
 
 def _dense_form(n: int) -> Form:
     why = "a matrix needs no structure, only n² memory"
-    return Form("dense", 3.0 * 8 * n * n, _rates().dense * n * n, True, why)
+    return Form("dense", 1.25 * 8 * n * n, _rates().dense * n * n, True, why)
 
 
 def _scattered_forms(k: ComposedKernel, n: int, tol: float | None) -> list[Form]:
-    num_bytes = PER_POINT * n + 8.0 * 8 * SIDE**2
+    features = k.mapping.num_features if k.mapping.finite else 0
+    num_bytes = PER_POINT * n + 8.0 * n * features + 8.0 * 8 * BLOCK**2
     layers = getattr(k.network, "depth", 3) + 1
     why = "the matrix is computed block by block as it is multiplied, exactly"
     why += " (an approximate, quicker form needs a tol)" if tol is None else ""
@@ -264,7 +266,7 @@ def _scattered_forms(k: ComposedKernel, n: int, tol: float | None) -> list[Form]
         # Each point touches (digits + 2)^d cells there and back, and the cells, about as many as points, an FFT.
         cells = (2 - math.log10(tol)) ** k.dim
         seconds = n * (2 * SPREAD * cells * _rates().dense + _rates().fft * 2**k.dim * math.log2(2 * n))
-        return [*forms, Form("fast scattered", num_bytes + 48.0 * n * 2**k.dim, seconds, True, reason)]
+        return [*forms, Form("fast scattered", PER_POINT * n + 48.0 * n * 2**k.dim, seconds, True, reason)]
     return [*forms, Form("fast scattered", math.nan, math.nan, False, reason)]
 
 
@@ -280,10 +282,6 @@ def _low_rank_form(k: ComposedKernel, n: int, tol: float | None) -> Form:
         f"(predicted for a rank of {rank:,}; a kernel with a cusp may need more)"
     )
     return Form("low rank", 8.0 * 3 * n * rank, 2 * _rates().dense * n * rank, True, why)
-
-
-def _scattered(k: ComposedKernel, x: np.ndarray, tol: float | None, which: Which) -> Operator:
-    return import_module("ntkspec.operator.scattered").scattered(k, x, tol=tol, which=which)
 
 
 @dataclass(frozen=True)

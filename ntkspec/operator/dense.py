@@ -94,6 +94,7 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
     refuse_if_too_large(
         1.25 * n * n * x.dtype.itemsize,
         f"a dense Gram matrix of {n:,} points ({n:,} x {n:,})",
-        "on a regular lattice use operator.lattice(k, shape, mask), which never forms it",
+        "on a regular lattice use operator.lattice(k, shape, mask), which never forms it, on any points "
+        "operator.scattered(k, x)",
     )
     return Dense(x, k.gram(x, which=which, progress=progress))

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.grid import Grid, Placement
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.kernel.overflow import is_false
 from ntkspec.operator.base import Operator, refuse_if_too_large
 from ntkspec.operator.torus import lag_table, toeplitz, torus_shape, transform_of_lags
 
@@ -258,7 +259,11 @@ def lattice(
         f"the transforms of a lattice of {shape} points (torus {sublattice.torus})",
         "take fewer points",
     )
-    return _build(k, sublattice, index, which, dtype)
+    K = _build(k, sublattice, index, which, dtype)
+    # The first coefficient is the sum of all lags: one that is not finite shows in it.
+    if is_false(jnp.isfinite(K.transform.ravel()[0])):
+        k.lag_grid((np.zeros(1),) * k.dim, which)
+    return K
 
 
 def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:

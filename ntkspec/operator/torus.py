@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from ntkspec.kernel.composed import ComposedKernel, Which
 
-__all__ = ["lag_table", "toeplitz", "torus_shape", "transform_of_lags"]
+__all__ = ["lag_slabs", "lag_table", "toeplitz", "torus_shape", "transform_of_lags"]
 
 #: Bytes of a spectrum that are transformed whole, and the size of the pieces beyond (measured on 1 MB of cache a core).
 WHOLE, PIECE = 2**24, 2**21
@@ -110,23 +110,25 @@ def _half_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float,
     first, *rest = [h * lag for h, lag in zip(spacing, signed, strict=True)]
     if rest:
         rest[-1] = rest[-1][: torus[-1] // 2 + 1]
-        return _slabs(k, first, tuple(rest), which)
+        return lag_slabs(k, (first, *rest), which)
     lags = first[: torus[0] // 2 + 1]
     if len(lags) < LONG:
-        return _slabs(k, lags, (), which)
+        return lag_slabs(k, (lags,), which)
     # Δ = Δ_coarse + Δ_fine is a lattice of two axes, whose versines are a matrix product instead of n·m sines. All
     # terms are positive near Δ = 0, so no digit is lost where the kernel has its cusp.
     fine = math.isqrt(len(lags))
     two = replace(k, mapping=k.mapping.through([[1.0, 1.0]]))  # type: ignore[attr-defined]  # stationary ones have it
-    return _slabs(two, lags[::fine], (lags[:fine],), which).ravel()[: len(lags)]
+    return lag_slabs(two, (lags[::fine], lags[:fine]), which).ravel()[: len(lags)]
 
 
-def _slabs(k: ComposedKernel, first: np.ndarray, rest: tuple[np.ndarray, ...], which: Which) -> Array:
+def lag_slabs(k: ComposedKernel, lags: tuple[np.ndarray, ...], which: Which) -> Array:
+    """`ComposedKernel.lag_grid` in slabs along the first axis, so that no temporary has the size of the grid."""
+    first, *rest = lags
     num_slabs = -(-len(first) * math.prod(len(axis) for axis in rest) // LAGS)
     rows = -(-len(first) // num_slabs)
     # Every slab has the same size, so that the recursion is compiled once.
     filled = np.concatenate([first, np.zeros(rows * -(-len(first) // rows) - len(first))])
-    return _lag_grid(k, filled, rest, which, rows)[: len(first)]
+    return _lag_grid(k, filled, tuple(rest), which, rows)[: len(first)]
 
 
 @partial(jax.jit, static_argnames=("which", "rows"))

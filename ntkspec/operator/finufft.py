@@ -1,0 +1,33 @@
+"""Nonuniform FFTs of jax-finufft, imported when first used, and what keeps them working on today's JAX.
+
+The vmap rule of jax-finufft 1.3.1 asks `jax._src.interpreters.batching` for `not_mapped`, which JAX 0.10 has removed;
+it was None. It is put back where, and only where, it is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from jax import Array
+
+__all__ = ["transforms"]
+
+
+@cache
+def transforms() -> tuple[Callable[..., Array], Callable[..., Array]]:
+    """Transforms of type 1, points to modes, and of type 2, modes to points.
+
+    Raises:
+        ImportError: if jax-finufft is not installed, with what to do.
+    """
+    try:
+        from jax_finufft import nufft1, nufft2, ops
+    except ImportError as error:
+        raise ImportError(
+            "the fast form of operator.scattered needs jax-finufft: pip install jax-finufft; the exact form, without "
+            "`tol`, does not"
+        ) from error
+    if not hasattr(ops.batching, "not_mapped"):
+        ops.batching.not_mapped = None
+    return nufft1, nufft2
