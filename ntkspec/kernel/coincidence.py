@@ -1,4 +1,4 @@
-"""Versines of nearly coincident pairs, where 1 − ρ from a matrix product has lost its digits."""
+"""Versines of nearly coincident and nearly opposite pairs, where 1 − ρ from a matrix product has lost digits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jax import Array
 
 __all__ = ["resolve_coincident"]
 
-#: Below this versine the rounding of a matrix product (a few 1e-16) would show in the kernel beyond 1e-13.
+#: So near 0 and 2 the rounding of a matrix product (a few 1e-16) would show in the kernel beyond 1e-13.
 COINCIDENT = 1e-5
 #: So few pairs are all computed both ways: a program without branches compiles several times faster.
 SMALL = 4096
 
 
 def resolve_coincident(versine: Array, exact: Callable[[Array, Array], Array], same: Array) -> Array:
-    """Replace small versines by exact ones.
+    """Replace versines near 0 and 2 by exact ones, as far as a number near 2 can be.
 
     Args:
         versine: 1 − ρ for all pairs, shape (n, k), good to a few units of rounding relative to 1.
@@ -29,7 +29,7 @@ def resolve_coincident(versine: Array, exact: Callable[[Array, Array], Array], s
     """
     rows, columns = versine.shape
     versine = jnp.clip(versine, 0, 2)
-    near = versine < COINCIDENT
+    near = (versine < COINCIDENT) | (versine > 2 - COINCIDENT)
     versine = jnp.where(near & same, 0, versine)
     near = near & ~same
     if rows * columns <= SMALL:

@@ -93,9 +93,12 @@ def tile_of_vectors(
 ) -> Array:
     """`tile` of a network on vectors."""
     (unit_x, q_x), (unit_z, q_z) = x, z
-    versine = resolve_coincident(
-        1 - unit_x @ unit_z.T, lambda i, j: jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2, same
-    )
+
+    def exact(i: Array, j: Array) -> Array:
+        apart = jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2
+        return jnp.where(apart < 1, apart, 2 - jnp.sum((unit_x[i] + unit_z[j]) ** 2, axis=-1) / 2)
+
+    versine = resolve_coincident(1 - unit_x @ unit_z.T, exact, same)
     return getattr(network.kernels(q_x[:, None], q_z[None, :], versine, unit_x.shape[1]), which)
 
 

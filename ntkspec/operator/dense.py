@@ -47,6 +47,11 @@ class Dense(Operator):
         """The lattice that the points happen to lie on, if they do."""
         return place(self.points)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the matrix."""
+        return self.matrix.dtype
+
     def matvec(self, v: Array) -> Array:
         """K v for one vector (n,)."""
         return self.matrix @ v

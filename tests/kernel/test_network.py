@@ -6,6 +6,7 @@ import oracle_tangents
 import pytest
 from mpmath import mpf
 
+import ntkspec as ns
 from ntkspec.kernel import MLP, Relu, coincidence
 from ntkspec.kernel.coincidence import resolve_coincident
 
@@ -129,6 +130,15 @@ def test_resolve_coincident_of_a_wide_matrix_drops_the_padding(monkeypatch):
     versine = jnp.full((2, 9), 1.0).at[1, 3].set(1e-9)
     resolved = resolve_coincident(versine, lambda i, j: 1e-7 * (10 * i + j), NEVER[:2, :9])
     np.testing.assert_array_equal(resolved, versine.at[1, 3].set(1e-7 * jnp.asarray(13)))
+
+
+def test_exactly_opposite_inputs_have_an_angle_of_pi(rng):
+    # Without a bias the kernel of depth 1 is zero there; 1 − ρ from a product would leave 1e-9 of it.
+    x = rng.standard_normal((6, 3)) * rng.uniform(0.1, 3, (6, 1))
+    K = np.asarray(network(1, W_std=1.0, b_std=0.0).ntk(x, -2 * x))
+    np.testing.assert_array_equal(np.diag(K), 0)
+    k = ns.kernel.compose(ns.mapping.basic(2), network(1, W_std=1.0, b_std=0.0))
+    assert float(k.ntk([[0.1, 0.2]], [[0.6, 0.7]])[0, 0]) == 0
 
 
 def test_resolve_coincident_takes_one_point_twice_for_a_versine_of_zero():
