@@ -27,6 +27,9 @@ TILE = 256
 #: Tiles in one call of the compiled program; between two calls progress is reported.
 CHUNK = 256
 
+#: The matrix so far, whether it is finite, the tile to be written next, and its corner.
+State = tuple[Array, Array, Array, Array]
+
 
 class OfAngles(Protocol):
     """A network whose kernels depend on norms and angles."""
@@ -67,19 +70,19 @@ def gram(
     sizes, corners = _tiles(shape, symmetric=z is None)
     rows_x = _rows(kernel, x)
     rows_z = None if z is None else _rows(kernel, z)
-    matrix: Array | None = None
+    matrix, finite = None, True
     with progress.start("Gram matrix", len(corners), "tiles") as stage:
         for start in range(0, len(corners), CHUNK):
             part = corners[start : start + CHUNK]
             # A last call as long as the others is a program compiled already; the tile that fills it up is the last.
             missing = min(CHUNK, len(corners)) - len(part)
             part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-            matrix = _fill(kernel, rows_x, rows_z, matrix, part, shape, sizes, which)
+            matrix, finite = _fill(kernel, rows_x, rows_z, matrix, finite, part, shape, sizes, which)
             stage.advance(len(part) - missing)
     assert matrix is not None  # there is always a tile, be it an empty one
     if z is None:
         matrix = _mirror(matrix, corners[corners[:, 0] == corners[:, 1], 0], sizes[0])
-    return matrix, _all_finite(matrix)
+    return matrix, jnp.asarray(finite)
 
 
 def unit_vectors(x: Array) -> tuple[Array, Array]:
@@ -125,12 +128,13 @@ def _fill(
     x: Any,
     z: Any | None,
     matrix: Array | None,
+    finite: Array | bool,
     corners: Array,
     shape: tuple[int, int],
     sizes: tuple[int, int],
     which: Which,
-) -> Array:
-    """The matrix (zeros where there is none yet) with the tiles at these corners."""
+) -> tuple[Array, Array]:
+    """The matrix (zeros where there is none yet) with the tiles at these corners, and whether they too are finite."""
 
     # Its temporaries are computed again in a reverse pass: kept for all tiles they would be many matrices.
     @jax.checkpoint
@@ -141,16 +145,22 @@ def _fill(
             _part(x, corner[0], sizes[0]), _part(x if z is None else z, corner[1], sizes[1]), same, which
         )
 
-    def write(matrix: Array, corner: Array) -> tuple[Array, None]:
-        # A tile has these two uses and no third: the compiler would repeat the recursion in it.
-        values = tile(kernel, corner)
+    def write(matrix: Array, finite: Array, values: Array, corner: Array) -> tuple[Array, Array]:
         matrix = jax.lax.dynamic_update_slice(matrix, values, (corner[0], corner[1]))
         if z is None:
             matrix = jax.lax.dynamic_update_slice(matrix, values.T, (corner[1], corner[0]))
-        return matrix, None
+        return matrix, finite & jnp.isfinite(values).all()
 
+    # A tile is written while the next one is computed. Written at once, the compiler puts its recursion into each of
+    # the uses, on one core each.
+    def step(state: State, corner: Array) -> tuple[State, None]:
+        return (*write(*state), tile(kernel, corner), corner), None
+
+    # The zeros that are written first are written over by the first tile.
     empty = jnp.zeros(shape, dtype=jnp.result_type(float))
-    return jax.lax.scan(write, empty if matrix is None else matrix, corners)[0]
+    nothing = jnp.zeros(sizes, dtype=empty.dtype)
+    start = (empty if matrix is None else matrix, jnp.asarray(finite), nothing, corners[0])
+    return write(*jax.lax.scan(step, start, corners)[0])
 
 
 @partial(jax.jit, static_argnames="size", donate_argnames="matrix")
@@ -162,11 +172,6 @@ def _mirror(matrix: Array, starts: Array, size: int) -> Array:
         return jax.lax.dynamic_update_slice(matrix, jnp.triu(values) + jnp.triu(values, 1).T, (start, start)), None
 
     return jax.lax.scan(step, matrix, starts)[0]
-
-
-@jax.jit
-def _all_finite(matrix: Array) -> Array:
-    return jnp.isfinite(matrix).all()
 
 
 def _part(rows: Any, start: Array, size: int) -> Any:
