@@ -107,7 +107,7 @@ class Search:
         while True:
             enough = np.flatnonzero(absolute <= share * (norm.below or norm.above))
             if not len(enough):
-                return None, norm, float(absolute[-1] / (norm.below or norm.above))
+                return None, norm, float(absolute[-1] / (norm.below or norm.above)) / SERIES_SHARE
             error, K = float(absolute[enough[0]]), self._operator(series, int(cutoffs[enough[0]]))
             if not norm.below:
                 theta = _largest(K)
