@@ -23,8 +23,12 @@ CLAIMS = (
     "gram_vs_neural_tangents",
     "prediction_vs_neural_tangents",
     "prediction_vs_fft",
+    "measured_mri",
+    "cost_vs_size",
     "trainer_vs_matmul",
 )
+#: Those that take ten minutes or more, run by name or by `make bench-large`.
+LARGE = ("lattice_sizes", "scattered_products")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -53,10 +57,12 @@ def save(name: str, records: list[Record], results: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, save and print; the exit status says whether every target was met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CLAIMS)}; all if none")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(CLAIMS)} (all if none); {', '.join(LARGE)}"
+    )
     names = parser.parse_args(arguments).names
-    if unknown := [name for name in names if name not in CLAIMS]:
-        parser.error(f"no benchmark {', '.join(unknown)}; expected of {', '.join(CLAIMS)}")
+    if unknown := [name for name in names if name not in CLAIMS + LARGE]:
+        parser.error(f"no benchmark {', '.join(unknown)}; expected of {', '.join(CLAIMS + LARGE)}")
     records: list[Record] = []
     for name in names or CLAIMS:
         print(f"{name} …", file=sys.stderr, flush=True)
