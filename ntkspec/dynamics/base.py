@@ -45,7 +45,7 @@ class Dynamics(ABC):
 
     def limit(self, largest_eigenvalue: float) -> float:
         """The learning rate of the summed loss above which a mode of this λ diverges."""
-        return self.max_rate / largest_eigenvalue
+        return self.max_rate / largest_eigenvalue if largest_eigenvalue > 0 else float("inf")
 
     @property
     def smooth_rate(self) -> float:

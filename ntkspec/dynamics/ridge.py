@@ -99,7 +99,7 @@ def ridge(strength: float, dynamics: Dynamics | None = None) -> Ridge:
     regularization methods for training on noisily labeled data", section 4.
 
     Example:
-        >>> ridge(1.0).residual(np.array([0.0, 1.0]), 1000).tolist()
+        >>> ridge(0.5).residual(np.array([0.0, 0.5]), 1000).tolist()
         [1.0, 0.5]
     """
     check_positive("strength", strength, "δ in units of eigenvalues; without one take the dynamics alone")

@@ -66,6 +66,6 @@ def steps_to(epsilon: float, rate: ArrayLike, dynamics: Dynamics | None = None) 
     if dynamics.discrete and swings.any():
         scan = np.arange(1.0, SCANNED + 1)
         reached = np.abs(dynamics.residual(flat[swings, None], scan)) <= epsilon
-        high[swings] = np.where(reached.any(axis=1), np.minimum(high[swings], scan[reached.argmax(axis=1)]), high[swings])
-    high = np.where(flat > dynamics.max_rate, np.inf, high)
+        earliest = np.where(reached.any(axis=1), scan[reached.argmax(axis=1)], np.inf)
+        high[swings] = np.minimum(high[swings], earliest)
     return high.reshape(asked.shape)

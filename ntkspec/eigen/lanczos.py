@@ -7,8 +7,8 @@ The price is that the eigenvalues of T are no list of those of K (ghosts appear)
 **Error.** The identity above needs no orthogonality, so neither does the residual of the approximation as a
 solution of training's own recursion. Let g_t = [(1 − r_t(T))/T e_1]_k be the last coefficient of the weights. In
 w ← w + η(y − Kw) the approximate weights leave ηβ_k q_{k+1} g_t over, and a sum by parts gives, for the error of
-r_t(K) y, exactly −‖y‖ β_k Σ_{s≤t} r_{t−s}(K) q_{k+1} (g_s − g_{s−1}). So it is at most ‖y‖ β_k sup|r| Σ_s |g_s − g_{s−1}|.
-The same holds for momentum, a ridge and schedules, with a factor `Dynamics.gain` in place of sup |r|. Where g cannot
+r_t(K) y, exactly −‖y‖ β_k Σ_{s≤t} r_{t−s}(K) q_{k+1} (g_s − g_{s−1}), at most ‖y‖ β_k sup|r| Σ_s |g_s − g_{s−1}|. The
+same holds for momentum, a ridge and schedules, with a factor `Dynamics.gain` in place of sup |r|. Where g cannot
 turn around (gradient flow; descent with ηλ_max ≤ 1; see `Dynamics.smooth_rate`) the sum is |g_t|; beyond, it is
 counted step by step.
 
