@@ -9,6 +9,7 @@ Source: Jacot et al. 2018, section 5; Lee et al. 2019, section 2.2.
 
 from ntkspec.dynamics.base import Dynamics, Loss, flow_time, max_learning_rate, summed_rate
 from ntkspec.dynamics.descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
+from ntkspec.dynamics.ensemble import ensemble
 from ntkspec.dynamics.momentum import HeavyBall, Nesterov, heavy_ball, nesterov
 from ntkspec.dynamics.preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
 from ntkspec.dynamics.ridge import Ridge, equivalent_ridge, ridge
@@ -28,6 +29,7 @@ __all__ = [
     "Schedule",
     "cosine",
     "damped_power",
+    "ensemble",
     "equivalent_ridge",
     "flow_time",
     "gradient_descent",

@@ -31,23 +31,9 @@ def recursion(name, rate, beta, steps):
 def test_closed_form(name, beta):
     dynamics = MAKE[name](beta)
     double = dynamics.smooth_rate
-    rates = np.array(
-        [
-            0,
-            1e-18,
-            1e-09,
-            0.1 * double,
-            0.499 * double,
-            0.5 * double,
-            (1 - 1e-09) * double,
-            double,
-            (1 + 1e-09) * double,
-            min(2 * double, 1),
-            1.0,
-            (1 - 1e-09) * dynamics.max_rate,
-            dynamics.max_rate,
-        ]
-    )
+    shares = np.array([0, 1e-18, 1e-9, 0.1, 0.499, 0.5, 1 - 1e-9, 1, 1 + 1e-9])
+    top = dynamics.max_rate
+    rates = np.array([*shares * double, min(2 * double, 1), 1.0, (1 - 1e-9) * top, top])
     steps = [0, 1, 2, 7, 300]
     paths = [recursion(name, float(rate), beta, steps) for rate in rates]
     for step in steps:
