@@ -336,27 +336,20 @@ def _spectrum_summary(s: xr.Dataset, b: xr.Dataset) -> dict[str, Any]:
 
 
 def _learning(table: xr.Dataset) -> dict[str, Any]:
-    """Steps of each mode, and the first and last of those at each frequency."""
-    frequency, steps = table.frequency.values, table.steps.values
-    rows = []
-    for at in sorted(set(frequency.tolist())):
-        here = frequency == at
-        fastest, slowest = float(steps[here].min()), float(steps[here].max())
-        rows.append({"frequency": at, "modes": int(here.sum()), "fastest": fastest, "slowest": slowest})
+    """Steps of each mode, and the first and last at each frequency."""
     return {
         **{name: float(table.attrs[name]) for name in ("epsilon", "learning_rate", "max_learning_rate")},
-        "steps": steps.tolist(),
-        "steps_at_most": table.steps_at_most.values.tolist(),
-        "by_frequency": rows,
+        **{name: table[name].values.tolist() for name in ("steps", "steps_at_most")},
+        "by_frequency": table[["modes", "fastest", "slowest"]].to_dataframe().reset_index().to_dict("records"),
     }
 
 
 def _learning_table(learning: dict[str, Any]) -> list[str]:
     rate = learning["learning_rate"]
     lines = [
-        f"    steps until {learning['epsilon']:g} of a mode is left, by gradient descent at learning rate {rate:.4g}:",
-        f"    {'cycles per unit':>15} {'modes':>6} {'fastest':>12} {'slowest':>12}",
+        f"    steps until {learning['epsilon']:g} of a mode is left, gradient descent at learning rate {rate:.4g}:"
     ]
+    lines.append(f"    {'cycles per unit':>15} {'modes':>6} {'fastest':>12} {'slowest':>12}")
     for row in learning["by_frequency"]:
         ends = (f"{row[end]:,.0f}" if math.isfinite(row[end]) else "never" for end in ("fastest", "slowest"))
         lines.append(f"    {row['frequency']:15.4g} {row['modes']:6,} " + " ".join(f"{end:>12}" for end in ends))

@@ -53,8 +53,8 @@ def ensemble(
         progress: reporter.
 
     Returns:
-        Dataset with `mean` (step, point[, channel]), `covariance` (step, point, other), `standard_deviation` (step,
-        point) at the asked points, whose coordinates are `x` (point, axis).
+        Dataset with `prediction` (step, point[, channel]), the mean, `covariance` (step, point, other) and
+        `standard_deviation` (step, point) at the asked points, whose coordinates are `x` (point, axis).
 
     Raises:
         ValueError: if shapes or steps are no good, the learning rate is past the stability limit, or the dense matrices
@@ -67,7 +67,7 @@ def ensemble(
         >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 8, scale=2.0), ns.kernel.MLP(depth=1))
         >>> x = np.array([[0.1], [0.4]])
         >>> p = ensemble(k, x, [1.0, -1.0], [[0.1], [0.25]], steps=[0, 10**6], learning_rate=1e-2)
-        >>> p.mean.round(6)[1, 0].item(), bool(p.standard_deviation[1, 0] < 1e-6 < p.standard_deviation[1, 1])
+        >>> p.prediction.round(6)[1, 0].item(), bool(p.standard_deviation[1, 0] < 1e-6 < p.standard_deviation[1, 1])
         (1.0, True)
     """
     points, wanted = check_points(x, k.dim), check_points(asked, k.dim)
@@ -82,7 +82,7 @@ def ensemble(
     refuse_if_too_large(
         8 * (4 * (n + m) ** 2 + (len(times) + 2) * m * (m + n)),
         f"an ensemble of {n:,} training and {m:,} asked points at {len(times)} steps",
-        "ask for fewer points: mean alone at any number of points is `ntkspec.predict`",
+        "ask for fewer points: the mean alone at any number of points is `ntkspec.predict`",
     )
     theta = np.asarray(k.gram(points, which="ntk", progress=progress))
     value, vector = np.linalg.eigh(theta)
@@ -110,7 +110,7 @@ def ensemble(
     dims = ("step", "point", "channel")[: 1 + labels.ndim]
     return xr.Dataset(
         {
-            "mean": (dims, mean, {"long_name": "mean over initialisations", "units": ""}),
+            "prediction": (dims, mean, {"long_name": "mean over initialisations", "units": ""}),
             "covariance": (
                 ("step", "point", "other"),
                 covariance,

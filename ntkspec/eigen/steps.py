@@ -31,8 +31,9 @@ def steps_to(
 
     Returns:
         Dataset with dimension `mode`: `steps` (infinity where ε is never reached), `steps_at_most`, those of λ less its
-        error bound, `eigenvalue`, `multiplicity`, and `frequency`, |dominant frequency| in cycles per unit, NaN for
-        points on no lattice. Its attributes hold `epsilon`, `learning_rate`, `max_learning_rate` (the edge of
+        error bound, `eigenvalue`, `multiplicity`, and `mode_frequency`, |dominant frequency| in cycles per unit, NaN for
+        points on no lattice. For each such `frequency` the number of `modes`, and `fastest` and `slowest`, the first
+        and last steps among them. Its attributes hold `epsilon`, `learning_rate`, `max_learning_rate` (the edge of
         stability in the asked loss) and `flow_time_of_a_step`, ητ of one step for the flow on the summed loss.
 
     Raises:
@@ -44,7 +45,7 @@ def steps_to(
         >>> import ntkspec as ns
         >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
         >>> table = steps_to(ns.eigen.spectrum(ns.operator.lattice(k, shape=(32,))), 0.1)
-        >>> table.frequency.values[[0, 1, 3]].tolist(), bool(table.steps[0] < table.steps[1] < table.steps[3])
+        >>> table.mode_frequency.values[[0, 1, 3]].tolist(), bool(table.steps[0] < table.steps[1] < table.steps[3])
         ([0.0, 1.0, 2.0], True)
     """
     dynamics = gradient_descent() if dynamics is None else dynamics
@@ -61,20 +62,32 @@ def steps_to(
         )
     filters = dynamics.at(rate)
     steps = [steps_of_rate(epsilon, rate * np.maximum(of, 0), filters) for of in (value, value - error)]
-    frequency = np.linalg.norm(s.dominant_frequency.values, axis=1)
-    unit = "steps" if dynamics.discrete else "time"
+    of_mode = np.linalg.norm(s.dominant_frequency.values, axis=1)
+    frequency = np.unique(of_mode[np.isfinite(of_mode)])
+    at = of_mode == frequency[:, None]
+    steps_at = np.broadcast_to(steps[0], at.shape)
+    unit = {"units": "steps" if dynamics.discrete else "time"}
+    cycles = {"units": "cycles per unit"}
     return xr.Dataset(
         {
             "eigenvalue": s.eigenvalue,
             "multiplicity": s.multiplicity,
-            "frequency": ("mode", frequency, {"long_name": "dominant frequency", "units": "cycles per unit"}),
-            "steps": ("mode", steps[0], {"long_name": f"steps until {epsilon:g} is left", "units": unit}),
-            "steps_at_most": (
-                "mode",
-                np.maximum(*steps),
-                {"long_name": "the same, for λ less its error", "units": unit},
+            "mode_frequency": ("mode", of_mode, {"long_name": "dominant frequency", **cycles}),
+            "steps": ("mode", steps[0], {"long_name": f"steps until {epsilon:g} is left", **unit}),
+            "steps_at_most": ("mode", np.maximum(*steps), {"long_name": "the same, for λ less its error", **unit}),
+            "modes": ("frequency", at.sum(axis=1), {"long_name": "modes of the frequency", "units": ""}),
+            "fastest": (
+                "frequency",
+                np.min(steps_at, axis=1, where=at, initial=np.inf),
+                {"long_name": "steps of its fastest mode", **unit},
+            ),
+            "slowest": (
+                "frequency",
+                np.max(steps_at, axis=1, where=at, initial=0),
+                {"long_name": "steps of its slowest mode", **unit},
             ),
         },
+        coords={"frequency": ("frequency", frequency, {"long_name": "frequency", **cycles})},
         attrs={
             **attributes(dynamics=dynamics),
             "epsilon": epsilon,

@@ -42,7 +42,7 @@ def test_ensemble_is_the_loop_of_every_network(dynamics, beta, problem):
     found = walk(theta, nngp, y, 9, limit / 2, STEPS, beta)
     for i, step in enumerate(STEPS):
         mean, covariance = found[step]
-        np.testing.assert_allclose(p.mean[i], mean[9:], rtol=0, atol=1e-10 * np.abs(y).max())
+        np.testing.assert_allclose(p.prediction[i], mean[9:], rtol=0, atol=1e-10 * np.abs(y).max())
         np.testing.assert_allclose(p.covariance[i], covariance[9:, 9:], rtol=0, atol=1e-10 * nngp.max())
     np.testing.assert_allclose(p.standard_deviation**2, np.diagonal(p.covariance, axis1=1, axis2=2), rtol=1e-12)
 
@@ -50,8 +50,8 @@ def test_ensemble_is_the_loop_of_every_network(dynamics, beta, problem):
 def test_before_training_it_is_the_gaussian_process_and_one_label_column_is_one(problem):
     k, x, z, _, nngp, y = problem
     p = ns.dynamics.ensemble(k, x, y[:, 0], z, steps=[0], learning_rate=1e-3)
-    assert p.mean.dims == ("step", "point")
-    assert not p.mean.any()
+    assert p.prediction.dims == ("step", "point")
+    assert not p.prediction.any()
     np.testing.assert_allclose(p.covariance[0], nngp[9:, 9:], rtol=0, atol=1e-13 * nngp.max())
 
 
@@ -59,7 +59,7 @@ def test_its_mean_is_the_prediction(problem):
     k, x, _, _, _, y = problem
     options = {"steps": [3.5], "learning_rate": 0.1, "dynamics": ns.dynamics.gradient_flow()}
     p = ns.predict(ns.operator.dense(k, x), y, **options)
-    np.testing.assert_allclose(ns.dynamics.ensemble(k, x, y, x, **options).mean, p.train, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ns.dynamics.ensemble(k, x, y, x, **options).prediction, p.train, rtol=0, atol=1e-6)
 
 
 def test_what_is_refused(problem, monkeypatch):

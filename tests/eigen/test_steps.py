@@ -22,13 +22,22 @@ def test_training_for_so_many_steps_leaves_so_much(loss, dynamics, K, s):
     rate = 0.3 * ns.dynamics.max_learning_rate(K, loss, dynamics=dynamics)
     table = ns.eigen.steps_to(s, 0.1, learning_rate=rate, loss=loss, dynamics=dynamics)
     mode = 3
-    y = np.cos(2 * np.pi * float(table.frequency[mode]) * K.points[:, 0])
+    y = np.cos(2 * np.pi * float(table.mode_frequency[mode]) * K.points[:, 0])
     steps = int(table.steps[mode])
     p = ns.predict(K, y, steps=[steps - 1, steps], learning_rate=rate, loss=loss, dynamics=dynamics)
     before, after = np.linalg.norm(p.train - y, axis=1) / np.linalg.norm(y)
     assert after <= 0.1 < before
     assert table.attrs["max_learning_rate"] == pytest.approx(rate / 0.3, rel=1e-12)
     assert table.attrs["flow_time_of_a_step"] == ns.dynamics.flow_time(rate, 1, 12, loss)
+
+
+def test_each_frequency_has_its_first_and_last_mode(s):
+    table = ns.eigen.steps_to(s, 0.1)
+    for row in table.frequency.values:
+        here = table.steps.values[table.mode_frequency == row]
+        ends = table.sel(frequency=row)
+        assert (ends.modes, ends.fastest, ends.slowest) == (len(here), here.min(), here.max())
+    assert int(table.modes.sum()) == 12
 
 
 def test_an_eigenvalue_within_its_error_may_take_longer(s):
