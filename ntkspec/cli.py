@@ -345,14 +345,12 @@ def _learning(table: xr.Dataset) -> dict[str, Any]:
 
 
 def _learning_table(learning: dict[str, Any]) -> list[str]:
-    rate = learning["learning_rate"]
-    lines = [
-        f"    steps until {learning['epsilon']:g} of a mode is left, gradient descent at learning rate {rate:.4g}:"
-    ]
+    part, rate = learning["epsilon"], learning["learning_rate"]
+    lines = [f"    steps until {part:g} of a mode is left, gradient descent at learning rate {rate:.4g}:"]
     lines.append(f"    {'cycles per unit':>15} {'modes':>6} {'fastest':>12} {'slowest':>12}")
     for row in learning["by_frequency"]:
-        ends = (f"{row[end]:,.0f}" if math.isfinite(row[end]) else "never" for end in ("fastest", "slowest"))
-        lines.append(f"    {row['frequency']:15.4g} {row['modes']:6,} " + " ".join(f"{end:>12}" for end in ends))
+        # Infinity where it is never learned.
+        lines.append(f"    {row['frequency']:15.4g} {row['modes']:6,} {row['fastest']:12,.0f} {row['slowest']:12,.0f}")
     return lines
 
 
