@@ -10,6 +10,7 @@ Source: Jacot et al. 2018, section 5; Lee et al. 2019, section 2.2.
 from ntkspec.dynamics.base import Dynamics, Loss, flow_time, max_learning_rate, summed_rate
 from ntkspec.dynamics.descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
 from ntkspec.dynamics.ensemble import ensemble
+from ntkspec.dynamics.function_space import Huber, function_space_flow, huber, logistic
 from ntkspec.dynamics.momentum import HeavyBall, Nesterov, heavy_ball, nesterov
 from ntkspec.dynamics.preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
 from ntkspec.dynamics.ridge import Ridge, equivalent_ridge, ridge
@@ -22,6 +23,7 @@ __all__ = [
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
+    "Huber",
     "Loss",
     "Nesterov",
     "Preconditioned",
@@ -32,9 +34,12 @@ __all__ = [
     "ensemble",
     "equivalent_ridge",
     "flow_time",
+    "function_space_flow",
     "gradient_descent",
     "gradient_flow",
     "heavy_ball",
+    "huber",
+    "logistic",
     "max_learning_rate",
     "nesterov",
     "piecewise",

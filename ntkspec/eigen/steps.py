@@ -32,7 +32,7 @@ def steps_to(
     Returns:
         Dataset with dimension `mode`: `steps` (infinity where ε is never reached), `steps_at_most`, those of λ less its
         error bound, `eigenvalue`, `multiplicity`, and `mode_frequency`, |dominant frequency| in cycles per unit, NaN
-        for points on no lattice. For each such `frequency` the number of `modes`, and `fastest` and `slowest`, the first
+        for points on no lattice. For each such `frequency` the number of `modes`, `fastest` and `slowest`, the first
         and last steps among them. Its attributes hold `epsilon`, `learning_rate`, `max_learning_rate` (the edge of
         stability in the asked loss) and `flow_time_of_a_step`, ητ of one step for the flow on the summed loss.
 
