@@ -16,6 +16,7 @@ from ntkspec.dynamics.preconditioned import DampedPower, Preconditioned, damped_
 from ntkspec.dynamics.ridge import Ridge, equivalent_ridge, ridge
 from ntkspec.dynamics.schedule import Schedule, cosine, piecewise, schedule
 from ntkspec.dynamics.steps import steps_to
+from ntkspec.dynamics.stochastic import stochastic_descent
 
 __all__ = [
     "DampedPower",
@@ -47,5 +48,6 @@ __all__ = [
     "ridge",
     "schedule",
     "steps_to",
+    "stochastic_descent",
     "summed_rate",
 ]
