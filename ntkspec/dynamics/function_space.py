@@ -23,6 +23,7 @@ from ntkspec.checks import check_labels, check_positive, check_steps
 from ntkspec.dynamics.base import Loss, summed_rate
 from ntkspec.operator import Operator
 from ntkspec.operator.base import refuse_if_too_large
+from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
 __all__ = ["Huber", "function_space_flow", "huber", "logistic"]
@@ -96,6 +97,7 @@ def function_space_flow(
     everywhere: bool = False,
     tolerance: float = 1e-6,
     max_products: int = 20_000,
+    progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """The trajectory of an infinitely wide network under any convex loss: ḟ = −ηK ∇L(f) from f = 0.
 
@@ -110,6 +112,7 @@ def function_space_flow(
         everywhere: also give the function on the whole lattice (operators with a field).
         tolerance: of a step of the solver, relative to the function's size.
         max_products: operator products of one run at most.
+        progress: reporter.
 
     Returns:
         Dataset with `train` (step, point[, channel]), `weights`, shaped alike, whose kernel expansion is the function,
@@ -148,17 +151,19 @@ def function_space_flow(
     )
     _require_convex(point_loss, columns)
     runs = []
-    for order, allowed in ((8, tolerance), (5, LOOSER * tolerance)):
-        max_steps = max(1, max_products // STAGES[order])
-        weights, train, taken, reached = _solve(
-            K, columns, jnp.asarray(rate * times), allowed, max_steps, point_loss, order
-        )
-        if not bool(reached):
-            raise RuntimeError(
-                f"{int(taken) * STAGES[order]:,} operator products did not reach step {times[-1]:g} at tolerance "
-                f"{allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning rate"
+    with progress.start("flow", 2, "runs") as stage:
+        for order, allowed in ((8, tolerance), (5, LOOSER * tolerance)):
+            max_steps = max(1, max_products // STAGES[order])
+            weights, train, taken, reached = _solve(
+                K, columns, jnp.asarray(rate * times), allowed, max_steps, point_loss, order
             )
-        runs.append((weights, train, int(taken) * STAGES[order]))
+            if not bool(reached):
+                raise RuntimeError(
+                    f"{int(taken) * STAGES[order]:,} operator products did not reach step {times[-1]:g} at tolerance "
+                    f"{allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning rate"
+                )
+            runs.append((weights, train, int(taken) * STAGES[order]))
+            stage.advance()
     (weights, train, fine), (_, rough, coarse) = runs
     scale = float(jnp.max(jnp.linalg.norm(train.reshape(len(times), -1), axis=1)))
     estimate = np.linalg.norm(np.asarray(train - rough).reshape(len(times), -1), axis=1) / (scale or 1.0)

@@ -240,6 +240,7 @@ def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
 
     The residual −ηβ g(s) q_{k+1} of the weights reaches the function through K_* e^{−η(t−s)K}, whose norm is at
     most √λ_* min(√λ, (2eη(t−s))^{−1/2}); integrated over a growing |g| this is √(ηλ_*) (1 + √(2t/e)).
+    With momentum a slow mode is driven by η/(1 − β), which is the rate to give; for modes that swing it is an estimate.
     """
     return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
 
@@ -283,5 +284,5 @@ def _check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) ->
         raise ValueError(
             f"the learning rate is {rate / limit:.4g} times its stability limit under {type(dynamics).__name__}, so "
             f"training diverges; the limit for the summed loss is {limit:.6g} (times the number of points for the mean "
-            "loss): see ns.dynamics.max_learning_rate(K, loss=..., dynamics=...)"
+            "loss): see ns.dynamics.max_learning_rate(K, loss=...), which also takes dynamics=..."
         )

@@ -149,6 +149,35 @@ def test_steps_that_a_ridge_never_takes():
     assert D.steps_to(0.1, np.array([0.5]), D.ridge(0.4)) == np.inf
 
 
+@pytest.mark.parametrize(
+    "dynamics",
+    [
+        D.gradient_flow(),
+        D.gradient_descent(),
+        D.heavy_ball(0.8),
+        D.nesterov(0.8),
+        D.ridge(0.05),
+        D.cosine(30, warmup=4),
+    ],
+    ids=lambda d: type(d).__name__,
+)
+@pytest.mark.parametrize("share", [0.02, 1.0])
+def test_a_changed_matrix_changes_the_residual_by_at_most_the_sensitivity(dynamics, share, rng):
+    top, steps = share * min(dynamics.max_rate, 3.0), np.array([1.0, 4, 30, 300])
+    Q, _ = np.linalg.qr(rng.standard_normal((12, 12)))
+    A = (Q * np.geomspace(0.99, 1e-4, 12)) @ Q.T * top
+    change = rng.standard_normal((12, 12))
+    B = A + 0.005 * top * (change + change.T) / np.linalg.norm(change + change.T, 2)
+    residuals = []
+    for matrix in (A, B):
+        value, vector = np.linalg.eigh(matrix)
+        filters = dynamics.residual(np.maximum(value, 0)[:, None], steps)
+        residuals.append(np.einsum("ij,jt,kj->tik", vector, filters, vector))
+    moved = np.linalg.norm(residuals[0] - residuals[1], 2, axis=(1, 2)) / np.linalg.norm(A - B, 2)
+    assert (moved <= dynamics.sensitivity(top, steps) * (1 + 1e-9)).all()
+    assert moved.max() > 0.1
+
+
 def test_flow_time():
     assert D.flow_time(0.5, 100, num_points=10) == 50
     np.testing.assert_array_equal(D.flow_time(0.5, [0, 100], 10, "mean"), [0, 5])

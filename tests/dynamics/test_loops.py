@@ -136,6 +136,34 @@ def test_past_the_limit_the_loop_diverges_and_the_prediction_says_which_limit(na
     ns.predict(K, y, learning_rate=limit, **options)
 
 
+@pytest.fixture(scope="module")
+def holes():
+    """Sixty of ninety lattice points, which the first sixteen products do not exhaust."""
+    k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=3.0), ns.kernel.MLP(depth=1))
+    mask = np.ones(90, dtype=bool)
+    mask[np.random.default_rng(0).choice(np.arange(2, 89), 30, replace=False)] = False
+    K = ns.operator.lattice(k, (90,), mask)
+    return K, np.asarray(K.to_dense()), np.asarray(k.ntk(np.arange(90)[:, None] / 90, K.points))
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.7])
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_the_bounds_of_a_basis_that_is_too_small_hold_everywhere(name, fraction, holes):
+    dynamics, rule = DYNAMICS[name]
+    K, matrix, cross = holes
+    y = np.random.default_rng(1).standard_normal(60)
+    rate = fraction * ns.dynamics.max_learning_rate(K, dynamics=dynamics)
+    weights = walk(matrix, y, rate, STEPS, **rule)
+    options = {"steps": STEPS, "learning_rate": rate, "dynamics": dynamics}
+    p = ns.predict(K, y, **options, everywhere=True, max_products=16, tolerance=1e4)
+    for found, expected, bound in (
+        (p.train, weights @ matrix, p.error_bound),
+        (p.field, weights @ cross.T, p.field_error_bound),
+    ):
+        error = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(y)
+        assert (error <= bound + 1000 * EPS).all()
+
+
 def test_the_bound_counts_long_times_by_blocks(problem):
     """Beyond 4,096 steps the sum is one over blocks: still above the error, and not by many decades."""
     K, matrix, y = problem
