@@ -94,6 +94,8 @@ class Spectrum:
     """Longest 1-D signal in samples."""
     num_modes: int = 64
     """How many of the largest eigenvalues."""
+    steps_to: float | None = None
+    """Also print in how many steps each frequency is learned, up to this part of it: 0.1 leaves a tenth."""
     out: Path | None = None
     """Write spectrum.nc and spectrum.png to this directory."""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = field(default_factory=StudyConfig)
@@ -102,15 +104,20 @@ class Spectrum:
 
     def run(self) -> dict[str, Any]:
         """Decompose."""
-        from ntkspec import plot, study
+        from ntkspec import eigen, plot, study
 
         task, problems = _problems(self)
         s, b = study.spectra(problems, num_modes=self.num_modes, progress=TerminalProgress())
         by_scale: dict[Hashable, xr.Dataset] = {f"scale {scale:g}": s.sel(scale=scale) for scale in s.scale.values}
+        summaries = [_spectrum_summary(s.sel(scale=scale), b.sel(scale=scale)) for scale in s.scale.values]
+        if self.steps_to is not None:
+            for scale, one in zip(s.scale.values, summaries, strict=True):
+                rate = problems[scale].learning_rate
+                one["learning"] = _learning(eigen.steps_to(s.sel(scale=scale), self.steps_to, learning_rate=rate))
         return {
             "notices": list(task.notices),
             "num_points": s.attrs["num_points"],
-            "scales": [_spectrum_summary(s.sel(scale=scale), b.sel(scale=scale)) for scale in s.scale.values],
+            "scales": summaries,
             "files": _keep(self.out, "spectrum", s, lambda: plot.spectrum(by_scale)),
         }
 
@@ -128,6 +135,7 @@ class Spectrum:
                 lines.append(
                     f"    {mode['eigenvalue']:12.5g} ± {mode['eigenvalue_error']:.0e}   at ({place}) cycles per unit"
                 )
+            lines += _learning_table(one["learning"]) if "learning" in one else []
         return "\n".join([*lines, *result["files"]])
 
 
@@ -292,6 +300,9 @@ def _check_early(command: Command) -> None:
         check_writable(command.out)
     names = ("seeds", "num_modes", "size", "length")
     check_sizes(**{name: getattr(command, name) for name in names if hasattr(command, name)})
+    part = getattr(command, "steps_to", None)
+    if part is not None and not 0 < part < 1:
+        raise ValueError(f"steps_to={part}; expected between 0 and 1, such as 0.1: the part still to be learned")
     if getattr(command, "steps", ()):
         check_steps(command.steps)  # type: ignore[union-attr]  # only two of the commands have steps
 
@@ -322,6 +333,25 @@ def _spectrum_summary(s: xr.Dataset, b: xr.Dataset) -> dict[str, Any]:
         **measures,
         "modes": modes,
     }
+
+
+def _learning(table: xr.Dataset) -> dict[str, Any]:
+    """Steps of each mode, and the first and last at each frequency."""
+    return {
+        **{name: float(table.attrs[name]) for name in ("epsilon", "learning_rate", "max_learning_rate")},
+        **{name: table[name].values.tolist() for name in ("steps", "steps_at_most")},
+        "by_frequency": table[["modes", "fastest", "slowest"]].to_dataframe().reset_index().to_dict("records"),
+    }
+
+
+def _learning_table(learning: dict[str, Any]) -> list[str]:
+    part, rate = learning["epsilon"], learning["learning_rate"]
+    lines = [f"    steps until {part:g} of a mode is left, gradient descent at learning rate {rate:.4g}:"]
+    lines.append(f"    {'cycles per unit':>15} {'modes':>6} {'fastest':>12} {'slowest':>12}")
+    for row in learning["by_frequency"]:
+        # Infinity where it is never learned.
+        lines.append(f"    {row['frequency']:15.4g} {row['modes']:6,} {row['fastest']:12,.0f} {row['slowest']:12,.0f}")
+    return lines
 
 
 def _prediction_summary(p: xr.Dataset) -> dict[str, Any]:

@@ -60,9 +60,9 @@ def predict(
         Dataset with `train` (step, point[, channel]), `target`, `loss` (step) in the asked loss, `error_bound` (step),
         a bound on ‖error of train‖/‖y − f_0‖ for the operator as it is, and `converged` (step). An operator that is an
         approximation K̃ adds `operator_error_bound` (step): ηt‖K − K̃‖, which bounds ‖r(K, t) − r(K̃, t)‖ for gradient
-        flow, and for gradient descent within its limit. With `everywhere`, `field` (step, axis0, …
-        [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x` (point, axis) holds the
-        points.
+        flow, and for gradient descent within its limit; see `Dynamics.sensitivity` for the others. With `everywhere`,
+        `field` (step, axis0, … [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x`
+        (point, axis) holds the points.
 
     Warns:
         ConvergenceWarning: if an error bound is above the tolerance.
@@ -108,7 +108,7 @@ def predict(
     if K.approximation_error:
         variables["operator_error_bound"] = (
             "step",
-            rate * asked * K.approximation_error,
+            rate * dynamics.at(rate).sensitivity(rate * path.largest_eigenvalue, asked) * K.approximation_error,
             _label("bound on what the operator's own error adds to `train`, relative to the labels"),
         )
     if everywhere:
@@ -173,7 +173,7 @@ def _variables(
         "error_bound": (
             "step",
             path.error_bound,
-            _label("bound on the error relative to the labels (an estimate where 1 < ηλ_max < 2)"),
+            _label("bound on the error relative to the labels"),
         ),
         "converged": ("step", path.error_bound <= tolerance, _label("error bound within the tolerance")),
     }

@@ -59,6 +59,20 @@ def test_spectrum_gives_every_scale_with_its_stability_limit(capsys, photograph)
     assert any("transparency" in notice.lower() for notice in result["notices"])
 
 
+def test_spectrum_says_in_how_many_steps_a_frequency_is_learned(capsys, signal):
+    arguments = ["spectrum", signal, "--scales", "2", "--num-modes", "9", "--steps-to", "0.1", *SMALL]
+    (one,) = run_json(capsys, arguments)["scales"]
+    learning = one["learning"]
+    assert learning["learning_rate"] == pytest.approx(one["max_learning_rate"] / 2)
+    rates = learning["learning_rate"] * np.array([mode["eigenvalue"] for mode in one["modes"]])
+    np.testing.assert_array_equal(learning["steps"], ns.dynamics.steps_to(0.1, rates))
+    assert sum(row["modes"] for row in learning["by_frequency"]) == 9
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "steps until 0.1 of a mode is left" in out
+    assert f"{learning['by_frequency'][0]['slowest']:,.0f}" in out
+
+
 def test_predict_reports_the_asked_steps_and_writes_what_it_says(capsys, signal, tmp_path):
     out = tmp_path / "deep" / "kept"
     arguments = ["predict", signal, "--scales", "2", "--steps", "0", "10", "100", "--out", str(out), *SMALL]
@@ -182,6 +196,7 @@ def test_report_never_replaces_what_is_not_a_report(capsys, photograph, tmp_path
     [
         ("validate", ["--seeds", "0"], "seeds=0; expected a positive integer"),
         ("validate", ["--steps", "0", "5", "5"], "expected increasing numbers"),
+        ("spectrum", ["--steps-to", "1.5"], "steps_to=1.5; expected between 0 and 1"),
         ("spectrum", ["--num-modes", "0"], "num_modes=0; expected a positive integer"),
         ("report", ["--seeds", "-1"], "seeds=-1; expected a positive integer"),
     ],

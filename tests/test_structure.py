@@ -196,7 +196,7 @@ def test_public_names_are_there(name):
         ("kernel", {"MLP", "Activation", "ComposedKernel", "Relu", "compose", "stax"}),
         ("operator", {"Dense", "Lattice", "Operator", "dense", "largest_eigenvalue", "lattice", "scattered"}),
         ("eigen", {"bandwidth", "convergence", "spectrum"}),
-        ("dynamics", {"gradient_descent", "gradient_flow", "max_learning_rate"}),
+        ("dynamics", {"gradient_descent", "gradient_flow", "heavy_ball", "max_learning_rate", "nesterov", "ridge"}),
         ("trainer", {"train"}),
     ],
 )

@@ -5,9 +5,12 @@ There is no reorthogonalisation: for a function applied to the starting vector t
 The price is that the eigenvalues of T are no list of those of K (ghosts appear): read them from `spectrum`.
 
 **Error.** The identity above needs no orthogonality, so neither does the residual of the approximation as a
-solution of ṙ = −ηK r. With g(t) = [(1 − r_t(T))/T e_1]_k, whose integrand has constant sign,
-‖error of r(K,t) y‖ ≤ ‖y‖ β_k |g(t)| for gradient flow, and for gradient descent with ηλ_max ≤ 1 (an
-estimate between 1 and 2).
+solution of training's own recursion. Let g_t = [(1 − r_t(T))/T e_1]_k be the last coefficient of the weights. In
+w ← w + η(y − Kw) the approximate weights leave ηβ_k q_{k+1} g_t over, and a sum by parts gives, for the error of
+r_t(K) y, exactly −‖y‖ β_k Σ_{s≤t} r_{t−s}(K) q_{k+1} (g_s − g_{s−1}), at most ‖y‖ β_k sup|r| Σ_s |g_s − g_{s−1}|. The
+same holds for momentum, a ridge and schedules, with a factor `Dynamics.gain` in place of sup |r|. Where g cannot
+turn around (gradient flow; descent with ηλ_max ≤ 1; see `Dynamics.smooth_rate`) the sum is |g_t|; beyond, it is
+counted step by step.
 
 **Two passes.** T alone tells how many steps are enough. Vectors that outgrow a given memory are dropped, and when f(T)
 is known the recurrence runs again from the last one kept: the same program makes the same vectors, bit for bit
@@ -93,6 +96,12 @@ class Krylov:
             norm * S @ (S[0][:, None] * function(theta)) for norm, (theta, S) in zip(self.norm, self.ritz, strict=True)
         ]
         return np.stack(columns, axis=1)
+
+    def last_coefficient(self, function: Filter) -> np.ndarray:
+        """The last row of `coefficients` for very many columns: shape (channel, t)."""
+        return np.stack(
+            [norm * (S[-1] * S[0]) @ function(theta) for norm, (theta, S) in zip(self.norm, self.ritz, strict=True)]
+        )
 
     def combine(self, K: Operator, coefficients: np.ndarray, progress: Progress = NO_PROGRESS) -> Array:
         """Q c: coefficients (k, channel, t) to vectors (t, channel, point), in a second pass for vectors not kept.

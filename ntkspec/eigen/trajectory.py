@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,9 @@ ROUNDINGS = 4
 #: Numbers of all channels up to which they run side by side. Beyond, that gains nothing: one after the other, each
 #: stops at its own number of steps, and there is the basis of only one at a time.
 TOGETHER = 2**18
+
+#: Steps that are counted one by one for the bound of a filter that swings, and points of the sum beyond them.
+COUNTED, BEYOND = 4096, 512
 
 
 class ConvergenceWarning(UserWarning):
@@ -95,6 +98,7 @@ def trajectory(
         ValueError: if the rate is past the stability limit, a discrete dynamics is asked for half steps, or the results
             would not fit in memory.
     """
+    dynamics = dynamics.at(rate)
     if dynamics.discrete and (steps != np.rint(steps)).any():
         raise ValueError(f"steps={steps.tolist()}; expected whole numbers for {type(dynamics).__name__}")
     y = y.astype(K.dtype)
@@ -125,12 +129,13 @@ class _Demand:
 
 def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progress: Progress) -> Trajectory:
     steps, rate = filters.steps, filters.rate
-    amplification = np.maximum(1, _amplification(rate * demand.field_norm, steps))
+    pace = filters.dynamics.pace
+    amplification = np.maximum(1, _amplification(rate * pace * demand.field_norm, steps))
 
     def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
         """Of too few steps, and of rounding."""
         unit = ROUNDINGS * float(jnp.finfo(K.dtype).eps) * np.sqrt(krylov.num_steps)
-        return _error_bound(krylov, filters), unit * (1 + rate * krylov.largest_ritz() * steps)
+        return _error_bound(krylov, filters), unit * (1 + rate * pace * krylov.largest_ritz() * steps)
 
     def worst(krylov: Krylov) -> float:
         # A rate past the limit grows without end: say so now, not after max_products.
@@ -193,10 +198,41 @@ class _Filters:
 
 
 def _error_bound(krylov: Krylov, filters: _Filters) -> np.ndarray:
-    """β_k |[(1 − r_t(T))/T e_1]_k| relative to ‖y‖, the worst over channels; see `ntkspec.eigen.lanczos`."""
-    last = krylov.coefficients(filters.weights)[-1]
+    """β_k times how much the last coefficient of the weights has moved, relative to ‖y‖, the worst over channels.
+
+    See `ntkspec.eigen.lanczos`; where it cannot turn around that is its absolute value.
+    """
+    top = filters.rate * krylov.largest_ritz()
     norm = np.where(krylov.norm > 0, krylov.norm, 1)
-    return np.max(np.abs(last) * (krylov.off_diagonal[-1] / norm)[:, None], axis=0)
+    scale = filters.dynamics.gain(top) * krylov.off_diagonal[-1] / norm
+    if top <= filters.dynamics.smooth_rate:
+        moved = np.abs(krylov.coefficients(filters.weights)[-1])
+    else:
+        moved = _variation(krylov, filters)
+    return np.max(moved * scale[:, None], axis=0)
+
+
+def _variation(krylov: Krylov, filters: _Filters) -> np.ndarray:
+    """Σ_{s<t} |g_{s+1} − g_s| of the last coefficient g, shape (channel, t).
+
+    Every step is counted up to `COUNTED`. Beyond, the sum is one over blocks, each taken to move as fast as at its
+    faster end: an estimate there, of what has stopped to swing in all but slow or marginal modes.
+    """
+    longest = int(np.ceil(filters.steps.max()))
+    every = np.arange(min(longest, COUNTED) + 1)
+    blocks = np.unique(np.rint(np.geomspace(COUNTED, max(longest, COUNTED), BEYOND)).astype(int))
+    ends = blocks if longest > COUNTED else blocks[:0]
+    times = np.unique(np.concatenate([every, ends, ends + 1]))
+    position = {name: np.searchsorted(times, where) for name, where in (("at", ends), ("next", ends + 1))}
+    g = krylov.last_coefficient(replace(filters, steps=times.astype(float)).weights)
+    counted = np.cumsum(np.abs(np.diff(g[:, : len(every)], axis=1)), axis=1)
+    speed = np.abs(g[:, position["next"]] - g[:, position["at"]])
+    summed = np.maximum(speed[:, 1:], speed[:, :-1]) * np.diff(ends)
+    total = np.concatenate([np.zeros((len(g), 1)), counted, summed], axis=1)
+    total[:, len(every) :] = total[:, len(every) - 1 : len(every)] + np.cumsum(summed, axis=1)
+    # The first point at or after the asked step.
+    points = np.concatenate([every, ends[1:]])
+    return total[:, np.searchsorted(points, np.ceil(filters.steps))]
 
 
 def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
@@ -204,6 +240,7 @@ def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
 
     The residual −ηβ g(s) q_{k+1} of the weights reaches the function through K_* e^{−η(t−s)K}, whose norm is at
     most √λ_* min(√λ, (2eη(t−s))^{−1/2}); integrated over a growing |g| this is √(ηλ_*) (1 + √(2t/e)).
+    With momentum a slow mode is driven by η/(1 − β), which is the rate to give; for modes that swing it is an estimate.
     """
     return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
 
@@ -223,7 +260,8 @@ def _by_fft(K: Lattice, y: Array, filters: _Filters) -> Trajectory:
     rate, dynamics = filters.rate, filters.dynamics
     weights = apply(lambda step: rate * dynamics.weights(rate * eigenvalue, step))
     learned = apply(lambda step: rate * eigenvalue * dynamics.weights(rate * eigenvalue, step))
-    rounding = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points) * (1 + rate * top * filters.steps)
+    unit = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points)
+    rounding = unit * (1 + rate * dynamics.pace * top * filters.steps)
     return Trajectory(learned, weights, rounding, rounding, 0, top, passes=0)
 
 
@@ -240,11 +278,11 @@ def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
 
 
 def _check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) -> None:
+    limit = dynamics.limit(largest_eigenvalue)
     # The eigenvalue is known to rounding, and the limit itself is asked for often.
-    if rate * largest_eigenvalue > dynamics.max_rate * (1 + 1e-9):
-        limit = dynamics.max_rate / largest_eigenvalue
+    if rate > limit * (1 + 1e-9):
         raise ValueError(
-            f"the learning rate is {rate / limit:.4g} times its stability limit, so training diverges; "
-            f"the limit for the summed loss is {limit:.6g} (times the number of points for the mean loss): "
-            "see ns.dynamics.max_learning_rate(K, loss=...)"
+            f"the learning rate is {rate / limit:.4g} times its stability limit under {type(dynamics).__name__}, so "
+            f"training diverges; the limit for the summed loss is {limit:.6g} (times the number of points for the mean "
+            "loss): see ns.dynamics.max_learning_rate(K, loss=...), which also takes dynamics=..."
         )

@@ -1,0 +1,53 @@
+"""Training as one scalar filter of the spectrum: the residual of a mode after t steps is r(ηλ, t).
+
+For a squared loss and a fixed kernel each eigenvector of K is trained on its own. A dynamics is its residual
+filter r, the weight filter (1 − r)/(ηλ), finite at λ → 0, and the largest stable ηλ. All take the dimensionless
+rate ηλ, where η is the learning rate of the summed loss.
+
+Source: Jacot et al. 2018, section 5; Lee et al. 2019, section 2.2.
+"""
+
+from ntkspec.dynamics.base import Dynamics, Loss, flow_time, max_learning_rate, summed_rate
+from ntkspec.dynamics.descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
+from ntkspec.dynamics.ensemble import ensemble
+from ntkspec.dynamics.function_space import Huber, function_space_flow, huber, logistic
+from ntkspec.dynamics.momentum import HeavyBall, Nesterov, heavy_ball, nesterov
+from ntkspec.dynamics.preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
+from ntkspec.dynamics.ridge import Ridge, equivalent_ridge, ridge
+from ntkspec.dynamics.schedule import Schedule, cosine, piecewise, schedule
+from ntkspec.dynamics.steps import steps_to
+from ntkspec.dynamics.stochastic import stochastic_descent
+
+__all__ = [
+    "DampedPower",
+    "Dynamics",
+    "GradientDescent",
+    "GradientFlow",
+    "HeavyBall",
+    "Huber",
+    "Loss",
+    "Nesterov",
+    "Preconditioned",
+    "Ridge",
+    "Schedule",
+    "cosine",
+    "damped_power",
+    "ensemble",
+    "equivalent_ridge",
+    "flow_time",
+    "function_space_flow",
+    "gradient_descent",
+    "gradient_flow",
+    "heavy_ball",
+    "huber",
+    "logistic",
+    "max_learning_rate",
+    "nesterov",
+    "piecewise",
+    "preconditioned",
+    "ridge",
+    "schedule",
+    "steps_to",
+    "stochastic_descent",
+    "summed_rate",
+]
