@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -16,12 +17,14 @@ def check_points(x: ArrayLike, dim: int) -> Array:
     """`x` as an array of shape (n, dim).
 
     Raises:
-        ValueError: if it has another shape.
+        ValueError: if it has another shape, or holds NaN or infinity.
     """
     x = jnp.asarray(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != dim:
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
         raise ValueError(f"points have shape {x.shape}; expected (n, {dim}): {hint}")
+    if not isinstance(x, jax.core.Tracer) and not bool(jnp.isfinite(x).all()):
+        raise ValueError("points hold NaN or infinity; remove those rows")
     return x
 
 

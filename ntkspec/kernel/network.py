@@ -88,6 +88,11 @@ class MLP:
         # JAX calls this again with tracers and placeholders as leaves: only concrete numbers are checked.
         if not isinstance(self.depth, int | np.integer) or self.depth < 1:
             raise ValueError(f"depth={self.depth!r}; expected a positive integer, the number of hidden layers")
+        if callable(self.activation) and not hasattr(self.activation, "dual"):
+            raise TypeError(
+                "activation is a plain function, of which no expectations are known; wrap it as "
+                "ns.kernel.Numerical(function, kinks=(...)), which computes them by quadrature, or take a name"
+            )
         if isinstance(self.activation, str):
             object.__setattr__(self, "activation", named(self.activation))
         for name, least in (("W_std", "a positive number"), ("b_std", "a number that is not negative")):
@@ -101,7 +106,7 @@ class MLP:
                 "parametrization='standard' needs a width: its kernel grows with the width; "
                 "give width=..., or take parametrization='ntk'"
             )
-        if self.skip is not None and not 1 <= self.skip <= self.depth:
+        if self.skip is not None and not (isinstance(self.skip, int | np.integer) and 1 <= self.skip <= self.depth):
             raise ValueError(f"skip={self.skip}; expected a Dense layer between 1 and depth={self.depth}, or None")
         if self.trained not in ("all", "last"):
             raise ValueError(f"trained={self.trained!r}; expected 'all' or 'last'")
@@ -228,8 +233,16 @@ class MLP:
 
         Returns:
             Outputs, shape (n, outputs), in the parameters' precision.
+
+        Raises:
+            ValueError: if the inputs have another shape than the parameters are for.
         """
         source = jnp.asarray(x, dtype=params[0]["w"].dtype)
+        if source.ndim != 2 or source.shape[1] != params[0]["w"].shape[0]:
+            raise ValueError(
+                f"inputs have shape {source.shape}; expected (n, {params[0]['w'].shape[0]}), the coordinates that the "
+                "parameters were made for by init(key, dim)"
+            )
         stream = source
         for layer, parameters in enumerate(params):
             hidden = self._activation(stream) if layer > 0 else source
@@ -254,7 +267,18 @@ class MLP:
         return self.residual and 0 < layer < self.depth
 
     def _std(self, layer: int) -> tuple[Array | float, Array | float]:
-        return _at(self.W_std, layer), _at(self.b_std, layer)
+        return self._at("W_std", layer), self._at("b_std", layer)
+
+    def _at(self, name: str, layer: int) -> Array | float:
+        """The deviation of a layer. Only here is a wrong shape one: JAX builds networks of stacked leaves, too."""
+        value = getattr(self, name)
+        shape = (len(value),) if isinstance(value, tuple) else np.shape(value)
+        if value is None or shape not in ((), (self.depth + 1,)):
+            given = "None" if value is None else f"an array of shape {shape}"
+            raise ValueError(
+                f"{name} is {given}; expected one number, or one for each of {self.depth + 1} Dense layers"
+            )
+        return value[layer] if shape else value
 
     def require_derivative(self) -> None:
         """Refuse an NTK that does not exist.
@@ -278,12 +302,6 @@ class MLP:
         return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
 
 
-def _at(value: float | tuple[float, ...] | Array, layer: int) -> Array | float:
-    if isinstance(value, tuple) or getattr(value, "ndim", 0) == 1:
-        return value[layer]  # type: ignore[index]
-    return value
-
-
 def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
     """A standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
     listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
@@ -293,6 +311,8 @@ def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
             f"{name} has {len(many)} values; expected one number, or one for each of {depth + 1} Dense layers"
         )
     for one in many or (value,):
+        if isinstance(one, str | complex):
+            raise TypeError(f"{name}={one!r}; expected {least}")
         if isinstance(one, int | float | np.floating) and not (
             0 <= one < float("inf") and (one > 0 or least != "a positive number")
         ):

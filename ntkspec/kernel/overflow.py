@@ -53,12 +53,19 @@ def refuse_overflow(network: object, second: Array) -> NoReturn:
 
 def _refuse_layer(network: Layered, second: Array) -> None:
     """Refuse the first layer whose variance or NTK is not finite, if there is one."""
-    before, factor = float(second), 1.0
+    before, factor, steady = float(second), 1.0, False
+    reach = getattr(getattr(network, "activation", None), "reach", np.inf)
     for layer, (pair, theta, _) in enumerate(network.layers(second, second, jnp.zeros(()), 1)):
         variance = float(pair.second_x)
+        if not np.isfinite(variance) and layer and before > reach:
+            raise ValueError(
+                f"the pre-activations of hidden layer {layer} have a second moment of {before:.3g}, and the quadrature "
+                f"of this activation meets its tolerance up to {reach:.3g} only; take smaller inputs or W_std "
+                "(or an activation with a closed form, such as erf for tanh)"
+            )
         if not np.isfinite(variance):
             # Variances that grow evenly are held by dividing W_std by the root of their factor.
-            keep = f", or divide W_std={network.W_std} by about {factor**0.5:.3g} to hold it" if factor > 1 else ""
+            keep = f", or divide W_std={network.W_std} by about {factor**0.5:.3g} to hold it" if steady else ""
             raise ValueError(
                 f"the variance of the pre-activations overflows in Dense layer {layer} (counted from 0): it is "
                 f"{before:.3g} before, growing {factor:.3g} times a layer; take fewer layers{keep}, or smaller inputs"
@@ -66,6 +73,8 @@ def _refuse_layer(network: Layered, second: Array) -> None:
         if not np.isfinite(float(theta)):
             raise ValueError(
                 f"the NTK overflows in Dense layer {layer} (counted from 0), where the variance of the pre-activations "
-                f"is still {variance:.3g}; take fewer layers, a smaller W_std or a smaller width"
+                f"is still {variance:.3g}; take fewer layers, a smaller W_std or (standard parametrization) width"
             )
-        before, factor = variance, variance / before if before > 0 else 1.0
+        grown = variance / before if before > 0 else 1.0
+        steady = layer > 1 and grown > 1 and abs(grown / factor - 1) < 0.1
+        before, factor = variance, grown

@@ -15,6 +15,7 @@ from scipy.special import gammaln
 
 from ntkspec.checks import check_positive
 from ntkspec.kernel.base import Network
+from ntkspec.kernel.overflow import is_false, refuse_overflow
 
 __all__ = ["Zonal", "zonal"]
 
@@ -43,7 +44,10 @@ class Zonal:
     def of_versine(self, versine: ArrayLike) -> Array:
         """h(1 − v), shape as `versine`."""
         q = jnp.asarray(self.norm**2 / self.dim, dtype=float)
-        return getattr(self.network.kernels(q, q, jnp.asarray(versine, dtype=float), self.dim), self.which)
+        values = getattr(self.network.kernels(q, q, jnp.asarray(versine, dtype=float), self.dim), self.which)
+        if is_false(jnp.isfinite(values).all()):
+            refuse_overflow(self.network, q)
+        return values
 
     def derivative(self, rho: ArrayLike) -> Array:
         """dh/dρ, shape as `rho`; a kernel with a cusp at ρ = 1 has an infinite slope there, given as a finite one."""
@@ -112,7 +116,9 @@ def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") 
         A callable h(ρ) with `derivative` and `spectrum`.
 
     Raises:
-        ValueError: if the dimension is below 2, the norm is not positive, `which` is neither, or there is no NTK.
+        TypeError: if it is no network.
+        ValueError: if the dimension is no integer of at least 2, the norm is not positive, `which` is neither, or there
+            is no NTK.
 
     Example:
         >>> import ntkspec as ns
@@ -120,8 +126,13 @@ def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") 
         >>> h([1.0, 0.0, -1.0]).round(4).tolist()
         [2.0, 0.3183, 0.0]
     """
-    if dim < 2:
-        raise ValueError(f"dim={dim}; expected at least 2: on a line the only directions are ρ = ±1")
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"`network` is a {type(network).__name__}; expected a network alone, such as ns.kernel.MLP(depth=3): "
+            "behind a mapping a kernel is a function of the lag (`ntk_lag`)"
+        )
+    if not isinstance(dim, int | np.integer) or dim < 2:
+        raise ValueError(f"dim={dim}; expected an integer of at least 2: on a line the only directions are ρ = ±1")
     check_positive("norm", norm, "the length of the inputs")
     if which not in ("ntk", "nngp"):
         raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -90,7 +89,8 @@ class StaxNetwork:
                     "of one shape in x and z"
                 )
         with progress.start("Gram matrix", 1, "matrix") as stage:
-            kernel = _tiled(self, x, z, which)
+            # XLA may crash when it compiles a network of convolutions as one program (seen up to JAX 0.10).
+            kernel = (_tiled if len(self.input_shape) == 1 else _in_tiles)(self, x, z, which)
             stage.advance()
         return kernel if z is not None else _mirrored(kernel)
 
@@ -290,8 +290,7 @@ def _takes_kernels(triple: Triple, fan_in: int) -> bool:
     return getattr(getattr(k, "nngp", None), "shape", None) == (1, 1)
 
 
-@partial(jax.jit, static_argnames="which")
-def _tiled(network: StaxNetwork, x: Array, z: Array | None, which: str) -> Array:
+def _in_tiles(network: StaxNetwork, x: Array, z: Array | None, which: str) -> Array:
     """kernel_fn of all inputs at once, or tile by tile where its covariances between positions would be large."""
     rows, columns = x.shape[0], (x if z is None else z).shape[0]
     positions = _positions_per_pair(network.triple, x.shape[1:])
@@ -303,6 +302,9 @@ def _tiled(network: StaxNetwork, x: Array, z: Array | None, which: str) -> Array
     tiles = jax.lax.map(lambda a: jax.lax.map(lambda b: _tile(network.triple, a, b, which), z_tiles), x_tiles)
     whole = jnp.swapaxes(tiles, 1, 2).reshape(x_tiles.shape[0] * height, z_tiles.shape[0] * width)
     return whole[:rows, :columns]
+
+
+_tiled = jax.jit(_in_tiles, static_argnames="which")
 
 
 def _tile(triple: Triple, x: Array, z: Array | None, which: str) -> Array:

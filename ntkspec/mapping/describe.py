@@ -56,8 +56,9 @@ def describe(mapping: Mapping, shape: tuple[int, ...] | None = None) -> xr.Datas
     if not isinstance(mapping, Mapping):
         raise TypeError(f"`mapping` is a {type(mapping).__name__}; expected one from ntkspec.mapping")
     if shape is not None:
-        shape = tuple(int(n) for n in np.atleast_1d(shape))
-        if len(shape) != mapping.dim or min(shape) < 1:
+        whole = np.issubdtype(np.asarray(shape).dtype, np.integer)
+        shape = tuple(np.atleast_1d(shape).tolist())
+        if not whole or len(shape) != mapping.dim or min(shape) < 1:
             raise ValueError(f"shape={shape}; expected {mapping.dim} positive sizes, one a coordinate of the mapping")
     if isinstance(mapping, FourierMapping):
         variables = _listed(mapping, shape)

@@ -118,6 +118,8 @@ class Operator(ABC):
     def __matmul__(self, v: ArrayLike) -> Array:
         """K v for a vector (n,) or for each column of (n, c)."""
         v = jnp.asarray(v)
+        if jnp.iscomplexobj(v):
+            raise TypeError("the right-hand side is complex; an operator is real: K @ v.real + 1j * (K @ v.imag)")
         if v.ndim not in (1, 2) or v.shape[0] != self.num_points:
             n = self.num_points
             raise ValueError(f"the right-hand side has shape {v.shape}; expected ({n},) or ({n}, channels)")

@@ -213,6 +213,9 @@ def lattice(
 ) -> Lattice:
     """The kernel on the points i/shape of [0, 1)^d, or on those that a mask keeps.
 
+    Spacings of their own on each axis are a matter of units: on a volume of extents e, behind g, take the kernel
+    behind g.through(np.diag(e)), whose coordinates in [0, 1)^d stand for [0, e).
+
     Points that lie on a coarser sublattice (say every other pixel) are recognised, and products then run at
     that size.
 
@@ -240,11 +243,14 @@ def lattice(
         (262144, 262144)
     """
     check_which(which)
+    if not np.issubdtype(np.asarray(shape).dtype, np.integer):
+        raise ValueError(f"shape={shape}; expected whole numbers of points on each axis")
     shape = tuple(int(n) for n in np.atleast_1d(shape))
     if not k.stationary:
         raise ValueError(
             "a lattice operator needs a kernel of the lag alone, and this one has a network whose kernel_fn is wrapped "
-            "(by nt.batch, say), no mapping, or one beside raw coordinates; use operator.dense(k, x), or put a mapping "
+            "(by nt.batch, say), no mapping, or one beside raw coordinates; use operator.dense(k, x), for many points "
+            "operator.scattered(k, x) or operator.low_rank(k, x, tol), or put a mapping "
             "alone in front (ns.mapping.basic(dim) is the mildest)"
         )
     if len(shape) != k.dim or min(shape) < 1:

@@ -52,7 +52,7 @@ def scattered(
         x: points, shape (n, d).
         tol: None, or the error allowed, relative to λ_max, between 1e-11 and 1.
         which: "ntk" or "nngp".
-        progress: reporter of the search for a series (seconds for 10⁶ points).
+        progress: reporter of the search for a series (seconds to minutes).
 
     Returns:
         `Streamed`, or `Nonuniform` with its `error`.

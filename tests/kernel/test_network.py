@@ -7,7 +7,7 @@ import pytest
 from mpmath import mpf
 
 import ntkspec as ns
-from ntkspec.kernel import MLP, Relu, coincidence
+from ntkspec.kernel import MLP, Polynomial, Relu, coincidence
 from ntkspec.kernel.coincidence import resolve_coincident
 
 EPS = np.finfo(np.float64).eps
@@ -239,7 +239,7 @@ def test_vmap_over_stds(inputs):
         (lambda: MLP(depth=1).init(jax.random.key(0), 2), r"no width; build it with MLP\(\.\.\., width=512\)"),
         (lambda: MLP(depth=1).ntk([1.0, 2.0]), r"inputs have shape \(2,\); expected \(n, p\)"),
         (lambda: MLP(depth=1).ntk([[np.nan, 1.0]]), "the inputs hold NaN or infinity"),
-        (lambda: MLP(depth=1).ntk([[1.0]], [[np.inf]]), "the inputs hold NaN or infinity"),
+        (lambda: MLP(depth=1).ntk([[1.0]], [[np.inf]]), "points hold NaN or infinity"),
         (lambda: MLP(depth=1).nngp([[1.0]], [[1.0, 2.0]]), r"points have shape \(1, 2\); expected \(n, 1\)"),
     ],
 )
@@ -260,6 +260,38 @@ def test_a_variance_that_overflows_names_the_layer_and_what_to_change():
 
 def test_an_ntk_that_overflows_before_the_variance_says_so():
     net = MLP(depth=2, W_std=(1e150, 1.0, 1.0), parametrization="standard", width=10**15)
-    with pytest.raises(ValueError, match=r"the NTK overflows in Dense layer 1 .* smaller width"):
+    with pytest.raises(ValueError, match=r"the NTK overflows in Dense layer 1 .* width"):
         net.ntk([[1.0]])
     assert np.isfinite(net.nngp([[1.0]])).all()
+
+
+def test_a_quadrature_out_of_its_reach_says_so():
+    with pytest.raises(ValueError, match=r"hidden layer 1 have a second moment of .* up to 1\d\d only; take smaller"):
+        MLP(depth=1, activation="tanh").nngp([[250.0, 100.0]])
+
+
+def test_advice_on_deviations_is_given_only_where_growth_is_steady():
+    with pytest.raises(ValueError, match="overflows in Dense layer") as caught:
+        MLP(depth=12, activation=Polynomial((0.0, 0.0, 1.0))).nngp([[3.0, 1.0]])
+    assert "divide" not in str(caught.value)
+
+
+def test_a_wrong_number_of_deviations_is_refused_also_in_jax_arrays():
+    for wrong in (jnp.ones(2), jnp.ones((4, 1)), None):
+        with pytest.raises(ValueError, match=r"b_std is .*expected one number, or one for each of 4 Dense layers"):
+            MLP(depth=3, b_std=wrong).ntk([[1.0]])
+    stacked = jax.vmap(lambda b: MLP(depth=3, b_std=b))(jnp.array([0.1, 0.2]))
+    assert stacked.b_std.shape == (2,)
+
+
+def test_the_finite_network_refuses_other_inputs(key):
+    net = MLP(depth=1, width=4)
+    for x in (np.ones((5, 2)), np.ones(3)):
+        with pytest.raises(ValueError, match=r"expected \(n, 3\), the coordinates that the parameters were made for"):
+            net.apply(net.init(key, 3), x)
+
+
+def test_a_plain_function_is_no_activation():
+    for function in (jnp.tanh, jax.nn.relu):
+        with pytest.raises(TypeError, match=r"wrap it as ns\.kernel\.Numerical"):
+            MLP(depth=1, activation=function)

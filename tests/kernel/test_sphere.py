@@ -71,7 +71,7 @@ def test_it_differentiates_and_jits():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dim": 1}, "dim=1; expected at least 2"),
+        ({"dim": 1}, "dim=1; expected an integer of at least 2"),
         ({"dim": 3, "norm": 0.0}, "norm=0.0; expected a positive number"),
         ({"dim": 3, "which": "both"}, "which='both'; expected 'ntk' or 'nngp'"),
     ],
@@ -81,3 +81,19 @@ def test_bad_input(options, message):
         ns.kernel.zonal(ns.kernel.MLP(depth=1), **options)
     with pytest.raises(ValueError, match="num_degrees=0; expected a positive integer"):
         ns.kernel.zonal(ns.kernel.MLP(depth=1), dim=2).spectrum(0)
+
+
+def test_a_kernel_that_overflows_is_refused():
+    h = ns.kernel.zonal(ns.kernel.MLP(depth=5, W_std=1e80), dim=3)
+    with pytest.raises(ValueError, match="overflows in Dense layer"):
+        h(0.5)
+    with pytest.raises(ValueError, match="overflows in Dense layer"):
+        h.spectrum(2)
+
+
+def test_only_a_network_alone_is_zonal():
+    k = ns.kernel.compose(ns.mapping.basic(2), ns.kernel.MLP(depth=1))
+    with pytest.raises(TypeError, match="expected a network alone"):
+        ns.kernel.zonal(k, 3)
+    with pytest.raises(ValueError, match="expected an integer of at least 2"):
+        ns.kernel.zonal(ns.kernel.MLP(depth=1), 2.5)

@@ -442,3 +442,11 @@ ORDER = r"from_stax\(\*stax\.serial\(\.\.\.\)\) is init_fn, apply_fn, kernel_fn"
 def test_bad_input_is_refused_in_words(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+def test_a_convolution_that_crashes_the_compiler_whole_runs_in_parts(rng):
+    stax = ns.kernel.stax.load().stax
+    conv = [stax.Conv(8, (3, 3), padding="SAME"), stax.Relu(), stax.Conv(8, (3, 3)), stax.Relu()]
+    network = stax.serial(*conv, stax.AvgPool((2, 2)), stax.Flatten(), stax.Dense(2))
+    x = rng.standard_normal((3, 8, 8, 2))
+    np.testing.assert_allclose(ns.kernel.from_stax(*network).ntk(x), network[2](x, None, "ntk"), rtol=1e-12)

@@ -338,3 +338,18 @@ def test_values_of_another_lattice_are_refused(lattices):
         lattices["2d"].restrict(np.zeros((4, 5)))
     with pytest.raises(ValueError, match=r"values have shape \(5, 4, 1, 1\)"):
         lattices["2d"].restrict(np.zeros((5, 4, 1, 1)))
+
+
+def test_complex_vectors_and_broken_shapes_are_refused(lattices, kernels):
+    with pytest.raises(TypeError, match="the right-hand side is complex"):
+        lattices["1d"] @ (1j * np.ones(13))
+    with pytest.raises(ValueError, match="whole numbers of points"):
+        ns.operator.lattice(kernels["2d"], (4.5, 3))
+
+
+def test_extents_of_the_axes_are_a_matter_of_units():
+    extents, shape = np.array([2.0, 0.5]), (4, 3)
+    mapping, network = ns.mapping.gaussian(2, 8, scale=1.5), ns.kernel.MLP(depth=1, b_std=0.1)
+    K = ns.operator.lattice(ns.kernel.compose(mapping.through(np.diag(extents)), network), shape)
+    expected = ns.kernel.compose(mapping, network).ntk(K.points * extents)
+    np.testing.assert_allclose(K.to_dense(), expected, rtol=1e-13)
