@@ -22,7 +22,8 @@ TEXT = """\
 # Activations
 
 This page is written by `make table`, from a run of the tests that bound its numbers; an error beyond 1e-14 against
-mpmath (1e-12 for sign's NNGP, see below), or beyond 1e-12 against neural-tangents, fails that run. No number here is typed by hand.
+mpmath (1e-12 for the NNGP of sign, see below), or beyond 1e-12 against neural-tangents, fails that run. No number here
+is typed by hand.
 
 An error is |found − true|/√(k(x, x) k(z, z)), with k the quantity of its column: relative to the size of the kernel of
 the two points. It is not relative to k(x, z) where that crosses zero. Each is the worst over versines 1 − ρ of
