@@ -52,8 +52,10 @@ def alignment(
 
     Returns:
         Dataset over the levels `eigenvalue` (ascending): `cumulative_power` C(λ) in [0, 1] with
-        `cumulative_power_error`, half the distance of its bounds; `rank` N(λ) with `rank_standard_error` and
-        `rank_quadrature_error`, as the count of `density`. The errors are 0 where the values are exact.
+        `cumulative_power_error`, the distance to the further of its bounds; `rank` N(λ) with `rank_standard_error`,
+        `rank_quadrature_error` and `rank_operator_error`, as the count of `density`. The errors are 0 where all
+        eigenvectors of the operator are known, but for the last, which is 0 where K has no `approximation_error`. C is
+        that of the operator as it is: its error does not say what an approximation does to eigenvectors.
 
     Raises:
         ValueError: if the labels do not fit K or are all 0, or as `density`.
@@ -106,6 +108,7 @@ def alignment(
             "rank": along(count["count"].values, "rank: eigenvalues of at least λ", "modes"),
             "rank_standard_error": along(count.count_standard_error.values, "standard error of the rank", "modes"),
             "rank_quadrature_error": along(count.count_quadrature_error.values, "error of the quadrature", "modes"),
+            "rank_operator_error": along(count.count_operator_error.values, "error of the operator", "modes"),
         },
         coords={"eigenvalue": count.eigenvalue},
         attrs={**attributes(operator=K), "num_points": K.num_points, "num_products": num_products},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
@@ -46,10 +48,13 @@ def density(
 
     Returns:
         Dataset over the levels `eigenvalue` (ascending): `count` N(λ) with its `count_standard_error` over the
-        probes and its `count_quadrature_error`, half the distance of the bounds of Chebyshev, Markov and Stieltjes;
-        `density`, the eigenvalues per unit of ln λ, with `density_standard_error`. Where the quadrature error is no
-        longer small against the count, `num_steps` did not resolve the spectrum: attribute `resolved_down_to` is the
-        lowest level above which it is at most a tenth of the count or of one mode.
+        probes, its `count_quadrature_error`, half the distance of the bounds of Chebyshev, Markov and Stieltjes, and
+        its `count_operator_error`; `density`, the eigenvalues per unit of ln λ, with `density_standard_error`. No
+        eigenvalue is off by more than the operator's `approximation_error` e (Weyl), so the exact kernel's count lies
+        between N(λ + e) and N(λ − e), which is n for λ ≤ e: the operator error is the larger distance to them, 0 where
+        e is. The others are 0 where every eigenvalue of the operator is known. Where quadrature and operator error are
+        no longer small against the count, `num_steps` or the operator did not resolve the spectrum: attribute
+        `resolved_down_to` is the lowest level above which their sum is at most a tenth of the count or of one mode.
 
     Raises:
         ValueError: if a level is not positive, there are too few probes or steps, or they would not fit in memory.
@@ -71,7 +76,8 @@ def density(
         levels = _levels_over(known[0], precision(K)) if asked is None else asked
         count = sum_reaching(*known, levels)
         zero = np.zeros_like(count)
-        return _dataset(K, levels, count, zero, zero, _density(count, levels), zero, num_products=0)
+        moved = _operator_error(K, levels, count, lambda shifted: sum_reaching(*known, shifted))
+        return _dataset(K, levels, count, zero, zero, moved, _density(count, levels), zero, num_products=0)
     probes = draw(K, num_probes, num_exact, seed)
     rules = quadrature(K, probes.vectors, lambda _: np.inf, tolerance=0.0, max_steps=steps, progress=progress)
     levels = _levels_over(rules.rules[0], precision(K)) if asked is None else asked
@@ -84,6 +90,7 @@ def density(
         count,
         standard_error,
         probes.sum(upper - lower) / 2,
+        _operator_error(K, levels, count, lambda shifted: probes.sum(rules.above(shifted)[0])),
         slope,
         slope_error,
         num_products=rules.num_steps * len(rules.mass) + 2 * num_exact,
@@ -130,6 +137,18 @@ def sum_reaching(value: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> n
     return np.cumsum(held[::-1])[::-1][1:]
 
 
+def _operator_error(
+    K: Operator, levels: np.ndarray, count: np.ndarray, reaching: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """How far a count may be off where no eigenvalue is by more than the operator's approximation error."""
+    error = K.approximation_error
+    if not error:
+        return np.zeros_like(count)
+    at_least = reaching(levels + error)
+    at_most = np.where(levels > error, reaching(np.maximum(levels - error, np.finfo(float).tiny)), K.num_points)
+    return np.maximum(at_most - count, count - at_least)
+
+
 def _density(count: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """−dN/d ln λ by central differences."""
     if len(levels) < 2:
@@ -143,12 +162,13 @@ def _dataset(
     count: np.ndarray,
     standard_error: np.ndarray,
     quadrature_error: np.ndarray,
+    operator_error: np.ndarray,
     slope: np.ndarray,
     slope_error: np.ndarray,
     *,
     num_products: int,
 ) -> xr.Dataset:
-    unresolved = np.flatnonzero(quadrature_error > 0.1 * np.maximum(count, 1))
+    unresolved = np.flatnonzero(quadrature_error + operator_error > 0.1 * np.maximum(count, 1))
     lowest = levels[min(unresolved[-1] + 1, len(levels) - 1)] if unresolved.size else levels[0]
 
     def along(values: np.ndarray, long_name: str, units: str) -> tuple:
@@ -159,6 +179,7 @@ def _dataset(
             "count": along(count, "eigenvalues of at least λ", "modes"),
             "count_standard_error": along(standard_error, "standard error over the probes", "modes"),
             "count_quadrature_error": along(quadrature_error, "error of the quadrature", "modes"),
+            "count_operator_error": along(operator_error, "error of the operator", "modes"),
             "density": along(slope, "eigenvalues per unit of ln λ", "modes"),
             "density_standard_error": along(slope_error, "standard error over the probes", "modes"),
         },

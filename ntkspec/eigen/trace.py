@@ -44,10 +44,13 @@ def trace_of(
         progress: reporter.
 
     Returns:
-        Dataset of scalars (or with a dimension `function`): `trace`, its `standard_error` over the probes, and
-        `quadrature_error`, the distance of the Gauss from the Gauss–Radau rule. The last is a bound where f's
-        derivatives are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ), else an estimate. Both are 0 where
-        the trace is exact. Attributes: `converged`, `num_products`.
+        Dataset of scalars (or with a dimension `function`): `trace`, its `standard_error` over the probes,
+        `quadrature_error`, the distance of the Gauss from the Gauss–Radau rule, and `operator_error`, what the
+        operator's own `approximation_error` e may change. The quadrature error is a bound where f's derivatives are
+        of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ), else an estimate; both it and the standard error
+        are 0 where every eigenvalue of the operator is known. No eigenvalue is off by more than e (Weyl), so the
+        operator error is tr g(K) with g(λ) = max(|f(λ + e) − f(λ)|, |f(max(λ − e, 0)) − f(λ)|): a bound for monotone
+        f (as well as tr g is known), 0 where e is. Attributes: `converged`, `num_products`.
 
     Warns:
         ConvergenceWarning: if after `max_steps` the quadrature error is still above a tenth of the standard error.
@@ -65,11 +68,15 @@ def trace_of(
         >>> bool(abs(of_square.trace - K.frobenius_norm() ** 2) < 1e-10 * of_square.trace)
         True
     """
+    change = _change(function, K.approximation_error)
     known = all_eigenvalues(K)
     if known is not None:
         value, weight = known
-        total = np.tensordot(weight, np.asarray(function(np.maximum(value, 0))), axes=1)
-        return _dataset(K, total, np.zeros_like(total), np.zeros_like(total), num_products=0)
+        value = np.maximum(value, 0)
+        total = np.tensordot(weight, np.asarray(function(value)), axes=1)
+        zero = np.zeros_like(total)
+        moved = np.tensordot(weight, change(value), axes=1) if K.approximation_error else zero
+        return _dataset(K, total, zero, zero, moved, num_products=0)
     probes = draw(K, num_probes, num_exact, seed)
 
     def excess(rules: Quadrature) -> float:
@@ -79,7 +86,8 @@ def trace_of(
 
     rules = quadrature(K, probes.vectors, excess, tolerance=0.0, max_steps=max_steps, progress=progress)
     estimate = _estimate(probes, rules, function)
-    found = _dataset(K, *estimate, num_products=(rules.num_steps) * len(rules.mass) + 2 * num_exact)
+    moved = probes.sum(rules.integrate(change)) if K.approximation_error else np.zeros_like(estimate[0])
+    found = _dataset(K, *estimate, moved, num_products=(rules.num_steps) * len(rules.mass) + 2 * num_exact)
     found.attrs["converged"] = int(excess(rules) <= 0)
     if not found.attrs["converged"]:
         warnings.warn(
@@ -105,8 +113,8 @@ def log_determinant(
 
     Args:
         K: a kernel operator on n points.
-        ridge: δ, above the rounding of a product with K: below it the smallest eigenvalues, and with them the
-            determinant, are not known.
+        ridge: δ, above the rounding of a product with K and above K's `approximation_error`: below them the smallest
+            eigenvalues, and with them the determinant, are not known.
         num_probes: random vectors.
         num_exact: directions that carry the leading modes, summed without sampling.
         max_steps: products a vector, at most.
@@ -114,14 +122,15 @@ def log_determinant(
         progress: reporter.
 
     Returns:
-        Dataset of scalars: `log_determinant`, `standard_error` over the probes, and `quadrature_error`, a bound by
-        the Gauss and Gauss–Radau rules, which bracket each vᵀ log(K + δI) v. Both are 0 where the value is exact.
+        Dataset of scalars: `log_determinant`, `standard_error` over the probes, `quadrature_error`, a bound by the
+        Gauss and Gauss–Radau rules, which bracket each vᵀ log(K + δI) v (both 0 where every eigenvalue of the operator
+        is known), and `operator_error`, a bound on what K's `approximation_error` may change, 0 where that is.
 
     Warns:
         ConvergenceWarning: as `trace_of`.
 
     Raises:
-        ValueError: if the ridge is not a number above rounding.
+        ValueError: if the ridge is not a number above rounding and the operator's approximation error.
 
     Source: Ubaru, Chen & Saad 2017; Golub & Meurant 2010, chapter 6 (the bracket).
 
@@ -133,11 +142,20 @@ def log_determinant(
         >>> bool(np.isclose(found.log_determinant, np.linalg.slogdet(K.to_dense() + 0.1 * np.eye(32)).logabsdet))
         True
     """
-    least = precision(K) * float(K.frobenius_norm())
-    if not ridge > least:
+    rounding = precision(K) * float(K.frobenius_norm())
+    if not ridge > max(rounding, K.approximation_error):
+        least, what, remedy = (
+            (rounding, "rounding of a product with this operator", "take a larger ridge")
+            if rounding >= K.approximation_error
+            else (
+                K.approximation_error,
+                "approximation error of this operator",
+                "take a larger ridge, or build it with a smaller tol",
+            )
+        )
         raise ValueError(
-            f"ridge={ridge:g}; expected more than {least:.2g}, the rounding of a product with this operator, below "
-            "which its smallest eigenvalues are not known"
+            f"ridge={ridge:g}; expected more than {least:.2g}, the {what}, below which its smallest eigenvalues are "
+            f"not known; {remedy}"
         )
     found = trace_of(
         K,
@@ -154,6 +172,17 @@ def log_determinant(
     return found
 
 
+def _change(function: Function, error: float) -> Function:
+    """How far a function may change where its argument, not below 0, moves by at most an error."""
+
+    def change(value: np.ndarray) -> np.ndarray:
+        here = np.asarray(function(value))
+        above, below = np.asarray(function(value + error)), np.asarray(function(np.maximum(value - error, 0)))
+        return np.maximum(np.abs(above - here), np.abs(below - here))
+
+    return change
+
+
 def _estimate(probes: Probes, rules: Quadrature, function: Function) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The trace, its standard error and the quadrature's, from the middle of the two rules."""
     gauss, radau = rules.integrate(function), rules.integrate_radau(function)
@@ -162,7 +191,13 @@ def _estimate(probes: Probes, rules: Quadrature, function: Function) -> tuple[np
 
 
 def _dataset(
-    K: Operator, total: np.ndarray, standard_error: np.ndarray, quadrature_error: np.ndarray, *, num_products: int
+    K: Operator,
+    total: np.ndarray,
+    standard_error: np.ndarray,
+    quadrature_error: np.ndarray,
+    operator_error: np.ndarray,
+    *,
+    num_products: int,
 ) -> xr.Dataset:
     dims = ("function",) * np.ndim(total)
     return xr.Dataset(
@@ -170,6 +205,7 @@ def _dataset(
             "trace": (dims, total, {"long_name": "tr f(K)", "units": ""}),
             "standard_error": (dims, standard_error, {"long_name": "standard error over the probes", "units": ""}),
             "quadrature_error": (dims, quadrature_error, {"long_name": "error of the quadrature", "units": ""}),
+            "operator_error": (dims, operator_error, {"long_name": "error of the operator", "units": ""}),
         },
         attrs={**attributes(operator=K), "num_products": num_products, "converged": 1},
     )

@@ -23,7 +23,10 @@ from ntkspec.operator.base import Operator
 from ntkspec.operator.dense import dense
 from ntkspec.operator.lattice import Sublattice, lattice, whole
 from ntkspec.operator.low_rank import low_rank
-from ntkspec.operator.scattered import scattered
+from ntkspec.operator.scattered import LEAST_TOLERANCE, scattered
+from ntkspec.operator.search import MAX_TABLE, SERIES_SHARE, SMALLEST_TABLE, beyond
+from ntkspec.operator.series import kernel_series, period_of
+from ntkspec.operator.sieve import sieve
 from ntkspec.operator.streamed import BLOCK
 
 __all__ = ["Choice", "Form", "choose"]
@@ -35,6 +38,9 @@ RANK = 1000
 
 #: Time to reach one cell around a scattered point, over that to reach the next entry of a matrix.
 SPREAD = 4
+
+#: Lags in all up to which a kernel's Fourier series is looked at to predict how long it has to be.
+LAGS = 2**16
 
 #: Bytes a point that scattered products need beside the points and their features.
 PER_POINT = 64
@@ -143,7 +149,11 @@ def choose(
         "fast scattered": lambda: scattered(k, x(), tol, which=which),
         "low rank": lambda: low_rank(k, x(), tol if tol is not None else 1, which),
     }
-    forms = [_dense_form(n), *_scattered_forms(k, n, tol), _low_rank_form(k, n, tol)]
+    forms = [
+        _dense_form(n),
+        *_scattered_forms(k, n, None if shape is not None else x(), tol, which),
+        _low_rank_form(k, n, tol),
+    ]
     if shape is not None:
         on_lattice = _lattice_form(k, shape, kept)
         forms.insert(0, on_lattice)
@@ -250,24 +260,64 @@ def _dense_form(n: int) -> Form:
     return Form("dense", 1.25 * 8 * n * n, _rates().dense * n * n, True, why)
 
 
-def _scattered_forms(k: ComposedKernel, n: int, tol: float | None) -> list[Form]:
+def _scattered_forms(k: ComposedKernel, n: int, x: np.ndarray | None, tol: float | None, which: Which) -> list[Form]:
     features = k.mapping.num_features if k.mapping.finite else 0
     num_bytes = PER_POINT * n + 8.0 * n * features + 8.0 * 8 * BLOCK**2
     layers = getattr(k.network, "depth", 3) + 1
     why = "the matrix is computed block by block as it is multiplied, exactly"
     why += " (an approximate, quicker form needs a tol)" if tol is None else ""
-    forms = [Form("scattered", num_bytes, _rates().entry * layers * n * n / 2, True, why)]
+    return [
+        Form("scattered", num_bytes, _rates().entry * layers * n * n / 2, True, why),
+        _fast_scattered_form(k, n, x, tol, which),
+    ]
+
+
+def _fast_scattered_form(k: ComposedKernel, n: int, x: np.ndarray | None, tol: float | None, which: Which) -> Form:
+    impossible = partial(Form, "fast scattered", math.nan, math.nan, False)
     if not k.stationary:
-        reason = "the kernel is no function of the lag, so there is no FFT"
-    elif tol is None:
-        reason = "it is approximate, and no tolerance was given"
-    else:
-        reason = f"products by non-uniform FFT to {tol:g} of λ_max (predicted for a smooth kernel; a cusp costs more)"
-        # Each point touches (digits + 2)^d cells there and back, and the cells, about as many as points, an FFT.
-        cells = (2 - math.log10(tol)) ** k.dim
-        seconds = n * (2 * SPREAD * cells * _rates().dense + _rates().fft * 2**k.dim * math.log2(2 * n))
-        return [*forms, Form("fast scattered", PER_POINT * n + 48.0 * n * 2**k.dim, seconds, True, reason)]
-    return [*forms, Form("fast scattered", math.nan, math.nan, False, reason)]
+        return impossible("the kernel is no function of the lag, so there is no FFT")
+    if tol is None:
+        return impossible("it is approximate, and no tolerance was given")
+    if k.dim > 3:
+        return impossible(f"non-uniform FFTs reach 3 coordinates, and the points have {k.dim}")
+    if tol < LEAST_TOLERANCE:
+        return impossible(f"the transforms round at {LEAST_TOLERANCE:g}, above the tolerance")
+    if x is None:
+        return impossible("points on a lattice take FFTs without an approximation")
+    cutoff = _cutoff(k, x, tol, which)
+    if math.isinf(cutoff):
+        return impossible("the kernel's Fourier series falls too slowly for the tolerance")
+    needed = f"to {tol:g} of λ_max takes about {cutoff:,.3g} frequencies an axis (a cusp needs many)"
+    # A table shows four times the frequencies that it vouches for; its sizes are powers of two.
+    exponent = max(math.ceil(math.log2(4 * cutoff)), int(math.log2(SMALLEST_TABLE)))
+    if exponent * k.dim > math.log2(MAX_TABLE):
+        return impossible(f"a Fourier series {needed}, more than can be searched")
+    # Two transforms run on a complex grid twice as fine as the modes; each point touches (digits + 2)^d cells of it.
+    grid = (2 * (2 * cutoff + 1)) ** k.dim
+    spread = 2 * SPREAD * (2 - math.log10(tol)) ** k.dim * _rates().dense * n
+    seconds = spread + 2 * _rates().fft * grid * math.log2(grid)
+    num_bytes = PER_POINT * n + 80.0 * 2 ** (exponent * k.dim)
+    return Form("fast scattered", num_bytes, seconds, True, f"products by non-uniform FFT: a series {needed}")
+
+
+def _cutoff(k: ComposedKernel, x: np.ndarray, tol: float, which: Which) -> float:
+    """Frequencies an axis of the series that is long enough, about; infinite where none is.
+
+    From the fewest lags that show it, or from the decay that the last table shows; λ_max is taken as n max k̂.
+    """
+    period, size = period_of(k, max(float(np.max(np.ptp(x, axis=0))), 1e-6)), SMALLEST_TABLE
+    bound = sieve(x / period)
+    while True:
+        series = kernel_series(k, period, size, which)
+        allowed = SERIES_SHARE * tol * len(x) * float(np.abs(series.coefficients).max())
+        # Quarters of an octave, beyond all that can be searched.
+        cutoffs = 2.0 ** np.arange(0, math.log2(MAX_TABLE), 0.25)
+        enough = [cutoff for cutoff in cutoffs if beyond(series, bound, cutoff) <= allowed] if series.summable else []
+        found = float(enough[0]) if enough else math.inf
+        # Continued too early, a series still falls as its mapping's frequencies do, and not as its cusp.
+        if found <= size // 4 or (2 * size) ** k.dim > LAGS:
+            return found
+        size *= 2
 
 
 def _low_rank_form(k: ComposedKernel, n: int, tol: float | None) -> Form:

@@ -20,7 +20,7 @@ from ntkspec.operator.series import Series, kernel_series, period_of
 from ntkspec.operator.sieve import Sieve, sieve
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["Search", "left_out"]
+__all__ = ["Search", "beyond", "left_out"]
 
 #: Lags of the first table on an axis, and lags at most: 1 GiB, and half a minute on two cores.
 SMALLEST_TABLE, MAX_TABLE = 64, 2**27
@@ -181,13 +181,17 @@ def left_out(series: Series, bound: Sieve, cutoff: int) -> float:
     Returns:
         The bound on the operator norm.
     """
+    kept = series.within(cutoff)
+    remainder = abs(float(np.sum(series.coefficients)) - float(np.sum(kept)))
+    return beyond(series, bound, cutoff) + remainder + series.aliasing(cutoff) * float(bound(np.array(cutoff)))
+
+
+def beyond(series: Series, bound: Sieve, cutoff: float) -> float:
+    """The first term of `left_out`, Σ_j (κ_j − κ_{j+1}) S(N_{j+1}), for any cutoff."""
     # Finely at first, where S is to be taken as small as it is; 60 octaves leave nothing that shows.
     ladder = cutoff * np.concatenate([1.25 ** np.arange(12), 1.25**12 * 2.0 ** np.arange(60)])
     tail = series.tail(ladder)
-    beyond = float(np.sum((tail[:-1] - tail[1:]) * bound(ladder[1:])))
-    kept = series.within(cutoff)
-    remainder = abs(float(np.sum(series.coefficients)) - float(np.sum(kept)))
-    return beyond + remainder + series.aliasing(cutoff) * float(bound(np.array(cutoff)))
+    return float(np.sum((tail[:-1] - tail[1:]) * bound(ladder[1:])))
 
 
 def _largest(K: Nonuniform) -> float:

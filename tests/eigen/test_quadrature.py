@@ -26,6 +26,14 @@ def spectrum_of(seed):
     return value
 
 
+@pytest.fixture(scope="module")
+def approximated():
+    """A low-rank operator, and the eigenvalues of the kernel that it stands for."""
+    kernel = ns.kernel.compose(ns.mapping.identity(2, low=-1, high=1), ns.kernel.MLP(depth=1, b_std=0.3))
+    x = np.random.default_rng(4).random((300, 2))
+    return ns.operator.low_rank(kernel, x, 0.3), np.linalg.eigvalsh(np.asarray(kernel.ntk(x)))
+
+
 def rules_of(K, vectors, steps):
     return quadrature(K, jnp.asarray(vectors), lambda _: np.inf, tolerance=0.0, max_steps=steps)
 
@@ -139,6 +147,7 @@ def test_traces_are_exact_where_that_is_cheap(lattices, masked):
         found = ns.eigen.trace_of(K, lambda x: np.stack([x, x**2], axis=1))
         np.testing.assert_allclose(found.trace, [np.trace(matrix), np.sum(matrix**2)], rtol=1e-12)
         assert not found.standard_error.any()
+        assert not found.operator_error.any()
         log = ns.eigen.log_determinant(K, ridge=0.3)
         expected = np.linalg.slogdet(matrix + 0.3 * np.eye(len(matrix))).logabsdet
         assert float(log.log_determinant) == pytest.approx(expected, rel=1e-12)
@@ -192,7 +201,38 @@ def test_a_ridge_below_rounding_is_refused(ridge, lattices):
         ns.eigen.log_determinant(lattices["2d"], ridge=ridge)
 
 
+@pytest.mark.parametrize("limit", [1024, 0], ids=["known", "estimated"])
+def test_what_an_approximate_operator_leaves_out_is_an_error_of_the_trace(limit, approximated, monkeypatch):
+    monkeypatch.setattr(exact, "DENSE_LIMIT", limit)
+    K, value = approximated
+    ridge = 2 * K.approximation_error
+    found = ns.eigen.trace_of(K, lambda x: np.stack([x, 1 / (x + ridge)], axis=1))
+    expected = np.array([value.sum(), (1 / (value + ridge)).sum()])
+    sampled = 5 * found.standard_error + found.quadrature_error + 1e-9 * expected
+    assert (np.abs(found.trace - expected) <= found.operator_error + sampled).all()
+    # Without it they would be outside: tr K itself is known to be off by e.
+    assert abs(float(found.trace[0]) - expected[0]) > float(sampled[0])
+    log = ns.eigen.log_determinant(K, ridge=ridge)
+    error = abs(float(log.log_determinant) - np.log(value + ridge).sum())
+    assert 0 < error <= float(log.operator_error + 5 * log.standard_error + log.quadrature_error)
+    with pytest.raises(ValueError, match=r"the approximation error of this operator, .* larger ridge.* smaller tol"):
+        ns.eigen.log_determinant(K, ridge=0.9 * K.approximation_error)
+
+
 # Density
+
+
+@pytest.mark.parametrize("limit", [1024, 0], ids=["known", "estimated"])
+def test_counts_and_ranks_of_an_approximate_operator_are_within_their_errors(limit, approximated, monkeypatch):
+    monkeypatch.setattr(exact, "DENSE_LIMIT", limit)
+    K, value = approximated
+    levels = np.geomspace(K.approximation_error / 100, value[-1] / 1.5, 12)
+    c = ns.eigen.alignment(K, np.ones(300), eigenvalue=levels)
+    expected = (value >= levels[:, None]).sum(axis=1)
+    sampled = 5 * c.rank_standard_error + c.rank_quadrature_error + 1e-6
+    assert (np.abs(c["rank"] - expected) <= c.rank_operator_error + sampled).all()
+    assert (np.abs(c["rank"] - expected) > sampled).any()
+    assert ns.eigen.density(K, eigenvalue=levels).attrs["resolved_down_to"] > K.approximation_error
 
 
 def test_counts_are_exact_where_that_is_cheap(lattices, masked):
@@ -202,6 +242,7 @@ def test_counts_are_exact_where_that_is_cheap(lattices, masked):
         expected = (value >= d.eigenvalue.values[:, None] - 1e-12 * value[-1]).sum(axis=1)
         np.testing.assert_array_equal(d["count"], expected)
         assert not d.count_standard_error.any()
+        assert not d.count_operator_error.any()
         # The density integrates to the count.
         level = np.log(d.eigenvalue.values)
         assert np.trapezoid(d.density, level) == pytest.approx(float(d["count"][0] - d["count"][-1]), rel=0.1)

@@ -1,4 +1,4 @@
-import sys
+import importlib
 
 import numpy as np
 import psutil
@@ -6,6 +6,7 @@ import pytest
 
 import ntkspec as ns
 
+choose_module = importlib.import_module("ntkspec.operator.choose")
 IDENTITY = ns.kernel.compose(ns.mapping.identity(2), ns.kernel.MLP(depth=1, b_std=0.3))
 
 
@@ -55,6 +56,23 @@ def test_few_scattered_points_are_a_matrix_and_many_are_not(kernels, rng, monkey
     assert ns.operator.choose(kernels["2d"], many, tol=1e-3).form == "fast scattered"
 
 
+def test_a_tolerance_that_a_cusp_puts_out_of_reach_is_not_promised(kernels, rng, monkeypatch):
+    available(monkeypatch, 2**28)
+    choice = ns.operator.choose(kernels["2d"], rng.random((20000, 2)), tol=1e-9)
+    assert choice.form == "scattered"
+    fast = next(other for other in choice.others if other.name == "fast scattered")
+    assert not fast.possible
+    assert "frequencies an axis (a cusp needs many), more than can be searched" in fast.why
+
+
+def test_the_length_of_a_series_is_predicted(kernels, rng):
+    x = rng.random((2000, 1))
+    for tol in (1e-3, 1e-4):
+        built = ns.operator.scattered(kernels["1d"], x, tol)
+        predicted = choose_module._cutoff(kernels["1d"], x, tol, "ntk")
+        assert 0.5 < predicted / (built.coefficients.shape[0] // 2) < 2
+
+
 def test_scattered_forms_are_built_with_the_tolerance(kernels, rng, monkeypatch):
     asked = []
 
@@ -62,7 +80,7 @@ def test_scattered_forms_are_built_with_the_tolerance(kernels, rng, monkeypatch)
         asked.append((len(x), tol, which))
 
     # By its module: the package has the function under this name.
-    monkeypatch.setattr(sys.modules["ntkspec.operator.choose"], "scattered", scattered)
+    monkeypatch.setattr(choose_module, "scattered", scattered)
     available(monkeypatch, 2**28)
     for tol in (None, 1e-3):
         ns.operator.choose(kernels["2d"], rng.random((20000, 2)), tol=tol, which="nngp").build()
