@@ -217,7 +217,10 @@ def test_the_signal_after_an_option_of_several_values_gets_a_hint(capsys):
 
 
 def test_interrupting_a_report_leaves_nothing_behind(tmp_path):
-    arguments = [sys.executable, "-m", "ntkspec", "report", "--out", str(tmp_path / "report"), "--size", "32"]
+    # A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
+    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "runpy.run_module('ntkspec', run_name='__main__', alter_sys=True)"
+    arguments = [sys.executable, "-c", code, "report", "--out", str(tmp_path / "report"), "--size", "32"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(5)
     process.send_signal(signal_module.SIGINT)

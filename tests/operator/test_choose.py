@@ -117,7 +117,7 @@ def test_it_reads_as_text_and_its_costs_grow(kernels):
         ((5, 0), {}, "expected 2 positive sizes"),
         (np.ones((3, 3)) / 2, {}, r"expected \(n, 2\)"),
         (np.zeros((0, 2)), {}, "at least one row"),
-        ([[0.5, np.nan]], {}, "must be finite"),
+        ([[0.5, np.nan]], {}, "points hold NaN or infinity"),
         ([[0.5, 1.0]], {}, r"points reach from 0\.5 to 1; expected coordinates in \[0, 1\)\^d\. Rescale"),
         ([[0.5, 0.5]], {"mask": np.ones((1, 1), dtype=bool)}, "a mask goes with a lattice shape"),
         (
