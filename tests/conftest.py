@@ -36,6 +36,13 @@ def _kernel(mapping):
     return ns.kernel.compose(mapping, ns.kernel.MLP(depth=1, b_std=0.1))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """A test process that kept the programs of all modules would grow to many gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 KERNELS = {
     "1d": lambda: _kernel(ns.mapping.gaussian(1, 8, scale=2.0)),
     "2d": lambda: _kernel(ns.mapping.gaussian(2, 8, scale=1.5)),

@@ -70,7 +70,9 @@ def gram(
     sizes, corners = _tiles(shape, symmetric=z is None)
     rows_x = _rows(kernel, x)
     rows_z = None if z is None else _rows(kernel, z)
-    matrix, finite = None, True
+    # Made by the first call; there is always a tile, be it an empty one.
+    matrix: Any = None
+    finite: Array | bool = True
     with progress.start("Gram matrix", len(corners), "tiles") as stage:
         for start in range(0, len(corners), CHUNK):
             part = corners[start : start + CHUNK]
@@ -79,7 +81,6 @@ def gram(
             part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
             matrix, finite = _fill(kernel, rows_x, rows_z, matrix, finite, part, shape, sizes, which)
             stage.advance(len(part) - missing)
-    assert matrix is not None  # there is always a tile, be it an empty one
     if z is None:
         matrix = _mirror(matrix, corners[corners[:, 0] == corners[:, 1], 0], sizes[0])
     return matrix, jnp.asarray(finite)

@@ -11,9 +11,9 @@ import psutil
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.grid import Placement
+from ntkspec.grid import Placement, place
 
-__all__ = ["Operator", "refuse_if_too_large"]
+__all__ = ["OnPoints", "Operator", "refuse_if_too_large"]
 
 _NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
 
@@ -124,6 +124,27 @@ class Operator(ABC):
             n = self.num_points
             raise ValueError(f"the right-hand side has shape {v.shape}; expected ({n},) or ({n}, channels)")
         return product(self, v)
+
+
+class OnPoints(Operator):
+    """An operator that keeps the coordinates of its points as an attribute, shape (n, d)."""
+
+    coordinates: Array
+
+    @property
+    def num_points(self) -> int:
+        """Number of points n."""
+        return self.coordinates.shape[0]
+
+    @property
+    def points(self) -> np.ndarray:
+        """The points, shape (n, d)."""
+        return np.asarray(self.coordinates)
+
+    @property
+    def placement(self) -> Placement | None:
+        """The lattice that the points happen to lie on, if they do."""
+        return place(self.points)
 
 
 @jax.jit

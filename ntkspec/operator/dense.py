@@ -11,9 +11,8 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.grid import Placement, place
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
-from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.operator.base import OnPoints, refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Dense", "dense"]
@@ -21,7 +20,7 @@ __all__ = ["Dense", "dense"]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Dense(Operator):
+class Dense(OnPoints):
     """A Gram matrix on arbitrary points; build one with `dense`.
 
     Attributes:
@@ -31,21 +30,6 @@ class Dense(Operator):
 
     coordinates: Array
     matrix: Array
-
-    @property
-    def num_points(self) -> int:
-        """Number of points n."""
-        return self.matrix.shape[0]
-
-    @property
-    def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
-        return np.asarray(self.coordinates)
-
-    @property
-    def placement(self) -> Placement | None:
-        """The lattice that the points happen to lie on, if they do."""
-        return place(self.points)
 
     @property
     def dtype(self) -> np.dtype:

@@ -20,10 +20,9 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.grid import Placement, place
 from ntkspec.kernel.activation.base import register
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
-from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.operator.base import OnPoints, refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["LowRank", "low_rank"]
@@ -39,7 +38,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 @register
 @dataclass(frozen=True)
-class LowRank(Operator):
+class LowRank(OnPoints):
     """F Fᵀ in place of a kernel matrix; build one with `low_rank`.
 
     Attributes:
@@ -57,24 +56,9 @@ class LowRank(Operator):
     which: Which = field(metadata={"static": True})
 
     @property
-    def num_points(self) -> int:
-        """Number of points n."""
-        return self.factor.shape[0]
-
-    @property
     def rank(self) -> int:
         """Number of columns r."""
         return self.factor.shape[1]
-
-    @property
-    def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
-        return np.asarray(self.coordinates)
-
-    @property
-    def placement(self) -> Placement | None:
-        """The lattice that the points happen to lie on, if they do."""
-        return place(self.points)
 
     @property
     def approximation_error(self) -> float:

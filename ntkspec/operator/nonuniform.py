@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import scipy.fft
 from jax import Array
 
-from ntkspec.grid import Placement
 from ntkspec.kernel.composed import ComposedKernel, Which
-from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.operator.base import OnPoints, refuse_if_too_large
 from ntkspec.operator.finufft import transforms
 
 __all__ = ["Nonuniform"]
@@ -20,7 +18,7 @@ __all__ = ["Nonuniform"]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Nonuniform(Operator):
+class Nonuniform(OnPoints):
     """K ≈ U diag(k̂) Uᴴ + r I with plane waves U_iξ = e^{2πiξ·x_i/P}, |ξ|_∞ ≤ M; build one with `scattered`.
 
     r = k(0) − Σ k̂ makes the diagonal exact. Products are two nonuniform FFTs; the matrix that they multiply by is
@@ -50,21 +48,6 @@ class Nonuniform(Operator):
     period: float = field(metadata={"static": True})
     transform_tolerance: float = field(metadata={"static": True})
     which: Which = field(metadata={"static": True})
-
-    @property
-    def num_points(self) -> int:
-        """Number of points n."""
-        return self.coordinates.shape[0]
-
-    @property
-    def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
-        return np.asarray(self.coordinates)
-
-    @property
-    def placement(self) -> Placement | None:
-        """None: the points are taken as they come."""
-        return None
 
     @property
     def approximation_error(self) -> float:

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.grid import Placement
 from ntkspec.kernel.composed import ComposedKernel, Which
-from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.operator.base import OnPoints, refuse_if_too_large
 
 __all__ = ["Streamed"]
 
@@ -25,7 +24,7 @@ Carry = TypeVar("Carry")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Streamed(Operator):
+class Streamed(OnPoints):
     """A kernel on scattered points whose matrix is computed as it is multiplied; build one with `scattered`.
 
     Every product computes the blocks on and above the diagonal and uses each twice, for K_IJ v_J and K_IJᵀ v_I. The
@@ -40,21 +39,6 @@ class Streamed(Operator):
     kernel: ComposedKernel
     coordinates: Array
     which: Which = field(metadata={"static": True})
-
-    @property
-    def num_points(self) -> int:
-        """Number of points n."""
-        return self.coordinates.shape[0]
-
-    @property
-    def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
-        return np.asarray(self.coordinates)
-
-    @property
-    def placement(self) -> Placement | None:
-        """None: the points are taken as they come."""
-        return None
 
     def matvec(self, v: Array) -> Array:
         """K v for one vector (n,); under vmap the entries are computed once for all vectors."""
