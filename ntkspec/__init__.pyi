@@ -8,9 +8,11 @@ from . import plot as plot
 from . import progress as progress
 from . import record as record
 from . import report as report
+from . import selection as selection
 from . import study as study
 from . import task as task
 from . import trainer as trainer
 from .prediction import predict as predict
+from .selection import design as design
 from .validation import psnr as psnr
 from .validation import validate as validate

@@ -50,6 +50,7 @@ SHOWN = {"plot", "report", "explore", "cli", "tqdm", "matplotlib", "tyro", "jinj
 
 PUBLIC = [
     "config",
+    "design",
     "dynamics",
     "eigen",
     "kernel",
@@ -61,6 +62,7 @@ PUBLIC = [
     "psnr",
     "record",
     "report",
+    "selection",
     "study",
     "task",
     "trainer",

@@ -1,4 +1,4 @@
-"""The command line: one file for each of ``ntkspec report``, ``spectrum``, ``predict`` and ``validate``.
+"""The command line, one file a command: ``ntkspec report``, ``spectrum``, ``predict``, ``design`` and ``validate``.
 
 Only settings are imported here, so that ``--help`` answers at once; each command imports what it runs.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from ntkspec.cli.design import Design
 from ntkspec.cli.predict import Predict
 from ntkspec.cli.report import Report
 from ntkspec.cli.shared import plain
@@ -23,11 +24,12 @@ from ntkspec.cli.validate import Validate
 
 __all__ = ["main"]
 
-Command = Report | Spectrum | Predict | Validate
+Command = Report | Spectrum | Predict | Design | Validate
 COMMANDS: dict[str, Callable[..., Any]] = {
     "report": Report,
     "spectrum": Spectrum,
     "predict": Predict,
+    "design": Design,
     "validate": Validate,
 }
 

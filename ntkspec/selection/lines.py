@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ntkspec.kernel import MLP
-from ntkspec.mapping import FourierMapping
+from ntkspec.kernel.activation import name_of
 from ntkspec.selection.search import Candidate
 
 __all__ = ["jax_lines", "ntkspec_lines", "torch_lines"]
@@ -50,7 +50,7 @@ r = ns.trainer.train(k, x, y, steps=[0, {steps}], learning_rate={learning_rate:.
 
 def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
     """The same in JAX alone; None for an activation that JAX has no name for."""
-    activation = ELSEWHERE.get(_activation(chosen.network))
+    activation = ELSEWHERE.get(name_of(chosen.network.activation) or "")  # type: ignore[arg-type]
     if activation is None:
         return None
     weight, bias, forward = _layer(chosen.network, "jnp.sqrt")
@@ -85,7 +85,7 @@ for _ in range({steps}):
 
 def torch_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
     """The same in PyTorch; None for an activation that it has no name for."""
-    activation = ELSEWHERE.get(_activation(chosen.network))
+    activation = ELSEWHERE.get(name_of(chosen.network.activation) or "")  # type: ignore[arg-type]
     if activation is None:
         return None
     weight, bias, forward = _layer(chosen.network, "np.sqrt")
@@ -117,13 +117,14 @@ for _ in range({steps}):
 
 
 def _activation(network: MLP) -> str:
-    """Its name in the table of activations."""
-    return network.activation if isinstance(network.activation, str) else network.activation.name
+    """Its name in quotes, or how it was made."""
+    name = name_of(network.activation)  # type: ignore[arg-type]  # a name has become an object
+    return repr(name) if name else f"ns.kernel.{network.activation!r}"
 
 
 def _arguments(network: MLP) -> str:
     return (
-        f"depth={network.depth}, activation={_activation(network)!r}, W_std={_number(network.W_std)}, "
+        f"depth={network.depth}, activation={_activation(network)}, W_std={_number(network.W_std)}, "
         f"b_std={_number(network.b_std)}, parametrization={network.parametrization!r}"
     )
 
@@ -146,9 +147,8 @@ def _frequencies(chosen: Candidate, dim: int) -> str:
         n = m // dim
         ladder = f"2.0 ** ({chosen.scale:.6g} * np.arange({n}) / {n - 1}) - 1"
         return f"B = np.kron(np.eye({dim}), ({ladder})[:, None])  # cycles per unit\na = np.ones({n * dim})"
-    mapped = chosen.family.build(dim, m, chosen.scale, chosen.seed)
-    assert isinstance(mapped, FourierMapping)
-    return f"B = np.arange(1.0, {m + 1})[:, None]  # cycles per unit\na = B[:, 0] ** -{chosen.scale:.6g}\na /= np.linalg.norm(a)"
+    power = f"a = B[:, 0] ** -{chosen.scale:.6g}\na /= np.linalg.norm(a)"
+    return f"B = np.arange(1.0, {m + 1})[:, None]  # cycles per unit\n{power}"
 
 
 def _number(value: object) -> str:

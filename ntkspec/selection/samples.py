@@ -1,7 +1,8 @@
-"""What a design is made for: training points with their labels, and a kernel put on all or some of them."""
+"""What a design is made for: training points with their labels, and equal boxes of them that stand for the whole."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,10 +14,14 @@ from ntkspec.grid import Grid
 from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Lattice, Operator, choose, dense, lattice
 
-__all__ = ["Samples", "Signal", "from_operator", "from_signal"]
+__all__ = ["Box", "Samples", "Signal", "from_operator", "from_signal"]
 
 #: Scattered points up to which a matrix is the quickest form without asking.
 DENSE = 4096
+#: Spacings from the side of a box within which a point lacks neighbours that it has in truth.
+MARGIN = 2
+#: Unseen points of a box, at most.
+UNSEEN = 128
 
 
 class Signal(Protocol):
@@ -36,6 +41,25 @@ class Signal(Protocol):
     def train_values(self) -> np.ndarray:
         """Values there, shape (n,) or (n, channels)."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Equal boxes of training points, which share one kernel matrix.
+
+    Attributes:
+        points: of one of them, shape (m, d).
+        labels: of all, shape (m, boxes, channels).
+        inner: True at the points that are not at a side of the box, shape (m,).
+        unseen: points between those of the box, not learned from, shape (u, d).
+        num_points: of all samples, n.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    inner: np.ndarray
+    unseen: np.ndarray
+    num_points: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,38 +91,97 @@ class Samples:
     @property
     def highest_frequency(self) -> float:
         """Half the points per unit along an axis: above it, frequencies are told apart no more."""
-        extent = np.ptp(self.points, axis=0)
-        # n^(1/d) points on an axis of a cube of the same volume; a lattice ends one spacing early.
-        volume = float(np.prod(extent * (1 + 1 / np.maximum(self.num_points ** (1 / self.dim) - 1, 1))))
-        return float((self.num_points / volume) ** (1 / self.dim) / 2)
+        per_axis = self.num_points ** (1 / self.dim)
+        # A lattice ends one spacing early.
+        extent = np.ptp(self.points, axis=0) * (1 + 1 / max(per_axis - 1, 1))
+        return float(per_axis / np.prod(extent) ** (1 / self.dim) / 2)
 
     def operator(self, k: ComposedKernel, kept: np.ndarray | None = None) -> Operator:
         """The kernel on the points, or on those that `kept` (n,) is True at."""
         if self.shape is not None and self.mask is not None and k.stationary:
-            mask = self.mask if kept is None else self._on_lattice(kept)
-            return lattice(k, self.shape, mask)
+            return lattice(k, self.shape, self.mask if kept is None else self.on_lattice(kept))
         points = self.points if kept is None else self.points[kept]
         return dense(k, points) if len(points) <= DENSE else choose(k, points).build()
 
     def expand(self, k: ComposedKernel, K: Operator, weights: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """Σ_j k(x, x_j) w_j at the points where `asked` (n,) is True, for weights (c, n') of K's points: (c, a)."""
-        if isinstance(K, Lattice) and self.mask is not None:
-            return np.stack([np.asarray(K.field(w))[self._on_lattice(asked)] for w in weights])
+        if isinstance(K, Lattice):
+            return np.stack([np.asarray(K.field(w))[self.on_lattice(asked)] for w in weights])
         return np.asarray(k.gram(self.points[asked], K.points, which="ntk") @ weights.T).T
 
-    def window(self, num_points: int) -> np.ndarray:
-        """A box of about so many points about the middle, as a mask (n,): the same density, fewer points."""
-        if self.num_points <= num_points:
-            return np.ones(self.num_points, dtype=bool)
-        middle = (self.points.max(axis=0) + self.points.min(axis=0)) / 2
-        extent = np.maximum(np.ptp(self.points, axis=0), 1e-300)
-        distance = np.max(np.abs(self.points - middle) / extent, axis=1)
-        return distance <= np.partition(distance, num_points - 1)[num_points - 1]
+    def boxes(self, num_points: int) -> Box:
+        """Boxes of up to so many points: of a strided lattice all that fit side by side, else the middle one."""
+        strided = None if self.mask is None else _strided(self.mask)
+        if strided is None:
+            return self._middle(num_points)
+        stride, counts = strided
+        # The whole lattice in as few equal boxes as keep to the size.
+        side = max(1, int(num_points ** (1 / self.dim)))
+        parts = [math.ceil(n / side) for n in counts] if self.num_points > num_points else [1] * self.dim
+        sides = [n // p for n, p in zip(counts, parts, strict=True)]
+        labels = self.labels.reshape(*counts, -1)[tuple(slice(0, s * p) for s, p in zip(sides, parts, strict=True))]
+        split = labels.reshape(*(size for s, p in zip(sides, parts, strict=True) for size in (p, s)), -1)
+        across, inside = range(0, 2 * self.dim, 2), range(1, 2 * self.dim, 2)
+        split = split.transpose(*inside, *across, 2 * self.dim).reshape(math.prod(sides), math.prod(parts), -1)
+        spacing = np.array([s / n for s, n in zip(stride, self.mask.shape, strict=True)])  # type: ignore[union-attr]
+        index = np.indices(sides).reshape(self.dim, -1).T
+        points = index * spacing
+        inner = _inner(points, spacing)
+        unseen = self._between(sides, stride, spacing)
+        return Box(points, split, inner, unseen, self.num_points)
 
-    def _on_lattice(self, kept: np.ndarray) -> np.ndarray:
-        full = np.zeros(self.mask.shape, dtype=bool)  # type: ignore[union-attr]  # only asked of a lattice
+    def on_lattice(self, kept: np.ndarray) -> np.ndarray:
+        """The points where `kept` (n,) is True, as a mask of the lattice."""
+        full = np.zeros(self.mask.shape, dtype=bool)  # type: ignore[union-attr]  # asked of a lattice alone
         full[self.mask] = kept
         return full
+
+    def _between(self, sides: list[int], stride: tuple[int, ...], spacing: np.ndarray) -> np.ndarray:
+        """Lattice points of a box that are not learned from; where there are none, the middles of its cells."""
+        margin = [min(MARGIN, (s - 1) // 2) for s in sides]
+        cells = [np.arange(m, max(s - 1 - m, m + 1)) for s, m in zip(sides, margin, strict=True)]
+        corner = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, self.dim) * spacing
+        fine = np.indices(stride).reshape(self.dim, -1).T[1:] / np.array(stride)
+        steps = fine if len(fine) else np.full((1, self.dim), 0.5)
+        unseen = (corner[:, None] + steps * spacing).reshape(-1, self.dim)
+        return _some(unseen)
+
+    def _middle(self, num_points: int) -> Box:
+        """The points nearest to the middle, by the largest coordinate: the same density, fewer points."""
+        chosen = np.ones(self.num_points, dtype=bool)
+        if self.num_points > num_points:
+            middle = (self.points.max(axis=0) + self.points.min(axis=0)) / 2
+            distance = np.max(np.abs(self.points - middle) / np.ptp(self.points, axis=0), axis=1)
+            chosen = np.argsort(distance, kind="stable")[:num_points]
+        points = self.points[chosen]
+        spacing = np.full(self.dim, 0.5 / self.highest_frequency)
+        inner = _inner(points, spacing)
+        low, high = points[inner].min(axis=0), points[inner].max(axis=0)
+        unseen = np.random.default_rng(0).uniform(low, high, (UNSEEN, self.dim))
+        return Box(points, self.labels[chosen][:, None], inner, unseen, self.num_points)
+
+
+def _some(points: np.ndarray) -> np.ndarray:
+    """Up to `UNSEEN` of the points, at random."""
+    return np.random.default_rng(0).permutation(points)[:UNSEEN]
+
+
+def _inner(points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Which points are further from the sides than a margin; all of them where none is."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = (MARGIN - 0.5) * spacing
+    inner = np.all((points > low + margin) & (points < high - margin), axis=1)
+    return inner if inner.any() else np.ones(len(points), dtype=bool)
+
+
+def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Stride and count on each axis where a mask keeps every s-th point, and all of those."""
+    present = [np.flatnonzero(mask.any(axis=tuple(j for j in range(mask.ndim) if j != i))) for i in range(mask.ndim)]
+    gaps = [np.unique(np.diff(axis)) for axis in present]
+    if any(len(gap) > 1 for gap in gaps) or math.prod(len(axis) for axis in present) != np.count_nonzero(mask):
+        return None
+    stride = tuple(int(gap[0]) if len(gap) else n for gap, n in zip(gaps, mask.shape, strict=True))
+    return stride, tuple(len(axis) for axis in present)
 
 
 def from_signal(signal: Signal) -> Samples:
@@ -111,17 +194,19 @@ def from_signal(signal: Signal) -> Samples:
 def from_operator(K: Operator, y: ArrayLike) -> Samples:
     """The points of an operator, with labels (n,) or (n, channels); on a lattice they are known to be."""
     points = np.asarray(K.points)
-    if isinstance(K, Lattice):
-        shape = K.sublattice.full
-        mask = np.asarray(K.restrict(np.arange(int(np.prod(shape))).reshape(shape))).astype(np.int64)
-        full = np.zeros(int(np.prod(shape)), dtype=bool)
-        full[mask] = True
-        return _samples(points, y, shape, full.reshape(shape))
-    return _samples(points, y, None, None)
+    if not isinstance(K, Lattice):
+        return _samples(points, y, None, None)
+    shape = K.sublattice.full
+    size = math.prod(shape)
+    full = np.zeros(size, dtype=bool)
+    full[np.asarray(K.restrict(np.arange(size).reshape(shape)))] = True
+    return _samples(points, y, shape, full.reshape(shape))
 
 
 def _samples(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, mask: np.ndarray | None) -> Samples:
     labels = np.asarray(check_labels(y, len(points)))
+    if len(points) < 8:
+        raise ValueError(f"{len(points)} training points; expected at least 8, to judge a kernel by")
     if not np.ptp(labels, axis=0).any():
         raise ValueError("the labels are constant, so there is nothing to learn; give a signal that varies")
     return Samples(points, labels.reshape(len(points), -1), shape, mask)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from ntkspec.kernel import MLP, ComposedKernel, compose
+from ntkspec.progress import Progress
 from ntkspec.selection.family import Family
+from ntkspec.selection.samples import Box
+from ntkspec.selection.score import Score, score
 
-__all__ = ["Candidate", "Plateau", "plateau"]
+__all__ = ["CRITERIA", "Candidate", "Plateau", "Search", "candidates", "plateau", "quality", "search"]
+
+#: The criteria of a search, each with what it is in words and how much of it counts as flat, in its units.
+CRITERIA = {
+    "leave_one_out": ("leave-one-out error", 0.1),
+    "expected": ("expected error between the points", 0.1),
+    "generalised": ("generalised cross-validation", 0.1),
+    "evidence": ("log evidence of the NNGP", 0.01),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,56 @@ class Candidate:
         """The kernel on coordinates of so many axes."""
         return compose(self.family.build(dim, self.num_frequencies, self.scale, self.seed), self.network)
 
+    def same_curve(self, other: Candidate) -> bool:
+        """Whether the two differ in scale alone."""
+        return replace(self, scale=0.0) == replace(other, scale=0.0)
+
+
+@dataclass(frozen=True)
+class Search:
+    """All candidates with their scores, in one order."""
+
+    candidates: tuple[Candidate, ...]
+    scores: tuple[Score, ...]
+
+    def stacked(self, name: str) -> np.ndarray:
+        """A field of all scores, shape (candidate, time)."""
+        return np.stack([getattr(one, name) for one in self.scores])
+
+
+def candidates(
+    families: Sequence[Family],
+    scales: Sequence[float] | None,
+    networks: Sequence[MLP],
+    highest_frequency: float,
+    num_frequencies: int,
+    seed: int,
+) -> tuple[Candidate, ...]:
+    """Every family at each of its scales before each network."""
+    return tuple(
+        Candidate(one, float(scale), network, num_frequencies, seed)
+        for one, network in product(families, networks)
+        for scale in sorted(set(one.scales(highest_frequency) if scales is None else scales))
+    )
+
+
+def search(found: Sequence[Candidate], box: Box, progress: Progress) -> Search:
+    """Score every candidate."""
+    scores = []
+    with progress.start("candidates", len(found), "kernels") as stage:
+        for one in found:
+            scores.append(score(one.kernel(box.points.shape[1]), box))
+            stage.advance()
+    return Search(tuple(found), tuple(scores))
+
+
+def quality(criterion: str, values: np.ndarray) -> np.ndarray:
+    """A criterion so that larger is better: mean squared errors in dB below 1, the evidence as it is."""
+    if criterion == "evidence":
+        return values
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(values)
+
 
 @dataclass(frozen=True)
 class Plateau:
@@ -55,22 +117,22 @@ class Plateau:
     at_edge: tuple[bool, bool]
 
 
-def plateau(family: Family, scales: Sequence[float], quality: Sequence[float], flatness: float) -> Plateau:
+def plateau(family: Family, scales: Sequence[float], values: Sequence[float], flatness: float) -> Plateau:
     """The stretch about the best scale where the quality is within `flatness` of it, its ends by interpolation.
 
-    What theory does not see (the moving kernel, the optimizer, the noise of the frequencies' draw) pushes the optimum
-    either way by more than a flat top is high; its middle is the choice that leaves most room on both sides.
+    What theory does not see (the moving kernel, the optimizer, the draw of the frequencies) pushes the optimum either
+    way by more than a flat top is high; its middle is the choice that leaves most room on both sides.
 
     Args:
         family: whose axis the scales are on.
         scales: increasing, shape (s,).
-        quality: larger is better, shape (s,).
-        flatness: how far below the best counts as good, in units of the quality.
+        values: of the criterion, larger is better, shape (s,).
+        flatness: how far below the best counts as good, in units of the values.
 
     Returns:
         The plateau.
     """
-    position, value = family.position(np.asarray(scales, dtype=float)), np.asarray(quality, dtype=float)
+    position, value = family.position(np.asarray(scales, dtype=float)), np.asarray(values, dtype=float)
     top = int(np.argmax(value))
     level = value[top] - flatness
 
