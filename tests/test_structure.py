@@ -21,6 +21,7 @@ ORDER = [
     ["dynamics"],
     ["eigen"],
     ["prediction"],
+    ["generalisation"],
     ["selection"],
     ["validation"],
     ["config"],
@@ -43,6 +44,7 @@ NUMERICS = [
     "dynamics",
     "eigen",
     "prediction",
+    "generalisation",
     "selection",
     "trainer",
 ]
@@ -53,6 +55,7 @@ PUBLIC = [
     "design",
     "dynamics",
     "eigen",
+    "generalisation",
     "kernel",
     "mapping",
     "operator",
