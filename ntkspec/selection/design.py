@@ -58,7 +58,7 @@ def design(
     """Which mapping, learning rate and number of steps to take for a signal, from its training samples alone.
 
     Every candidate kernel is judged on equal boxes of the training points by four criteria at many times (see
-    `CRITERIA`); the scale taken is the middle of the stretch where the chosen criterion is flat. Its learning rate is
+    `CRITERIA`); the scale taken lies in the stretch where the chosen criterion is flat. Its learning rate is
     half the stability limit on all points, its steps the first after which the error is within 0.1 dB of its least.
 
     Args:
@@ -170,7 +170,7 @@ def _choose(found: Search, criterion: str) -> _Choice:
     curve = [i for i, one in enumerate(found.candidates) if one.same_curve(best)]
     scales = [found.candidates[i].scale for i in curve]
     flat = plateau(best.family, scales, values[curve], CRITERIA[criterion][1])
-    return _Choice(replace(best, scale=flat.middle), flat)
+    return _Choice(replace(best, scale=flat.taken), flat)
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _dataset(
         "width_law": MEASURED.source,
         "width_extrapolated": int(float(plan.step[best]) > MEASURED.latest or plan.width[1] > MEASURED.widths[1]),
     }
-    recipe = (chosen, samples.dim, plan.width[0], plan.learning_rate, attrs["steps"])
+    recipe = (chosen, samples.dim, plan.width[0], plan.learning_rate, int(plan.step[best]))
     attrs["lines_ntkspec"] = ntkspec_lines(*recipe)
     attrs["lines_jax"] = jax_lines(*recipe) or ""
     attrs["lines_torch"] = torch_lines(*recipe) or ""
@@ -314,12 +314,14 @@ def _verdict(attrs: dict[str, Any], choice: _Choice, criterion: str) -> str:
     flat, units = choice.plateau, f" {attrs['scale_units']}" if attrs["scale_units"] else ""
     edge = " (the search ends there: give wider scales)" if any(flat.at_edge) else ""
     extrapolated = ", beyond what was measured" if attrs["width_extrapolated"] else ""
+    interval = f"{attrs['psnr_low']:.1f} to {attrs['psnr_high']:.1f}"
+    expected = f"{attrs['psnr']:.1f} dB between the training points ({interval})"
     return (
         f"Take {attrs['family']} frequencies of scale {attrs['scale']:.3g}{units} and gradient descent at learning "
-        f"rate {attrs['learning_rate']:.3g} for {attrs['steps']:,} steps: theory expects {attrs['psnr']:.1f} dB between "
-        f"the training points ({attrs['psnr_low']:.1f} to {attrs['psnr_high']:.1f}). By {CRITERIA[criterion][0]} any scale "
-        f"from {flat.low:.3g} to {flat.high:.3g} is as good{edge}. A network of width {attrs['width']:,} should follow "
-        f"by the measured width law ({attrs['width_safe']:,} to be safe){extrapolated}."
+        f"rate {attrs['learning_rate']:.3g} for {attrs['steps']:,} steps: theory expects {expected}. By "
+        f"{CRITERIA[criterion][0]} any scale from {flat.low:.3g} to {flat.high:.3g} is as good{edge}. A network of "
+        f"width {attrs['width']:,} should follow by the measured width law ({attrs['width_safe']:,} to be safe)"
+        f"{extrapolated}."
     )
 
 

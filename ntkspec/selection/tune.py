@@ -53,7 +53,7 @@ def lattice_error(k: ComposedKernel, values: ArrayLike, stride: int, time: Array
         >>> bool(lattice_error(k, y[None], 2, 1e4)[0] < 1e-3 * np.mean(y**2))
         True
     """
-    values = jnp.asarray(values)
+    values, time = jnp.asarray(values), jnp.asarray(time, dtype=float)
     shape = values.shape[1:]
     axes = tuple(range(1, values.ndim))
     trained = tuple(n // stride for n in shape)

@@ -89,6 +89,6 @@ def name_of(activation: Activation) -> str | None:
     leaves, structure = jax.tree.flatten(activation)
     for name, make in ACTIVATIONS.items():
         other, form = jax.tree.flatten(make())
-        if form == structure and all(bool(jnp.array_equal(a, b)) for a, b in zip(leaves, other, strict=True)):
+        if str(form) == str(structure) and all(bool(jnp.array_equal(a, b)) for a, b in zip(leaves, other, strict=True)):
             return name
     return None
