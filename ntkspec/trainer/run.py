@@ -152,6 +152,6 @@ class Networks:
                 f"(got {rate:.3g}); ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own"
             )
         return FloatingPointError(
-            f"{where}; take a learning rate below {rate:.3g}, although the stability limit was {limit:.3g} at the start: the "
-            " network's kernel has grown, or batches are noisy; larger ones, a greater width or dtype='float64' help"
+            f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "
+            "the network's kernel has grown, or batches are noisy; larger ones, a greater width or dtype='float64' help"
         )
