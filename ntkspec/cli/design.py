@@ -49,10 +49,10 @@ class Design:
     def run(self) -> dict[str, Any]:
         """Search and recommend."""
         check_early(self)
-        from ntkspec import design, plot, task
+        from ntkspec import plot, selection, task
 
         chosen = task.load(self.signal, max_size=self.size, max_length=self.length)
-        found = design(
+        found = selection.design(
             chosen,
             families=self.families,
             scales=self.scales or None,
