@@ -1,6 +1,7 @@
 from . import config as config
 from . import dynamics as dynamics
 from . import eigen as eigen
+from . import generalisation as generalisation
 from . import kernel as kernel
 from . import mapping as mapping
 from . import operator as operator
@@ -8,9 +9,11 @@ from . import plot as plot
 from . import progress as progress
 from . import record as record
 from . import report as report
+from . import selection as selection
 from . import study as study
 from . import task as task
 from . import trainer as trainer
 from .prediction import predict as predict
+from .selection import design as design
 from .validation import psnr as psnr
 from .validation import validate as validate

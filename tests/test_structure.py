@@ -21,6 +21,7 @@ ORDER = [
     ["dynamics"],
     ["eigen"],
     ["prediction"],
+    ["generalisation"],
     ["selection"],
     ["validation"],
     ["config"],
@@ -43,6 +44,7 @@ NUMERICS = [
     "dynamics",
     "eigen",
     "prediction",
+    "generalisation",
     "selection",
     "trainer",
 ]
@@ -50,8 +52,10 @@ SHOWN = {"plot", "report", "explore", "cli", "tqdm", "matplotlib", "tyro", "jinj
 
 PUBLIC = [
     "config",
+    "design",
     "dynamics",
     "eigen",
+    "generalisation",
     "kernel",
     "mapping",
     "operator",
@@ -61,6 +65,7 @@ PUBLIC = [
     "psnr",
     "record",
     "report",
+    "selection",
     "study",
     "task",
     "trainer",

@@ -9,7 +9,7 @@ from ntkspec.eigen.exact import half_weights
 from ntkspec.grid import Grid, Placement
 from ntkspec.operator import Lattice
 
-__all__ = ["dominant", "half_frequencies", "half_radius", "one_sign", "rates"]
+__all__ = ["dominant", "half_frequencies", "half_radius", "one_sign", "rates", "rayleigh_quotients"]
 
 #: Numbers in the transforms of the eigenvectors that exist side by side.
 SIDE_BY_SIDE = 2**24
@@ -104,7 +104,7 @@ def rates(K: Lattice) -> dict[str, tuple]:
     circulant lattice it is the eigenvalue.
     """
     grid = K.sublattice.grid
-    quotient = np.asarray(K.transform) if K.circulant else _rayleigh_quotients(K)
+    quotient = np.asarray(K.transform) if K.circulant else rayleigh_quotients(K)
     weight = np.broadcast_to(half_weights(grid.shape), quotient.shape)
     band = np.rint(half_radius(grid) / grid.frequency_step).astype(np.int64).ravel()
     count = np.bincount(band, weights=weight.ravel())
@@ -117,7 +117,8 @@ def rates(K: Lattice) -> dict[str, tuple]:
     }
 
 
-def _rayleigh_quotients(K: Lattice) -> np.ndarray:
+def rayleigh_quotients(K: Lattice) -> np.ndarray:
+    """u_kᵀ K u_k of every unit plane wave on the points, the half spectrum: that of the nearest circulant matrix."""
     sublattice = K.sublattice
     pairs = np.asarray(K.lag_counts() * K.lags())
     signed = [np.where(np.arange(m) <= m // 2, np.arange(m), np.arange(m) - m) for m in sublattice.torus]

@@ -16,7 +16,7 @@ from ntkspec.operator import Lattice, Operator
 from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["ConvergenceWarning", "Trajectory", "trajectory", "warn_unless_converged"]
+__all__ = ["ConvergenceWarning", "Trajectory", "check_stable", "trajectory", "warn_unless_converged"]
 
 #: Units of rounding in a step of the recurrence, relative to λ_max: of a transform, and of the three vectors of a step.
 ROUNDINGS = 4
@@ -139,7 +139,7 @@ def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progr
 
     def worst(krylov: Krylov) -> float:
         # A rate past the limit grows without end: say so now, not after max_products.
-        _check_stable(krylov.largest_ritz(), rate, filters.dynamics)
+        check_stable(krylov.largest_ritz(), rate, filters.dynamics)
         short, rounding = bounds(krylov)
         short = short * amplification if demand.field_norm else short
         return float(np.max(np.where(short <= rounding, 0, short + rounding)))
@@ -250,7 +250,7 @@ def _by_fft(K: Lattice, y: Array, filters: _Filters) -> Trajectory:
     axes = tuple(range(-len(shape), 0))
     eigenvalue = np.asarray(K.transform)
     top = float(eigenvalue.max())
-    _check_stable(top, filters.rate, filters.dynamics)
+    check_stable(top, filters.rate, filters.dynamics)
     modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
 
     def apply(function: Callable[[np.ndarray], np.ndarray]) -> Array:
@@ -277,7 +277,8 @@ def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
         )
 
 
-def _check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) -> None:
+def check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) -> None:
+    """Refuse a rate of the summed loss past the limit of a dynamics that knows its unit (`Dynamics.at`)."""
     limit = dynamics.limit(largest_eigenvalue)
     # The eigenvalue is known to rounding, and the limit itself is asked for often.
     if rate > limit * (1 + 1e-9):

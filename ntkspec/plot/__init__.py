@@ -4,6 +4,7 @@ from ntkspec.plot.alignment import alignment
 from ntkspec.plot.bandwidth import bandwidth
 from ntkspec.plot.convergence import convergence
 from ntkspec.plot.density import density
+from ntkspec.plot.design import design
 from ntkspec.plot.kernel import kernel
 from ntkspec.plot.prediction import images, prediction, quality
 from ntkspec.plot.spectrum import spectrum
@@ -14,6 +15,7 @@ __all__ = [
     "bandwidth",
     "convergence",
     "density",
+    "design",
     "images",
     "kernel",
     "prediction",

@@ -1,5 +1,8 @@
 """Finite networks, trained to check what theory predicts."""
 
+from ntkspec.trainer.model import PointLoss
+from ntkspec.trainer.optimizer import Optimizer, optimizer
+from ntkspec.trainer.run import Observe
 from ntkspec.trainer.train import train
 
-__all__ = ["train"]
+__all__ = ["Observe", "Optimizer", "PointLoss", "optimizer", "train"]

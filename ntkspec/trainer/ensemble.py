@@ -1,62 +1,237 @@
-"""An ensemble of finite networks under full-batch gradient descent, as pure functions of its parameters."""
+"""An ensemble of finite networks as one program: pure functions of their stacked parameters.
+
+Every array of an ensemble leads with two axes, (group, seed, …): kernels of equal shapes side by side, and networks of
+each from different seeds.
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ntkspec.kernel.base import Network
+from ntkspec.trainer.initial import INITIALISATIONS
+from ntkspec.trainer.model import Recipe, raw
 
-__all__ = ["advance", "initialise", "outputs"]
+__all__ = ["Problem", "State", "advance", "begin", "initialise", "outputs", "steps_of"]
 
-
-def initialise(network: Network, seed: int, count: int, num_features: int, channels: int, dtype: str) -> Any:
-    """Parameters of `count` networks, stacked along a leading axis; network i is the same whatever the count."""
-    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), i) for i in range(count)])
-    params = jax.vmap(lambda key: network.init(key, num_features, channels))(keys)
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+#: Points whose outputs are computed at once, divided by the networks: a lattice of any size takes the memory of this.
+EVALUATED = 2**16
 
 
-@jax.jit
-def outputs(network: Network, params: Any, features: Array) -> Array:
-    """Outputs of every network, (seed, point, channel)."""
-    return jax.vmap(lambda p: network.apply(p, features))(params)
+class Problem(NamedTuple):
+    """What does not change while an ensemble is trained.
 
-
-@partial(jax.jit, donate_argnames="params")
-def advance(
-    network: Network,
-    params: Any,
-    start: Array,
-    features: Array,
-    labels: Array,
-    rate: Array,
-    num_steps: Array,
-) -> Any:
-    """Take `num_steps` steps of gradient descent on ½ Σ (f − start − y)² for every network.
-
-    Args:
-        network: whose `apply` it is.
-        params: stacked parameters; their memory is reused.
-        start: what is subtracted from the outputs, (seed, point, channel).
-        features: γ(x), (point, feature).
+    Attributes:
+        network: that all of it share.
+        inputs: features (group, point, feature), or points (group, point, axis) of a learned mapping.
+        fixed: the fields of a learned mapping that are not learned, each (group, …).
         labels: y, (point, channel).
-        rate: learning rate of the summed loss.
-        num_steps: how many; a traced number, so one program serves every stretch between two reports.
-
-    Returns:
-        The new parameters.
+        weights: 1 for each point and 0 for one that only fills a device's share up, (point,).
+        start: what is subtracted from the outputs, (group, seed, point, channel).
+        rate: learning rate, (group,).
+        factors: of the schedule, one for each run of equal steps, (run,).
+        starts: the first step of each run, (run,).
+        scale: of the summed loss: 1, or one over the number of points.
+        ceiling: the loss above which a network has diverged.
+        keys: of the minibatches, (group, seed).
     """
 
-    def loss(params: Any, start: Array) -> Array:
-        return jnp.sum((network.apply(params, features) - start - labels) ** 2) / 2
+    network: Network
+    inputs: Array
+    fixed: dict[str, Array]
+    labels: Array
+    weights: Array
+    start: Array
+    rate: Array
+    factors: Array
+    starts: Array
+    scale: Array
+    ceiling: Array
+    keys: Array
 
-    def step(_: int, params: Any) -> Any:
-        gradient = jax.vmap(jax.grad(loss))(params, start)
-        return jax.tree.map(lambda p, g: p - rate * g, params, gradient)
 
-    return jax.lax.fori_loop(0, num_steps, step, params)
+class State(NamedTuple):
+    """What changes, and what a checkpoint keeps.
+
+    Attributes:
+        params: of the networks; see `ntkspec.trainer.model.raw`.
+        memory: of the optimizer.
+        loss: before the last step, (group, seed).
+        error: mean squared error before the last step, (group, seed).
+        diverged: the first step whose loss was not finite or above the ceiling, −1 if none, (group, seed).
+    """
+
+    params: Any
+    memory: Any
+    loss: Array
+    error: Array
+    diverged: Array
+
+
+def initialise(
+    network: Network,
+    seed: int,
+    count: int,
+    num_features: int,
+    channels: int,
+    dtype: str,
+    init: str = "network",
+    first: int = 0,
+) -> Any:
+    """Parameters of `count` networks from number `first` on, stacked; network i is the same whatever the count."""
+    numbers = jnp.arange(first, first + count)
+    return _initialise(network, jax.random.key(seed), numbers, num_features, channels, dtype, init)
+
+
+@partial(jax.jit, static_argnames=("num_features", "channels", "dtype", "init"))
+def _initialise(
+    network: Network, key: Array, numbers: Array, num_features: int, channels: int, dtype: str, init: str
+) -> Any:
+    # In one program: float64 draws of a wide network never exist whole beside the float32 parameters.
+    def one(number: Array) -> Any:
+        own_key = jax.random.fold_in(key, number)
+        drawn = network.init(own_key, num_features, channels)
+        return INITIALISATIONS[init](network, jax.random.fold_in(own_key, 2**31), drawn)
+
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), jax.vmap(one)(numbers))
+
+
+@partial(jax.jit, static_argnames="recipe")
+def begin(recipe: Recipe, problem: Problem, params: Any) -> State:
+    """The state before the first step of parameters (group, seed, …)."""
+    memory = _over_groups(
+        lambda rate, keys, params: jax.vmap(lambda key, params: recipe.optimizer.build(rate, key).init(params))(
+            keys, params
+        ),
+        problem.rate * problem.factors[0],
+        problem.keys,
+        params,
+    )
+    shape = problem.start.shape[:2]
+    nothing = jnp.full(shape, jnp.nan, dtype=problem.labels.dtype)
+    return State(params, memory, nothing, nothing, jnp.full(shape, -1))
+
+
+@partial(jax.jit, static_argnames="recipe")
+def outputs(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array]) -> Array:
+    """The networks' outputs before centring and sigmoid, (group, seed, point, channel)."""
+
+    def of_group(params: Any, points: Array, fixed: dict[str, Array]) -> Array:
+        one = recipe.products(lambda params, points, fixed: raw(recipe, network, params, points, fixed))
+        return jax.vmap(lambda params: one(params, points, fixed))(params)
+
+    networks = len(inputs) * jax.tree.leaves(params)[0].shape[1]
+    together = max(1, EVALUATED // networks)
+
+    def of_points(points: Array) -> Array:
+        return _over_groups(of_group, params, points, fixed)
+
+    n = inputs.shape[1]
+    if n <= together:
+        return of_points(inputs)
+    # A last part that overlaps the one before it: all parts have one size, and one program.
+    count = -(-n // together)
+    starts = jnp.minimum(jnp.arange(count) * together, n - together)
+    parts = jax.lax.map(lambda i: of_points(jax.lax.dynamic_slice_in_dim(inputs, i, together, axis=1)), starts)
+    joined = jnp.moveaxis(parts, 0, 2).reshape(*parts.shape[1:3], count * together, -1)
+    before = (count - 1) * together
+    return jnp.concatenate([joined[:, :, :before], joined[:, :, count * together - (n - before) :]], axis=2)
+
+
+@partial(jax.jit, static_argnames="recipe", donate_argnames="state")
+def advance(recipe: Recipe, problem: Problem, state: State, first: Array, count: Array) -> State:
+    """Take `count` steps from step `first` with every network.
+
+    Both are traced, so one program serves every stretch between two reports, and where stretches end changes no bit.
+    The memory of `state` is reused.
+    """
+    return steps_of(recipe, problem, state, first, count)
+
+
+def steps_of(
+    recipe: Recipe, problem: Problem, state: State, first: Array, count: Array, axis: str | None = None
+) -> State:
+    """`advance` inside a program; `axis` names the devices that share the points of a step."""
+
+    def step(i: Array, state: State) -> State:
+        run = jnp.searchsorted(problem.starts, i, side="right") - 1
+        rate = problem.rate * problem.factors[run]
+        one = partial(_step, recipe, problem, axis, i)
+        return _over_groups(
+            lambda rate, inputs, fixed, *rest: jax.vmap(partial(one, rate, inputs, fixed))(*rest),
+            rate,
+            problem.inputs,
+            problem.fixed,
+            problem.start,
+            problem.keys,
+            state,
+        )
+
+    return jax.lax.fori_loop(first, first + count, step, state)
+
+
+def _step(
+    recipe: Recipe,
+    problem: Problem,
+    axis: str | None,
+    i: Array,
+    rate: Array,
+    inputs: Array,
+    fixed: dict[str, Array],
+    start: Array,
+    key: Array,
+    state: State,
+) -> State:
+    """Step i of one network."""
+    labels, weights, scale = problem.labels, problem.weights, problem.scale
+    if recipe.batch_size is not None:
+        n = labels.shape[0]
+        chosen = jax.random.permutation(jax.random.fold_in(key, i), n)[: recipe.batch_size]
+        scale = scale * n / recipe.batch_size
+        if axis is not None:
+            chosen = _share(chosen, axis)
+        inputs, labels, start, weights = (part[chosen] for part in (inputs, labels, start, weights))
+
+    def total(values: Any) -> Any:
+        return values if axis is None else jax.lax.psum(values, axis)
+
+    def loss(params: Any, network: Network, inputs: Array, fixed: dict[str, Array]) -> tuple[Array, Array]:
+        f = raw(recipe, network, params, inputs, fixed) - start
+        each = weights[:, None] * recipe.losses(f, labels)
+        apart = weights[:, None] * (recipe.guess(f) - labels) ** 2
+        return scale * jnp.sum(each), jnp.sum(apart)
+
+    given = (problem.network, inputs, fixed)
+    (value, apart), gradient = recipe.products(jax.value_and_grad(loss, has_aux=True))(state.params, *given)
+    value, apart, gradient, size = total((value, apart, gradient, jnp.sum(weights) * labels.shape[1]))
+    update, memory = recipe.optimizer.build(rate, key).update(
+        gradient,
+        state.memory,
+        state.params,
+        value=value,
+        grad=gradient,
+        value_fn=lambda params: loss(params, *given)[0],
+    )
+    params = jax.tree.map(lambda p, u: p + u, state.params, update)
+    bad = ~(value <= problem.ceiling)
+    diverged = jnp.where((state.diverged < 0) & bad, i.astype(state.diverged.dtype), state.diverged)
+    return State(params, memory, value, apart / size, diverged)
+
+
+def _share(chosen: Array, axis: str) -> Array:
+    """This device's part of a batch."""
+    each = chosen.shape[0] // jax.lax.axis_size(axis)
+    return jax.lax.dynamic_slice_in_dim(chosen, jax.lax.axis_index(axis) * each, each)
+
+
+def _over_groups(function: Any, *args: Any) -> Any:
+    """`function` of every group: a plain call where there is one, whose products then stay as they were written."""
+    if jax.tree.leaves(args[0])[0].shape[0] > 1:
+        return jax.vmap(function)(*args)
+    only = function(*jax.tree.map(lambda leaf: leaf[0], args))
+    return jax.tree.map(lambda leaf: leaf[None], only)

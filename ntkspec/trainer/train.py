@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
-from ntkspec.grid import Grid, energy_by_frequency, place
+from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
-from ntkspec.trainer.ensemble import advance, initialise, outputs
+from ntkspec.trainer.initial import require_initialisation
+from ntkspec.trainer.model import PointLoss, Recipe, logistic, require_learnable, squared
+from ntkspec.trainer.optimizer import Optimizer, as_optimizer
+from ntkspec.trainer.plan import Plan
+from ntkspec.trainer.precision import PRECISIONS
+from ntkspec.trainer.result import dataset
+from ntkspec.trainer.run import Observe, run
 
 __all__ = ["train"]
 
-#: Steps in one call of the compiled loop, so that a progress bar moves.
-STRETCH = 25
+LOSSES = ("sum", "mean", "logistic")
 
 
 def train(
@@ -31,16 +34,25 @@ def train(
     y: ArrayLike,
     *,
     steps: Sequence[int],
-    learning_rate: float,
+    learning_rate: float | None = None,
     loss: str = "sum",
+    point_loss: PointLoss | None = None,
+    optimizer: str | Optimizer | Any = "gradient_descent",
+    schedule: Any = None,
+    batch_size: int | None = None,
+    output: str = "linear",
+    init: str = "network",
+    trainable: Sequence[str] = (),
     seeds: int = 4,
     seed: int = 0,
     centered: bool = True,
     field_shape: tuple[int, ...] | None = None,
     dtype: str = "float32",
+    matmul_precision: str = "float32",
+    observe: Observe | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """Full-batch gradient descent of `seeds` finite networks side by side.
+    """Train `seeds` finite networks side by side, by full-batch gradient descent unless told otherwise.
 
     Centred, the trained function is f(θ_t) − f(θ_0), which starts at zero exactly where a prediction without
     `initial` starts, and has the kernel of f; otherwise it is f(θ_t), and a prediction needs its step 0 as `initial`.
@@ -50,23 +62,46 @@ def train(
         x: training points, shape (n, d).
         y: labels, shape (n,) or (n, channels).
         steps: increasing whole numbers of steps after which to record.
-        learning_rate: η of the loss.
-        loss: "sum", ½ Σ_i |f_i − y_i|², or "mean", that over n points.
+        learning_rate: η of the loss. None takes half of the stability limit of the first network's own kernel as it
+            starts (gradient descent, heavy ball, Nesterov), Adam's 1e-3 for optimizers of optax, and for those of them
+            that name a default (`inspect.signature`) that one.
+        loss: "sum", Σ_i ℓ(f_i, y_i), or "mean", that over n points, channels summed in both; "logistic" is "sum" with
+            ℓ = log(1 + e^f) − y f.
+        point_loss: ℓ(f, y) of one value and its label, elementwise in jax; ½ (f − y)² where None. A plain function of
+            the learned function, after a sigmoid.
+        optimizer: "gradient_descent", "heavy_ball", "nesterov", the name of an optax optimizer, one with settings from
+            `ntkspec.trainer.optimizer`, or an optax.GradientTransformation, which has a learning rate of its own.
+        schedule: factors of the learning rate by step: from `ntkspec.dynamics` (`schedule`, `piecewise`, `cosine`), or
+            a function of the step, such as an optax schedule.
+        batch_size: points in a step, drawn anew for each step and network without repetition; None is all. The gradient
+            is that of the whole loss on average.
+        output: "linear", or "sigmoid", whose labels are in [0, 1]. The logistic loss is one of the logits in both; with
+            "linear" they are what is recorded.
+        init: "network", as the kernel has it; "glorot" and "siren", for the standard parametrisation.
+        trainable: "amplitudes", "frequencies" or both: learn those of the mapping, at the same rate.
         seeds: number of networks.
-        seed: of the first network's initialisation; the others are folded in by number.
+        seed: of the first network's initialisation; the others, and batches, are folded in by number.
         centered: train f − f_0.
         field_shape: also record the function on the lattice i/field_shape, as a prediction's `field`.
         dtype: precision of parameters and arithmetic, "float32" or "float64".
-        progress: reporter.
+        matmul_precision: "float32", or "bfloat16" for operands of matrix products rounded to it.
+        observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
+            learned mapping {"network": those, "mapping": its fields}); the Datasets it returns join the result along
+            `step`.
+        progress: reporter of loss, PSNR (of signals in [0, 1]), steps per second and time left.
 
     Returns:
         Dataset named as a prediction's: `train` (seed, step, point[, channel]), `loss` (seed, step), `target`; on
         lattice points `residual_energy` (seed, step, frequency) and `target_energy` (frequency); with `field_shape`
-        the `field` (seed, step, axis0, …[, channel]).
+        the `field` (seed, step, axis0, …[, channel]). The attributes say how it was trained.
 
     Raises:
-        ValueError: on labels, points, steps, seeds or a learning rate of the wrong kind, or a network without a width.
-        FloatingPointError: if a loss stops being finite; the message names the step.
+        ValueError: if an argument is of the wrong kind or shape, a batch is larger than the data, labels are outside of
+            what the output can be, or the network has no width.
+        FloatingPointError: if a loss stops being finite or grows a million times; the message names the step, the
+            stability limit and what to change.
+
+    Source: Jacot et al. 2018; Lee et al. 2019, section 2; centring: Chizat, Oyallon & Bach 2019, "On lazy training".
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -80,87 +115,101 @@ def train(
     labels = check_labels(y, points.shape[0])
     recorded = _whole_steps(steps)
     check_sizes(seeds=seeds)
-    check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate")
-    if loss not in ("sum", "mean"):
-        raise ValueError(f"loss={loss!r}; expected 'sum' or 'mean'")
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype={dtype!r}; expected 'float32' or 'float64'")
+    chosen = as_optimizer(optimizer)
+    _check_rate(learning_rate, chosen)
+    chosen = chosen.without_rate() if learning_rate is None else chosen
+    recipe = _recipe(chosen, loss, point_loss, output, trainable, batch_size, matmul_precision, dtype)
+    _check_batch(batch_size, len(points))
+    _check_range(labels, recipe)
+    require_learnable(k, recipe.trainable)
+    require_initialisation(init, k.network)
     if field_shape is not None and (len(field_shape) != k.dim or min(field_shape) < 1):
         raise ValueError(f"field_shape={field_shape}; expected {k.dim} positive sizes, one a coordinate")
-    rate = learning_rate if loss == "sum" else learning_rate / len(points)
-    lattice = None if field_shape is None else Grid.unit(tuple(field_shape))
-    # On a GPU the default product of float32 is coarser than float32.
-    with jax.default_matmul_precision("highest"):
-        run = _Run(k, points, labels, rate, seeds, seed, centered, lattice, dtype)
-        values, fields = run.record(recorded, progress)
-    return _dataset(k, points, labels, recorded, values, fields, lattice, loss, learning_rate, centered, seed, dtype)
+    factors, starts = _table(schedule, int(recorded[-1]), chosen)
+    plan = Plan(
+        kernels=(k,),
+        points=np.asarray(points),
+        labels=np.asarray(labels).reshape(len(points), -1),
+        recipe=recipe,
+        rates=None if learning_rate is None else (learning_rate,),
+        factors=factors,
+        starts=starts,
+        mean=loss == "mean",
+        init=init,
+        seed=seed,
+        seeds=seeds,
+        centered=centered,
+        dtype=dtype,
+        steps=recorded,
+        lattice=None if field_shape is None else Grid.unit(tuple(field_shape)),
+    )
+    plan, trajectory = run(plan, observe, progress)
+    return dataset(plan, trajectory, 0, squeeze=labels.ndim == 1)
 
 
-class _Run:
-    """The arrays of one training run."""
+def _recipe(
+    optimizer: Optimizer,
+    loss: str,
+    point_loss: PointLoss | None,
+    output: str,
+    trainable: Sequence[str],
+    batch_size: int | None,
+    matmul_precision: str,
+    dtype: str,
+) -> Recipe:
+    for name, value, expected in (
+        ("loss", loss, LOSSES),
+        ("output", output, ("linear", "sigmoid")),
+        ("dtype", dtype, ("float32", "float64")),
+        ("matmul_precision", matmul_precision, PRECISIONS),
+    ):
+        if value not in expected:
+            raise ValueError(f"{name}={value!r}; expected {' or '.join(map(repr, expected))}")
+    if loss == "logistic" and point_loss is not None:
+        raise ValueError("loss='logistic' is a point_loss already; with one of your own take loss='sum' or 'mean'")
+    if matmul_precision == "bfloat16" and dtype == "float64":
+        raise ValueError("matmul_precision='bfloat16' is for dtype='float32'; float64 is asked for to lose no digits")
+    if isinstance(trainable, str):
+        raise ValueError(f"trainable={trainable!r}; expected a tuple of names: trainable=({trainable!r},)")
+    point_loss = logistic if loss == "logistic" else point_loss
+    return Recipe(
+        optimizer,
+        squared if point_loss is None else point_loss,
+        sigmoid=output == "sigmoid",
+        logits=getattr(point_loss, "__name__", "") == "logistic",
+        trainable=tuple(sorted(trainable)),
+        batch_size=batch_size,
+        bfloat16=matmul_precision == "bfloat16",
+    )
 
-    def __init__(
-        self,
-        k: ComposedKernel,
-        points: Array,
-        labels: Array,
-        rate: float,
-        seeds: int,
-        seed: int,
-        centered: bool,
-        lattice: Grid | None,
-        dtype: str,
-    ) -> None:
-        self.network = k.network
-        self.features = k.mapping(points).astype(dtype)
-        self.labels = labels.reshape(len(points), -1).astype(dtype)
-        self.target = np.asarray(self.labels, dtype=np.float64)
-        self.rate = jnp.asarray(rate, dtype=dtype)
-        self.params = initialise(k.network, seed, seeds, self.features.shape[1], self.labels.shape[1], dtype)
-        self.field_features = None if lattice is None else k.mapping(lattice.points()).astype(dtype)
-        start = outputs(self.network, self.params, self.features)
-        self.start = start if centered else jnp.zeros_like(start)
-        self.field_start: np.ndarray | float = 0.0
-        if self.field_features is not None and centered:
-            self.field_start = np.asarray(outputs(self.network, self.params, self.field_features))
 
-    def record(self, steps: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray | None]:
-        """Outputs (seed, step, point, channel) at the asked steps, and on the field's lattice."""
-        values, fields = [], []
-        half_sum = math.nan
-        with progress.start("training", int(steps[-1]), "steps") as stage:
-            done = 0
-            for step in steps:
-                for count in _stretches(int(step) - done):
-                    self._advance(count)
-                    stage.advance(count, loss=half_sum)
-                done = int(step)
-                now = np.asarray(outputs(self.network, self.params, self.features) - self.start)
-                # In float64, where the square of a diverging float32 does not overflow before it is seen.
-                half_sum = float(np.mean(np.sum((now - self.target) ** 2, axis=(1, 2))) / 2)
-                if not math.isfinite(half_sum):
-                    raise FloatingPointError(
-                        f"training diverged by step {step}; take a learning rate below the stability limit, "
-                        "ns.dynamics.max_learning_rate(K, loss=...)"
-                    )
-                values.append(now)
-                if self.field_features is not None:
-                    fields.append(
-                        np.asarray(outputs(self.network, self.params, self.field_features)) - self.field_start
-                    )
-        return np.stack(values, axis=1), np.stack(fields, axis=1) if fields else None
-
-    def _advance(self, count: int) -> None:
-        self.params = advance(
-            self.network, self.params, self.start, self.features, self.labels, self.rate, jnp.asarray(count)
+def _check_rate(learning_rate: float | None, optimizer: Optimizer) -> None:
+    if learning_rate is None:
+        return
+    if not optimizer.takes_rate:
+        raise ValueError(
+            f"learning_rate={learning_rate}, and the optimizer ({optimizer}) was built with its own; "
+            "leave it out, or give the optimizer by name"
         )
-        jax.block_until_ready(self.params)
+    check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate, or None")
 
 
-def _stretches(total: int) -> Iterator[int]:
-    while total > 0:
-        yield min(total, STRETCH)
-        total -= STRETCH
+def _check_batch(batch_size: int | None, n: int) -> None:
+    if batch_size is None:
+        return
+    check_sizes(batch_size=batch_size)
+    if batch_size > n:
+        raise ValueError(f"batch_size={batch_size}; expected at most the number of points, {n}, or None for all")
+
+
+def _check_range(labels: jax.Array, recipe: Recipe) -> None:
+    low, high = float(labels.min()), float(labels.max())
+    if (recipe.sigmoid or recipe.logits) and not 0 <= low <= high <= 1:
+        what = "the logistic loss" if recipe.logits else "a sigmoid output"
+        raise ValueError(
+            f"labels reach from {low:.3g} to {high:.3g}, and {what} is for labels in [0, 1]; scale them, or take "
+            "output='linear' with loss='sum'"
+        )
 
 
 def _whole_steps(steps: Sequence[int]) -> np.ndarray:
@@ -170,74 +219,29 @@ def _whole_steps(steps: Sequence[int]) -> np.ndarray:
     return recorded.astype(np.int64)
 
 
-def _dataset(
-    k: ComposedKernel,
-    points: Array,
-    labels: Array,
-    steps: np.ndarray,
-    values: np.ndarray,
-    fields: np.ndarray | None,
-    lattice: Grid | None,
-    loss: str,
-    learning_rate: float,
-    centered: bool,
-    seed: int,
-    dtype: str,
-) -> xr.Dataset:
-    target = np.asarray(labels)
-    residual = target.reshape(1, 1, len(points), -1) - values.astype(np.float64)
-    half_sum = np.sum(residual**2, axis=(2, 3)) / 2
-    channel = () if labels.ndim == 1 else ("channel",)
-    squeeze = (lambda a: a[..., 0]) if labels.ndim == 1 else (lambda a: a)
-    variables: dict = {
-        "train": (
-            ("seed", "step", "point", *channel),
-            squeeze(values.astype(np.float64)),
-            _label("learned function at the training points"),
-        ),
-        "target": (("point", *channel), target, _label("signal")),
-        "loss": (
-            ("seed", "step"),
-            half_sum if loss == "sum" else half_sum / len(points),
-            _label(f"loss (half the {loss} of squares)"),
-        ),
-    }
-    coords: dict = {
-        "step": ("step", steps, {"long_name": "training step", "units": "steps"}),
-        "seed": ("seed", np.arange(len(values))),
-        "x": (("point", "axis"), np.asarray(points), {"long_name": "coordinate", "units": "unit"}),
-    }
-    placement = place(np.asarray(points))
-    if placement is not None:
-        energy, frequency = energy_by_frequency(np.moveaxis(residual, 2, 3), placement)
-        labels_energy, _ = energy_by_frequency(target.reshape(len(points), -1).T, placement)
-        variables["residual_energy"] = (
-            ("seed", "step", "frequency"),
-            energy.sum(axis=2),
-            _label("energy of the residual"),
+def _table(schedule: Any, last: int, optimizer: Optimizer) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of the learning rate and the first step of each: what `ntkspec.dynamics.Schedule` holds."""
+    if schedule is None:
+        return np.ones(1), np.zeros(1, dtype=np.int64)
+    if not optimizer.takes_rate:
+        raise ValueError(f"the optimizer ({optimizer}) was built with its own learning rate; give it the schedule")
+    if hasattr(schedule, "factors") and hasattr(schedule, "starts"):
+        return np.asarray(schedule.factors, dtype=float), np.asarray(schedule.starts, dtype=np.int64)
+    if not callable(schedule):
+        raise TypeError(
+            f"schedule is a {type(schedule).__name__}; expected one from ns.dynamics (schedule, piecewise, cosine) or "
+            "a function of the step"
         )
-        variables["target_energy"] = ("frequency", labels_energy.sum(axis=0), _label("energy of the labels"))
-        coords["frequency"] = ("frequency", frequency, {"long_name": "frequency", "units": "cycles per unit"})
-    if fields is not None and lattice is not None:
-        axes = tuple(f"axis{i}" for i in range(lattice.dim))
-        variables["field"] = (
-            ("seed", "step", *axes, *channel),
-            squeeze(fields.reshape(*fields.shape[:2], *lattice.shape, -1)).astype(np.float64),
-            _label("learned function on the lattice"),
-        )
-        for name, positions in zip(axes, lattice.axes(), strict=True):
-            coords[name] = (name, positions, {"long_name": "coordinate", "units": "unit"})
-    attrs = {
-        **attributes(kernel=k),
-        "learning_rate": learning_rate,
-        "loss": loss,
-        "width": k.network.width,
-        "dtype": dtype,
-        "first_seed": seed,
-        "starts_from_zero": int(centered),
-    }
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    values = _values(schedule, max(last, 1))
+    if values.shape != (max(last, 1),) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise ValueError("the schedule gives factors that are negative, not finite or all zero; expected such as 0.5")
+    first = np.flatnonzero(np.r_[True, np.diff(values) != 0])
+    return values[first], first
 
 
-def _label(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": ""}
+def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
+    try:
+        return np.asarray(jax.vmap(schedule)(jnp.arange(count)), dtype=float)
+    # A function of plain numbers looks at its step.
+    except (TypeError, ValueError, jax.errors.JAXTypeError):
+        return np.array([float(schedule(step)) for step in range(count)])

@@ -33,6 +33,7 @@ __all__ = [
     "Sin",
     "angles",
     "cos",
+    "name_of",
     "named",
     "rbf",
     "safe_sqrt",
@@ -76,3 +77,18 @@ def named(name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation={name!r} is not known; expected one of {', '.join(sorted(ACTIVATIONS))}")
     return ACTIVATIONS[name]()
+
+
+def name_of(activation: Activation) -> str | None:
+    """The first name of an activation in ``ACTIVATIONS``; None where it has parameters of its own, or no name.
+
+    Example:
+        >>> name_of(Relu()), name_of(LeakyRelu(0.3))
+        ('relu', None)
+    """
+    leaves, structure = jax.tree.flatten(activation)
+    for name, make in ACTIVATIONS.items():
+        other, form = jax.tree.flatten(make())
+        if str(form) == str(structure) and all(bool(jnp.array_equal(a, b)) for a, b in zip(leaves, other, strict=True)):
+            return name
+    return None

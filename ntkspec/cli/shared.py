@@ -1,0 +1,73 @@
+"""What the commands share: their common options, early refusals, and what they write."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ntkspec.study import Problem
+    from ntkspec.task import Task
+
+__all__ = ["AsJson", "Signal", "check_early", "keep", "plain", "problems"]
+
+Signal = Annotated[
+    Path | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[SIGNAL]", help="An image, or a 1-D signal as .npy or .wav; an astronaut if left out."),
+]
+AsJson = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+def check_early(command: Any) -> None:
+    """Refuse what can be refused before any work."""
+    from ntkspec.checks import check_sizes, check_steps
+    from ntkspec.record import check_writable
+
+    if command.out is not None:
+        check_writable(command.out)
+    names = ("seeds", "num_modes", "size", "length")
+    check_sizes(**{name: getattr(command, name) for name in names if hasattr(command, name)})
+    part = getattr(command, "steps_to", None)
+    if part is not None and not 0 < part < 1:
+        raise ValueError(f"steps_to={part}; expected between 0 and 1, such as 0.1: the part still to be learned")
+    if getattr(command, "steps", ()):
+        check_steps(command.steps)
+
+
+def problems(command: Any) -> tuple[Task, dict[float, Problem]]:
+    """The signal that a command was given, and its problem at each scale."""
+    from ntkspec import study, task
+
+    check_early(command)
+    chosen = task.load(command.signal, max_size=command.size, max_length=command.length)
+    return chosen, study.problems(chosen, command.study)
+
+
+def keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[str]:
+    """Write a result and its picture into a directory, each by rename; nothing where none was asked for."""
+    if out is None:
+        return []
+    from ntkspec import record
+
+    picture, table = out / f"{name}.png", out / f"{name}.nc"
+    with record.replace_file(picture) as temporary:
+        draw().figure.savefig(temporary, dpi=150, bbox_inches="tight")
+        record.save(dataset, table)
+    return [str(table), str(picture)]
+
+
+def plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,129 @@
+"""A training run as it was asked for, and its arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkspec.grid import Grid
+from ntkspec.kernel.composed import ComposedKernel
+from ntkspec.trainer.ensemble import Problem, initialise, outputs
+from ntkspec.trainer.model import LEARNABLE, Recipe
+
+__all__ = ["Plan"]
+
+#: How many times its first value a loss may grow before that is called divergence: the edge of stability shows tens.
+GROWTH = 1e6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run depends on.
+
+    Attributes:
+        kernels: one for each group; they differ in the numbers of their mapping alone.
+        points: x, (point, axis).
+        labels: y, (point, channel).
+        recipe: of a step.
+        rates: learning rate of each group; None until it is taken from the kernel.
+        factors: of the schedule, by run of equal steps, (run,).
+        starts: first step of each run, (run,).
+        mean: whether the loss is over the number of points.
+        init: name of the initialisation.
+        seed: of the first network.
+        seeds: how many networks.
+        centered: whether f − f_0 is trained.
+        dtype: of parameters and arithmetic.
+        steps: at which to record, (step,).
+        lattice: on which the function is recorded, too.
+    """
+
+    kernels: tuple[ComposedKernel, ...]
+    points: np.ndarray
+    labels: np.ndarray
+    recipe: Recipe
+    rates: tuple[float, ...] | None
+    factors: np.ndarray
+    starts: np.ndarray
+    mean: bool
+    init: str
+    seed: int
+    seeds: int
+    centered: bool
+    dtype: str
+    steps: np.ndarray
+    lattice: Grid | None
+
+    @property
+    def last(self) -> int:
+        """The last step."""
+        return int(self.steps[-1])
+
+    def inputs(self, points: np.ndarray) -> jax.Array:
+        """What the networks take at points (n, d): features, or the points where the mapping is learned."""
+        if self.recipe.trainable:
+            return jnp.broadcast_to(jnp.asarray(points, dtype=self.dtype), (len(self.kernels), *points.shape))
+        return jnp.stack([k.mapping(points).astype(self.dtype) for k in self.kernels])
+
+    def fixed(self) -> dict[str, jax.Array]:
+        """What is not learned of a mapping that is learned in part, each (group, …)."""
+        names = set(LEARNABLE) - set(self.recipe.trainable) if self.recipe.trainable else set()
+        return {name: self._stacked(name) for name in sorted(names)}
+
+    def params(self, first: int, count: int) -> Any:
+        """Parameters of the networks from `first` on, (group, seed, …)."""
+        k = self.kernels[0]
+        params = initialise(
+            k.network, self.seed, count, k.mapping.num_features, self.labels.shape[1], self.dtype, self.init, first
+        )
+        groups = len(self.kernels)
+        stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (groups, *leaf.shape)), params)
+        if not self.recipe.trainable:
+            return stacked
+        learned = {name: self._stacked(name) for name in self.recipe.trainable}
+        spread = {name: jnp.repeat(leaf[:, None], count, axis=1) for name, leaf in learned.items()}
+        return {"network": stacked, "mapping": spread}
+
+    def problem(self, params: Any, first: int) -> Problem:
+        """The arrays of the networks from `first` on; their learning rate is 1 where it is not known yet."""
+        n, groups, count = len(self.points), len(self.kernels), jax.tree.leaves(params)[0].shape[1]
+        labels = jnp.asarray(self.labels, dtype=self.dtype)
+        network, inputs, fixed = self.kernels[0].network, self.inputs(self.points), self.fixed()
+        beginning = outputs(self.recipe, network, params, inputs, fixed)
+        start = beginning if self.centered else jnp.zeros_like(beginning)
+        scale = 1 / n if self.mean else 1.0
+        return Problem(
+            network=network,
+            inputs=inputs,
+            fixed=fixed,
+            labels=labels,
+            weights=jnp.ones(n, dtype=self.dtype),
+            start=start,
+            rate=jnp.asarray(np.ones(groups) if self.rates is None else self.rates, dtype=self.dtype),
+            factors=jnp.asarray(self.factors, dtype=self.dtype),
+            starts=jnp.asarray(self.starts),
+            scale=jnp.asarray(scale, dtype=self.dtype),
+            ceiling=self._ceiling(beginning - start, labels, scale),
+            keys=_batch_keys(self.seed, first, count, groups),
+        )
+
+    def _ceiling(self, f: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
+        """A loss that no run on its way to the labels reaches."""
+        at_start = jnp.max(jnp.sum(self.recipe.losses(f, labels), axis=(2, 3)))
+        at_zero = jnp.sum(self.recipe.losses(jnp.zeros_like(labels), labels))
+        largest = scale * GROWTH * jnp.maximum(at_start, at_zero)
+        return jnp.minimum(largest, jnp.finfo(self.dtype).max).astype(self.dtype)
+
+    def _stacked(self, name: str) -> jax.Array:
+        return jnp.stack([jnp.asarray(getattr(k.mapping, name), dtype=self.dtype) for k in self.kernels])
+
+
+def _batch_keys(seed: int, first: int, count: int, groups: int) -> jax.Array:
+    """Of the minibatches of each network: its own, the same in every group."""
+    root = jax.random.fold_in(jax.random.key(seed), 2**31 + 1)
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(first, first + count))
+    return jnp.broadcast_to(keys, (groups, count))

@@ -1,0 +1,145 @@
+"""The stability limit of a network's own tangent kernel, and the learning rate taken where none is given."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkspec.trainer.ensemble import Problem
+from ntkspec.trainer.model import Recipe, raw
+
+__all__ = ["default_rates", "stable_rates"]
+
+#: Products of the tangent kernel: the residual of the largest eigenvalue is added to it, so few will do.
+PRODUCTS = 16
+#: Points among which the largest gradient is looked for.
+LOOKED_AT = 32
+
+
+def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
+    """The largest stable learning rate of each group's first network, as it is at its start.
+
+    With J the Jacobian of the outputs, C the curvature of the loss in them (the larger of those at the start and at
+    zero) and λ the largest eigenvalue of C^½ J Jᵀ C^½, it is x/(sλ): x = 2 for gradient descent, s the loss's scale.
+    Batches of b of n points add (n − b)/(b (n − 1)) (n max_i (CJJᵀ)_ii − λ) to λ, from the variance of their gradient.
+
+    Returns:
+        Rates of the asked loss, (group,); infinity where nothing moves.
+
+    Source: Lee et al. 2019, section 2.2; for batches compare Ma, Bassily & Belkin 2018, "The power of interpolation",
+    theorem 4, for draws with repetition.
+    """
+    with jax.default_matmul_precision("highest"):
+        largest = np.asarray(_curvature(recipe, problem, params), dtype=float)
+    with np.errstate(divide="ignore"):
+        return (recipe.optimizer.limit or 2.0) / (largest * float(problem.scale))
+
+
+def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
+    """Half of the stable rate, to three digits; the optimizer's usual one where it has no such limit, (group,).
+
+    Raises:
+        ValueError: if there is no finite rate, because the outputs do not depend on the parameters.
+    """
+    groups = problem.inputs.shape[0]
+    if not recipe.optimizer.takes_rate:
+        return np.full(groups, np.nan)
+    if recipe.optimizer.limit is None:
+        usual = recipe.optimizer.usual_rate
+        return np.full(groups, np.nan if usual is None else usual)
+    rates = stable_rates(recipe, problem, params) / 2
+    if not np.isfinite(rates).all():
+        raise ValueError(
+            f"the stability limit of this network is {2 * rates}: its outputs do not move with its parameters, or are "
+            "not finite; give a learning_rate, or look at the mapping's amplitudes and at W_std"
+        )
+    return np.array([_rounded_down(rate) for rate in rates])
+
+
+def _rounded_down(rate: float) -> float:
+    """To three digits, so that another machine's last digits give the same rate."""
+    digits = 2 - math.floor(math.log10(rate))
+    return round(math.floor(rate * 10.0**digits) * 10.0**-digits, digits)
+
+
+@partial(jax.jit, static_argnames="recipe")
+def _curvature(recipe: Recipe, problem: Problem, params: Any) -> Array:
+    groups = problem.inputs.shape[0]
+    found = []
+    for group in range(groups):
+        inputs, fixed = problem.inputs[group], {name: leaf[group] for name, leaf in problem.fixed.items()}
+        first = jax.tree.map(lambda leaf: leaf[group, 0], params)  # noqa: B023  # used at once
+        found.append(_of_one(recipe, problem, first, inputs, fixed, problem.start[group, 0]))
+    return jnp.stack(found)
+
+
+def _of_one(
+    recipe: Recipe, problem: Problem, params: Any, inputs: Array, fixed: dict[str, Array], start: Array
+) -> Array:
+    labels = problem.labels
+
+    def function(params: Any) -> Array:
+        return raw(recipe, problem.network, params, inputs, fixed)
+
+    f, push = jax.linearize(function, params)
+    pull = jax.linear_transpose(push, params)
+    curvature = jnp.maximum(_second(recipe, f - start, labels), _second(recipe, jnp.zeros_like(f), labels))
+    root = jnp.sqrt(curvature * problem.weights[:, None])
+
+    def product(v: Array) -> Array:
+        return root * push(pull(root * v)[0])
+
+    largest = _largest_eigenvalue(product, root)
+    n, b = labels.shape[0], recipe.batch_size
+    if b is None or b == n:
+        return largest
+
+    def own(i: Array) -> Array:
+        def of_channel(c: Array) -> Array:
+            one = jnp.zeros_like(f).at[i, c].set(root[i, c])
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(pull(one)[0]))  # type: ignore[return-value]
+
+        return jnp.max(jax.lax.map(of_channel, jnp.arange(f.shape[1])))
+
+    diagonal = jnp.max(jax.lax.map(own, jnp.unique(jnp.linspace(0, n - 1, LOOKED_AT).astype(int), size=LOOKED_AT)))
+    return largest + (n - b) / (b * max(n - 1, 1)) * jnp.maximum(n * diagonal - largest, 0)
+
+
+def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
+    """The curvature of the loss, elementwise; of a loss of the sigmoid that part which is never negative."""
+    if recipe.logits or not recipe.sigmoid:
+        return jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.losses))))(f, labels)
+    bent = jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.point_loss))))(recipe.output(f), labels)
+    return bent * jax.vmap(jax.vmap(jax.grad(recipe.output)))(f) ** 2
+
+
+def _largest_eigenvalue(product: Any, shape_of: Array) -> Array:
+    """By Lanczos from a constant, with full reorthogonalisation; the residual is added, so it errs upwards."""
+    size = shape_of.size
+    steps = min(PRODUCTS, size)
+    # A kernel's top eigenvector is close to one sign; a little of everything else is mixed in.
+    first = 1 + 0.5 * jax.random.uniform(jax.random.key(0), (size,), dtype=shape_of.dtype)
+    basis = jnp.zeros((steps + 1, size), dtype=shape_of.dtype).at[0].set(first / jnp.linalg.norm(first))
+    tiny = jnp.finfo(shape_of.dtype).tiny
+
+    def step(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        basis, projected = carry
+        v = product(basis[j].reshape(shape_of.shape)).ravel()
+        along = basis @ v
+        v = v - basis.T @ along
+        again = basis @ v
+        v = v - basis.T @ again
+        norm = jnp.linalg.norm(v)
+        basis = basis.at[j + 1].set(v / jnp.maximum(norm, tiny))
+        return basis, projected.at[:, j].set((along + again).at[j + 1].set(norm))
+
+    _, projected = jax.lax.fori_loop(0, steps, step, (basis, jnp.zeros((steps + 1, steps), dtype=basis.dtype)))
+    square = (projected[:steps] + projected[:steps].T) / 2
+    values, vectors = jnp.linalg.eigh(square)
+    return values[-1] + jnp.abs(projected[steps, steps - 1] * vectors[-1, -1])

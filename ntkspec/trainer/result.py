@@ -1,0 +1,138 @@
+"""What a training run recorded, as a Dataset named as a prediction's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ntkspec.grid import energy_by_frequency, place
+from ntkspec.record import attributes, configuration
+from ntkspec.trainer.model import Recipe
+from ntkspec.trainer.plan import Plan
+from ntkspec.trainer.run import Trajectory
+
+__all__ = ["dataset"]
+
+
+def dataset(plan: Plan, trajectory: Trajectory, group: int, squeeze: bool) -> xr.Dataset:
+    """The recorded trajectory of one kernel's networks.
+
+    Args:
+        plan: of the run, with its learning rates.
+        trajectory: what was recorded.
+        group: which kernel.
+        squeeze: leave the only channel out.
+
+    Returns:
+        See `ntkspec.trainer.train`.
+    """
+    values = np.stack([part[group] for part in trajectory.values], axis=1).astype(np.float64)
+    channel = () if squeeze else ("channel",)
+    shown = (lambda a: a[..., 0]) if squeeze else (lambda a: a)
+    variables: dict[str, tuple] = {
+        "train": (
+            ("seed", "step", "point", *channel),
+            shown(values),
+            _label("learned function at the training points"),
+        ),
+        "target": (("point", *channel), shown(plan.labels), _label("signal")),
+        "loss": (("seed", "step"), _loss(plan, values), _label(f"loss ({_measure(plan)})")),
+    }
+    coords: dict[str, tuple] = {
+        "step": ("step", plan.steps, {"long_name": "training step", "units": "steps"}),
+        "seed": ("seed", np.arange(len(values))),
+        "x": (("point", "axis"), plan.points, {"long_name": "coordinate", "units": "unit"}),
+    }
+    _add_energies(variables, coords, plan, values)
+    if plan.lattice is not None:
+        fields = np.stack([part[group] for part in trajectory.fields], axis=1).astype(np.float64)
+        axes = tuple(f"axis{i}" for i in range(plan.lattice.dim))
+        variables["field"] = (
+            ("seed", "step", *axes, *channel),
+            shown(fields.reshape(*fields.shape[:2], *plan.lattice.shape, -1)),
+            _label("learned function on the lattice"),
+        )
+        for name, positions in zip(axes, plan.lattice.axes(), strict=True):
+            coords[name] = (name, positions, {"long_name": "coordinate", "units": "unit"})
+    found = xr.Dataset(variables, coords=coords, attrs=_attributes(plan, group))
+    return _with_observed(found, [step[group] for step in trajectory.observed])
+
+
+def _loss(plan: Plan, values: np.ndarray) -> np.ndarray:
+    """The loss in float64, where the square of a large float32 does not overflow, (seed, step)."""
+    recipe: Recipe = plan.recipe
+    if recipe.logits and recipe.sigmoid:
+        with np.errstate(divide="ignore"):
+            values = np.log(values) - np.log1p(-values)
+    each = np.asarray(recipe.point_loss(jnp.asarray(values), jnp.asarray(plan.labels)))
+    return np.sum(each, axis=(2, 3)) / (len(plan.points) if plan.mean else 1)
+
+
+def _measure(plan: Plan) -> str:
+    name = getattr(plan.recipe.point_loss, "__name__", type(plan.recipe.point_loss).__name__)
+    over = "mean" if plan.mean else "sum"
+    return f"half the {over} of squares" if name == "squared" else f"{name}, {over} over points"
+
+
+def _add_energies(variables: dict[str, tuple], coords: dict[str, tuple], plan: Plan, values: np.ndarray) -> None:
+    placement = place(plan.points)
+    if placement is None:
+        return
+    energy, frequency = energy_by_frequency(np.moveaxis(plan.labels - values, 2, 3), placement)
+    of_labels, _ = energy_by_frequency(plan.labels.T, placement)
+    variables["residual_energy"] = (
+        ("seed", "step", "frequency"),
+        energy.sum(axis=2),
+        _label("energy of the residual"),
+    )
+    variables["target_energy"] = ("frequency", of_labels.sum(axis=0), _label("energy of the labels"))
+    coords["frequency"] = ("frequency", frequency, {"long_name": "frequency", "units": "cycles per unit"})
+
+
+def _attributes(plan: Plan, group: int) -> dict[str, Any]:
+    k, recipe = plan.kernels[group], plan.recipe
+    rates = plan.rates or ()
+    return {
+        **attributes(kernel=k),
+        "learning_rate": rates[group],
+        "loss": "mean" if plan.mean else "sum",
+        "point_loss": json.dumps(configuration(recipe.point_loss), ensure_ascii=False),
+        "optimizer": str(recipe.optimizer),
+        "optimizer_has_theory": int(recipe.optimizer.has_theory),
+        "schedule": "" if len(plan.factors) == 1 else json.dumps(configuration(plan.factors)),
+        "batch_size": recipe.batch_size or len(plan.points),
+        "output": "sigmoid" if recipe.sigmoid else "linear",
+        "trainable": ",".join(recipe.trainable),
+        "init": plan.init,
+        "width": k.network.width,
+        "dtype": plan.dtype,
+        "matmul_precision": "bfloat16" if recipe.bfloat16 else plan.dtype,
+        "first_seed": plan.seed,
+        "starts_from_zero": int(plan.centered and not recipe.sigmoid),
+    }
+
+
+def _with_observed(found: xr.Dataset, observed: list[xr.Dataset]) -> xr.Dataset:
+    """With what the observer said, along `step`."""
+    if not observed:
+        return found
+    along = xr.concat(
+        observed,
+        dim=found.step,
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="drop_conflicts",
+    )
+    if taken := sorted(set(map(str, along.data_vars)) & set(map(str, found.data_vars))):
+        raise ValueError(f"observe returned {', '.join(taken)}, which training records itself; choose other names")
+    return xr.merge([found, along], join="exact", compat="override", combine_attrs="override")
+
+
+def _label(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": ""}

@@ -1,0 +1,175 @@
+"""Every optimizer against the recursion or the optax transformation that it names."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import ntkspec as ns
+from ntkspec.trainer.optimizer import OWN, _is_one
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0])
+STEPS = [0, 1, 2, 7]
+NAMES = [name for name in dir(optax) if _is_one(getattr(optax, name), name)]
+
+
+@pytest.fixture(scope="module")
+def k():
+    return ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
+
+
+def by_hand(k, move, state, steps=STEPS, rate=0.02):
+    """f − f_0 of network 0 in float64, under ``params, state = move(gradient at, params, state)``."""
+    params = ns.trainer.ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
+    params = jax.tree.map(lambda leaf: leaf[0], params)
+    features = k.mapping(X)
+    start = k.network.apply(params, features)
+
+    def loss(params):
+        return ((k.network.apply(params, features) - start - Y[:, None]) ** 2).sum() / 2
+
+    memory, found = state(params), []
+    for step in range(steps[-1] + 1):
+        if step in steps:
+            found.append(np.asarray(k.network.apply(memory["w"], features) - start)[:, 0])
+        memory = move(jax.grad(loss), memory, rate)
+    return np.stack(found)
+
+
+def heavy_ball(gradient, memory, rate, beta=0.9):
+    w, before = memory["w"], memory["before"]
+    new = jax.tree.map(lambda a, b, g: a + beta * (a - b) - rate * g, w, before, gradient(w))
+    return {"w": new, "before": w}
+
+
+def nesterov(gradient, memory, rate, beta=0.9):
+    w, before = memory["w"], memory["before"]
+    ahead = jax.tree.map(lambda a, b: a + beta * (a - b), w, before)
+    return {"w": jax.tree.map(lambda v, g: v - rate * g, ahead, gradient(ahead)), "before": w}
+
+
+@pytest.mark.parametrize(("name", "move"), [("heavy_ball", heavy_ball), ("nesterov", nesterov)])
+def test_momentum_is_the_recursion_that_theory_has(name, move, k):
+    expected = by_hand(k, move, lambda params: {"w": params, "before": params})
+    r = ns.trainer.train(k, X, Y, steps=STEPS, learning_rate=0.02, optimizer=name, seeds=1, dtype="float64")
+    np.testing.assert_allclose(r.train[0], expected, rtol=0, atol=1e-13)
+    assert r.attrs["optimizer"] == name
+    assert r.attrs["optimizer_has_theory"] == 1
+
+
+def test_momentum_is_an_option(k):
+    gentle = ns.trainer.optimizer("heavy_ball", momentum=0.0)
+    options = {"steps": STEPS, "learning_rate": 0.02, "seeds": 1, "dtype": "float64"}
+    r, plain = ns.trainer.train(k, X, Y, optimizer=gentle, **options), ns.trainer.train(k, X, Y, **options)
+    np.testing.assert_allclose(r.train, plain.train, rtol=0, atol=1e-14)
+    assert r.attrs["optimizer"] == "heavy_ball(momentum=0.0)"
+
+
+@pytest.mark.parametrize("name", ["gradient_descent", "heavy_ball", "nesterov"])
+def test_wide_networks_follow_the_filter_of_their_dynamics(name):
+    k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=4096))
+    K = ns.operator.lattice(k, (8,))
+    dynamics = getattr(ns.dynamics, name)()
+    # A step of momentum is worth 1/(1 − β): the same way is gone in the same steps.
+    rate = ns.dynamics.max_learning_rate(K, dynamics=dynamics) / 4 / dynamics.pace
+    options = {"steps": [0, 1, 5, 10], "learning_rate": rate}
+    r = ns.trainer.train(k, X, Y, optimizer=name, seeds=8, **options)
+    v = ns.validate(ns.predict(K, Y, dynamics=dynamics, **options), r)
+    # The mean of eight networks: 1/√(8 · 4096) of the signal, a few times.
+    assert float(v.ensemble_error.max()) < 0.03
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_optax_optimizer_trains_by_name(name, k):
+    r = ns.trainer.train(k, X, Y, steps=[0, 2], optimizer=name, seeds=2, learning_rate=1e-3)
+    assert np.isfinite(r.train).all()
+    assert np.abs(r.train.sel(step=2)).max() > 0
+    assert r.attrs["optimizer"] == name
+    assert r.attrs["optimizer_has_theory"] == 0
+
+
+def test_there_are_optimizers_in_optax():
+    assert {"adam", "adamw", "lbfgs", "lion", "sgd", "polyak_sgd"} <= set(NAMES)
+
+
+def test_adam_is_optax_adam(k):
+    inner = optax.adam(0.02, b1=0.8)
+
+    def move(gradient, memory, rate):
+        update, state = inner.update(gradient(memory["w"]), memory["state"])
+        return {"w": optax.apply_updates(memory["w"], update), "state": state}
+
+    expected = by_hand(k, move, lambda params: {"w": params, "state": inner.init(params)})
+    options = {"steps": STEPS, "seeds": 1, "dtype": "float64"}
+    named = ns.trainer.optimizer("adam", b1=0.8)
+    for given in ({"optimizer": named, "learning_rate": 0.02}, {"optimizer": inner}):
+        r = ns.trainer.train(k, X, Y, **given, **options)
+        # A gradient that is rounding alone, of 1e-16, is a step of η 1e-16/1e-8 to Adam; there are 80 parameters.
+        np.testing.assert_allclose(r.train[0], expected, rtol=0, atol=1e-8)
+    assert np.isnan(r.attrs["learning_rate"])
+    assert r.attrs["optimizer"] == "optax.chain"
+
+
+def test_an_optimizer_may_search_along_a_line(k):
+    r = ns.trainer.train(k, X, Y, steps=[0, 10], optimizer="lbfgs", seeds=2)
+    assert (r.loss.sel(step=10) < 0.05 * r.loss.sel(step=0)).all()
+
+
+@pytest.mark.parametrize("name", ["gradient_descent", "heavy_ball", "nesterov"])
+@pytest.mark.parametrize("loss", ["sum", "mean"])
+def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, loss, k):
+    options = {"loss": loss, "optimizer": name, "seeds": 1, "dtype": "float64"}
+    r = ns.trainer.train(k, X, Y, steps=[0, 1], **options)
+    params = ns.trainer.ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
+    params = jax.tree.map(lambda leaf: leaf[0], params)
+    jacobian = jax.jacobian(lambda p: k.network.apply(p, k.mapping(X))[:, 0])(params)
+    J = np.concatenate([np.asarray(leaf).reshape(8, -1) for leaf in jax.tree.leaves(jacobian)], axis=1)
+    largest = np.linalg.eigvalsh(J @ J.T)[-1] / (8 if loss == "mean" else 1)
+    limit = getattr(ns.dynamics, name)().max_rate / largest
+    # Rounded down to three digits.
+    assert 0.99 < r.attrs["learning_rate"] / (limit / 2) <= 1
+    assert (r.loss.sel(step=1) < r.loss.sel(step=0)).all()
+
+
+def test_the_default_rate_of_the_others_is_theirs(k):
+    options = {"steps": [0, 1], "seeds": 1}
+    assert ns.trainer.train(k, X, Y, optimizer="adam", **options).attrs["learning_rate"] == 1e-3
+    assert np.isnan(ns.trainer.train(k, X, Y, optimizer="adafactor", **options).attrs["learning_rate"])
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ("madam", ValueError, "optimizer='madam'; expected one of gradient_descent, heavy_ball, nesterov, .*adam"),
+        ("scale_by_adam", ValueError, "optimizer='scale_by_adam'; expected one of"),
+        (3, TypeError, "optimizer is a int; expected a name such as 'adam'"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(given, error, message, k):
+    with pytest.raises(error, match=message):
+        ns.trainer.train(k, X, Y, steps=[1], optimizer=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("heavy_ball", {"momentum": 1.0}, r"momentum=1\.0; expected a number in \[0, 1\)"),
+        ("gradient_descent", {"momentum": 0.5}, "has no setting momentum; it takes none but the learning rate"),
+        ("adam", {"beta": 0.5}, "optax.adam has no setting beta; it takes b1, b2"),
+        ("adam", {"learning_rate": 0.5}, "the rate is train's own learning_rate"),
+    ],
+)
+def test_settings_that_are_none_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.optimizer(name, **options)
+
+
+def test_an_optax_object_has_a_rate_of_its_own(k):
+    with pytest.raises(ValueError, match=r"learning_rate=0\.1, and the optimizer \(optax\.chain\) was built with"):
+        ns.trainer.train(k, X, Y, steps=[1], optimizer=optax.adam(0.1), learning_rate=0.1)
+
+
+def test_the_own_ones_are_those_of_dynamics():
+    assert all(getattr(ns.dynamics, name)().max_rate == ns.trainer.optimizer(name).limit for name in OWN)
