@@ -1,8 +1,9 @@
 """Finite networks, trained to check what theory predicts."""
 
+from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.optimizer import Optimizer, optimizer
 from ntkspec.trainer.run import Observe
 from ntkspec.trainer.train import train
 
-__all__ = ["Observe", "Optimizer", "PointLoss", "optimizer", "train"]
+__all__ = ["Checkpoints", "Observe", "Optimizer", "PointLoss", "optimizer", "train"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 
 from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel
+from ntkspec.record import configuration
 from ntkspec.trainer.ensemble import Problem, initialise, outputs
 from ntkspec.trainer.model import LEARNABLE, Recipe
 
@@ -62,6 +63,43 @@ class Plan:
     def last(self) -> int:
         """The last step."""
         return int(self.steps[-1])
+
+    def part(self, groups: tuple[int, int], rates: list[float | None]) -> Plan:
+        """The plan of some of the groups, with their learning rates as far as they are known."""
+        known = [rate for rate in rates[slice(*groups)] if rate is not None]
+        return replace(self, kernels=self.kernels[slice(*groups)], rates=tuple(known) or None)
+
+    def configuration(self) -> dict[str, Any]:
+        """All that the path of the networks depends on, but for what `path` tells, as JSON holds it."""
+        everything = configuration(self)
+        for name in ("steps", "factors", "starts"):
+            del everything[name]
+        return everything
+
+    def path(self, step: int) -> dict[str, Any]:
+        """What was recorded and by which factors of the learning rate, up to a step: more may follow."""
+        until = self.starts < max(step, 1)
+        return {
+            "recorded": self.steps[self.steps <= step].tolist(),
+            "last": self.last,
+            "schedule": configuration([self.factors[until], self.starts[until]]),
+        }
+
+    def require_same_path(self, progress: dict[str, Any]) -> None:
+        """Refuse to go on from a checkpoint that came another way, or whose other parts end elsewhere.
+
+        Raises:
+            ValueError: with what differs.
+        """
+        asked, was = self.path(progress["step"]), {key: progress[key] for key in ("recorded", "last", "schedule")}
+        if len(progress["parts"]) == 1:
+            asked["last"] = was["last"]
+        for name, meaning in (("recorded", "steps"), ("last", "a last step"), ("schedule", "a schedule")):
+            if asked[name] != was[name]:
+                raise ValueError(
+                    f"the checkpoint at step {progress['step']} had {meaning} {was[name]} so far, and now "
+                    f"{asked[name]} is asked for; ask for the same up to that step, or begin anew in an empty folder"
+                )
 
     def inputs(self, points: np.ndarray) -> jax.Array:
         """What the networks take at points (n, d): features, or the points where the mapping is learned."""

@@ -13,7 +13,7 @@ from ntkspec.grid import energy_by_frequency, place
 from ntkspec.record import attributes, configuration
 from ntkspec.trainer.model import Recipe
 from ntkspec.trainer.plan import Plan
-from ntkspec.trainer.run import Trajectory
+from ntkspec.trainer.trajectory import Trajectory, side_by_side
 
 __all__ = ["dataset"]
 
@@ -120,15 +120,7 @@ def _with_observed(found: xr.Dataset, observed: list[xr.Dataset]) -> xr.Dataset:
     """With what the observer said, along `step`."""
     if not observed:
         return found
-    along = xr.concat(
-        observed,
-        dim=found.step,
-        data_vars="all",
-        coords="minimal",
-        compat="override",
-        join="exact",
-        combine_attrs="drop_conflicts",
-    )
+    along = side_by_side(observed, found.step)
     if taken := sorted(set(map(str, along.data_vars)) & set(map(str, found.data_vars))):
         raise ValueError(f"observe returned {', '.join(taken)}, which training records itself; choose other names")
     return xr.merge([found, along], join="exact", compat="override", combine_attrs="override")

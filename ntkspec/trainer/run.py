@@ -1,11 +1,11 @@
-"""The loop of a training run: stretches of steps, and what is looked at between them."""
+"""The loop of a training run: stretches of steps, and what is looked at and kept between them."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,11 +14,15 @@ import numpy as np
 import xarray as xr
 
 from ntkspec.progress import Progress, Stage
-from ntkspec.trainer.ensemble import Problem, State, advance, begin, outputs
+from ntkspec.trainer.checkpoint import Checkpoints, Clock, Saved, flattened, newest, refuse_used, restored, write
+from ntkspec.trainer.ensemble import Problem, State, begin, outputs
+from ntkspec.trainer.memory import Part, partition
+from ntkspec.trainer.parallel import layout
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.rate import default_rates, stable_rates
+from ntkspec.trainer.trajectory import Trajectory, joined
 
-__all__ = ["Observe", "Trajectory", "run"]
+__all__ = ["Keeping", "Observe", "run"]
 
 #: Called with a recorded step and the parameters of all networks there, (seed, …).
 Observe = Callable[[int, Any], xr.Dataset]
@@ -28,26 +32,34 @@ FIRST_STRETCH = 16
 SECONDS = 0.25
 
 
-@dataclass
-class Trajectory:
-    """What is recorded of some networks.
+@dataclass(frozen=True)
+class Keeping:
+    """What happens to checkpoints.
 
     Attributes:
-        values: the learned function at the training points by recorded step, each (group, seed, point, channel).
-        fields: on the lattice, likewise.
-        observed: what the observer said of each group, by recorded step.
+        checkpoints: where and how often; None keeps none.
+        resume: go on from the newest.
+        previous: or from the one before, where the newest is no good.
     """
 
-    values: list[np.ndarray] = field(default_factory=list)
-    fields: list[np.ndarray] = field(default_factory=list)
-    observed: list[list[xr.Dataset]] = field(default_factory=list)
+    checkpoints: Checkpoints | None = None
+    resume: bool = False
+    previous: bool = False
 
 
-def run(plan: Plan, observe: Observe | None, progress: Progress) -> tuple[Plan, Trajectory]:
+def run(
+    plan: Plan,
+    devices: Sequence[jax.Device] | None,
+    keeping: Keeping,
+    observe: Observe | None,
+    progress: Progress,
+) -> tuple[Plan, Trajectory]:
     """Train as planned.
 
     Args:
         plan: of the run.
+        devices: to train on; None is all local ones.
+        keeping: of checkpoints.
         observe: looks at parameters at recorded steps.
         progress: reporter.
 
@@ -56,71 +68,145 @@ def run(plan: Plan, observe: Observe | None, progress: Progress) -> tuple[Plan, 
 
     Raises:
         FloatingPointError: if a loss stops being finite or grows a million times.
+        ValueError: if a network does not fit in memory, or a checkpoint does not fit the run.
     """
+    used = list(jax.local_devices() if devices is None else devices)
+    saved = _found(plan, keeping)
+    parts = partition(plan, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
+    rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
+    number, done = 0, []
+    if saved is not None:
+        number, rates = saved.progress["part"], saved.progress["rates"]
+        done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
+    clock = None if keeping.checkpoints is None else Clock(keeping.checkpoints)
     # On a GPU the default product of float32 is coarser than float32.
-    with jax.default_matmul_precision("highest"):
-        networks = Networks(plan, 0, plan.seeds)
-        with progress.start("training", plan.last, "steps") as stage:
-            return networks.plan, networks.train(observe, stage)
+    with (
+        jax.default_matmul_precision("highest"),
+        progress.start("training", plan.last * len(parts), "steps") as stage,
+    ):
+        stage.advance(plan.last * number) if number else None
+        for part in parts[number:]:
+            networks = Networks(plan.part(part.groups, rates), part.first, part.count, used)
+            rates[slice(*part.groups)] = networks.plan.rates or ()
+            if saved is not None and len(done) == number:
+                networks.resume(saved, stage)
+            try:
+                for _ in networks.train(observe, stage, clock):
+                    if clock is not None:
+                        clock.saved(
+                            networks.step, write(clock.checkpoints, _to_save(plan, parts, rates, done, networks))
+                        )
+            except FloatingPointError as error:
+                kept = "" if clock is None or clock.path is None else f"; the last good checkpoint is {clock.path.name}"
+                raise FloatingPointError(f"{error}{kept}") from None
+            done.append(networks.trajectory)
+    return replace(plan, rates=tuple(rates)), joined(parts, done)  # type: ignore[arg-type]  # all are known now
+
+
+def _found(plan: Plan, keeping: Keeping) -> Saved | None:
+    """The checkpoint to go on from, if there is one and it is asked for."""
+    if keeping.checkpoints is None:
+        return None
+    if not keeping.resume:
+        refuse_used(keeping.checkpoints.folder)
+        return None
+    saved = newest(keeping.checkpoints.folder, plan.configuration(), previous=keeping.previous)
+    if saved is not None:
+        plan.require_same_path(saved.progress)
+    return saved
+
+
+def _to_save(
+    plan: Plan, parts: list[Part], rates: list[float | None], done: list[Trajectory], networks: Networks
+) -> Saved:
+    trajectories = [*done, networks.trajectory]
+    arrays = flattened("state", networks.state)
+    for i, trajectory in enumerate(trajectories):
+        arrays |= trajectory.arrays(f"part{i}")
+    progress = {
+        "step": networks.step,
+        "part": len(done),
+        "parts": [part.describe() for part in parts],
+        "rates": rates,
+        **plan.path(networks.step),
+    }
+    return Saved(arrays, plan.configuration(), progress)
 
 
 class Networks:
     """Some networks of a plan under training."""
 
-    def __init__(self, plan: Plan, first: int, count: int) -> None:
+    def __init__(self, plan: Plan, first: int, count: int, devices: Sequence[jax.Device]) -> None:
         params = plan.params(first, count)
-        self.problem: Problem = plan.problem(params, first)
+        problem = plan.problem(params, first)
         if plan.rates is None:
-            rates = default_rates(plan.recipe, self.problem, params)
+            rates = default_rates(plan.recipe, problem, params)
             plan = replace(plan, rates=tuple(rates.tolist()))
-            self.problem = self.problem._replace(rate=jnp.asarray(rates, dtype=plan.dtype))
-        self.plan, self.first, self.count = plan, first, count
+            problem = problem._replace(rate=jnp.asarray(rates, dtype=plan.dtype))
+        self.plan, self.first = plan, first
+        self.layout = layout(devices, count, len(plan.points), plan.recipe)
+        self.fixed = problem.fixed
         self.lattice = None if plan.lattice is None else plan.inputs(plan.lattice.points())
-        self.lattice_start: np.ndarray | float = 0.0
+        self.lattice_start: jax.Array | float = 0.0
         if self.lattice is not None and plan.centered:
-            self.lattice_start = np.asarray(self._outputs(params, self.lattice))
-        self.state: State = begin(plan.recipe, self.problem, params)
+            self.lattice_start = self._outputs(params, self.lattice)
+        state = begin(plan.recipe, problem, params)
+        self.problem: Problem = self.layout.problem(problem)
+        self.state: State = self.layout.state(state)
         self.step = 0
         self.trajectory = Trajectory()
 
-    def train(self, observe: Observe | None, stage: Stage) -> Trajectory:
-        """Take all steps and record."""
-        stretch, slow = FIRST_STRETCH, SECONDS / 2
+    def resume(self, saved: Saved, stage: Stage) -> None:
+        """Stand where a checkpoint stood."""
+        self.state = self.layout.state(restored("state", self.state, saved))
+        self.trajectory = Trajectory.of(saved.arrays, f"part{saved.progress['part']}")
+        self.step = saved.progress["step"]
+        stage.advance(self.step)
+
+    def train(self, observe: Observe | None, stage: Stage, clock: Clock | None) -> Iterator[None]:
+        """Take all steps and record; yields whenever a checkpoint is due, and at the end."""
+        stretch = FIRST_STRETCH
         for step in self.plan.steps[len(self.trajectory.values) :].tolist():
             while self.step < step:
-                count = min(stretch, step - self.step)
+                count = min(stretch, step - self.step, math.inf if clock is None else clock.until_due(self.step))
                 started = time.perf_counter()
-                self._advance(count)
+                self._advance(int(count), stage)
                 seconds = time.perf_counter() - started
-                # The first call has compiled, too; a stretch changes what is seen and not what is computed.
-                if count == stretch and seconds < slow:
+                # What is seen changes with the length of a stretch, what is computed does not.
+                if count == stretch and seconds < SECONDS / 2:
                     stretch *= 2
-                elif seconds > 4 * slow and stretch > 1 and self.step > count:
-                    stretch //= 2
-                self._report(stage, count)
+                elif seconds > 2 * SECONDS and self.step > count:
+                    stretch = max(1, stretch // 2)
+                if clock is not None and clock.due(self.step) and self.step < step:
+                    self._require_finite()
+                    yield
             self._record(step, observe)
-        return self.trajectory
+            if clock is not None and clock.due(self.step) and self.step < self.plan.last:
+                self._require_finite()
+                yield
+        yield
 
-    def params(self) -> Any:
-        """Parameters to look at, (group, seed, …)."""
-        return self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
-
-    def _advance(self, count: int) -> None:
-        self.state = advance(self.plan.recipe, self.problem, self.state, jnp.asarray(self.step), jnp.asarray(count))
-        jax.block_until_ready(self.state.loss)
-        self.step += count
+    def _advance(self, count: int, stage: Stage) -> None:
+        first, self.step = self.step, self.step + count
+        self.state = self.layout.advance(
+            self.plan.recipe, self.problem, self.state, jnp.asarray(first), jnp.asarray(count)
+        )
         diverged = np.asarray(self.state.diverged)
         if (diverged >= 0).any():
             raise self._divergence(int(diverged[diverged >= 0].min()))
-
-    def _report(self, stage: Stage, count: int) -> None:
         error = float(jnp.mean(self.state.error))
         psnr = -10 * math.log10(error) if error > 0 else math.inf
         stage.advance(count, loss=float(jnp.mean(self.state.loss)), psnr=psnr)
 
+    def _require_finite(self) -> None:
+        """Keep a state that is already lost out of a checkpoint."""
+        if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params)):
+            raise self._divergence(self.step)
+
     def _record(self, step: int, observe: Observe | None) -> None:
-        params, recipe = self.params(), self.plan.recipe
-        f = self._outputs(params, self.problem.inputs) - self.problem.start
+        recipe, n = self.plan.recipe, len(self.plan.points)
+        params = recipe.optimizer.reading(self.state.params, self.state.memory)
+        f = (self._outputs(params, self.problem.inputs) - self.problem.start)[:, :, :n]
         if not bool(jnp.isfinite(f).all()):
             raise self._divergence(step)
         self.trajectory.values.append(np.asarray(recipe.output(f)))
@@ -128,11 +214,12 @@ class Networks:
             f = self._outputs(params, self.lattice) - self.lattice_start
             self.trajectory.fields.append(np.asarray(recipe.output(f)))
         if observe is not None:
-            groups = [jax.tree.map(lambda leaf: leaf[g], params) for g in range(len(self.plan.kernels))]  # noqa: B023
-            self.trajectory.observed.append([observe(step, of_group) for of_group in groups])
+            groups = range(len(self.plan.kernels))
+            of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]
+            self.trajectory.observed.append([observe(step, one) for one in of_group])
 
     def _outputs(self, params: Any, inputs: jax.Array) -> jax.Array:
-        return outputs(self.plan.recipe, self.problem.network, params, inputs, self.problem.fixed)
+        return outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed)
 
     def _divergence(self, step: int) -> FloatingPointError:
         """What went wrong, with the limit and what to change."""

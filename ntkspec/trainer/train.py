@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,13 +16,15 @@ from ntkspec.checks import check_labels, check_points, check_positive, check_siz
 from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import check_writable
+from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.initial import require_initialisation
 from ntkspec.trainer.model import PointLoss, Recipe, logistic, require_learnable, squared
 from ntkspec.trainer.optimizer import Optimizer, as_optimizer
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.precision import PRECISIONS
 from ntkspec.trainer.result import dataset
-from ntkspec.trainer.run import Observe, run
+from ntkspec.trainer.run import Keeping, Observe, run
 
 __all__ = ["train"]
 
@@ -49,6 +52,9 @@ def train(
     field_shape: tuple[int, ...] | None = None,
     dtype: str = "float32",
     matmul_precision: str = "float32",
+    devices: Sequence[jax.Device] | None = None,
+    checkpoint: Checkpoints | str | Path | None = None,
+    resume: bool | str = False,
     observe: Observe | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
@@ -85,6 +91,10 @@ def train(
         field_shape: also record the function on the lattice i/field_shape, as a prediction's `field`.
         dtype: precision of parameters and arithmetic, "float32" or "float64".
         matmul_precision: "float32", or "bfloat16" for operands of matrix products rounded to it.
+        devices: that train; None is all local ones. Networks are spread over them, and what is left shares the points.
+        checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`.
+        resume: True goes on from the newest checkpoint, to the same bits on the same device, or begins where there is
+            none; "previous" takes the one before it where that one is no good.
         observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
             learned mapping {"network": those, "mapping": its fields}); the Datasets it returns join the result along
             `step`.
@@ -143,8 +153,20 @@ def train(
         steps=recorded,
         lattice=None if field_shape is None else Grid.unit(tuple(field_shape)),
     )
-    plan, trajectory = run(plan, observe, progress)
+    plan, trajectory = run(plan, devices, _keeping(checkpoint, resume), observe, progress)
     return dataset(plan, trajectory, 0, squeeze=labels.ndim == 1)
+
+
+def _keeping(checkpoint: Checkpoints | str | Path | None, resume: bool | str) -> Keeping:
+    if resume not in (False, True, "previous"):
+        raise ValueError(f"resume={resume!r}; expected True, False or 'previous'")
+    if checkpoint is None:
+        if resume:
+            raise ValueError(f"resume={resume!r} needs the folder of the checkpoints: checkpoint='...'")
+        return Keeping()
+    found = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
+    check_writable(found.folder)
+    return Keeping(found, resume=bool(resume), previous=resume == "previous")
 
 
 def _recipe(

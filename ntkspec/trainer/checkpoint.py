@@ -1,0 +1,265 @@
+"""Checkpoints: all that a run needs to go on to the same bits, in a safetensors file with its configuration inside."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ntkspec.checks import check_positive, check_sizes
+from ntkspec.record import load, replace_file, save
+
+__all__ = ["Checkpoints", "Saved", "newest", "restored", "write"]
+
+FORMAT = "ntkspec trainer 1"
+SUFFIX = ".safetensors"
+#: Checkpoints in a folder: the newest, and the one before it.
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often a run is saved; the two newest are kept.
+
+    Attributes:
+        folder: of its own for each run; it is made if it is not there.
+        every: save after each so many steps; None leaves it to the time.
+        minutes: save when so many have passed since the last time; None leaves it to the steps.
+
+    Raises:
+        ValueError: if a number is not positive.
+
+    Example:
+        >>> Checkpoints("run", every=1000).minutes
+        10.0
+    """
+
+    folder: str | Path
+    every: int | None = None
+    minutes: float | None = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse intervals that are none."""
+        if self.every is not None:
+            check_sizes(every=self.every)
+        if self.minutes is not None:
+            check_positive("minutes", self.minutes, "such as 10, or None")
+
+
+@dataclass
+class Saved:
+    """What a checkpoint holds.
+
+    Attributes:
+        arrays: by name.
+        configuration: of the run, as JSON holds it.
+        progress: where it stood: step, part and the like.
+        path: its file.
+    """
+
+    arrays: dict[str, np.ndarray]
+    configuration: dict[str, Any]
+    progress: dict[str, Any]
+    path: Path = field(default_factory=Path)
+
+
+@dataclass
+class Clock:
+    """When the next checkpoint is due."""
+
+    checkpoints: Checkpoints
+    step: int = 0
+    moment: float = field(default_factory=time.monotonic)
+    path: Path | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether one is."""
+        every, minutes = self.checkpoints.every, self.checkpoints.minutes
+        by_time = minutes is not None and time.monotonic() - self.moment >= 60 * minutes
+        return step != self.step and (by_time or (every is not None and step % every == 0))
+
+    def until_due(self, step: int) -> float:
+        """Steps to the next one that is due by its number."""
+        every = self.checkpoints.every
+        return math.inf if every is None else every - step % every
+
+    def saved(self, step: int, path: Path) -> None:
+        """Begin a new interval after a checkpoint."""
+        self.step, self.moment, self.path = step, time.monotonic(), path
+
+
+def write(checkpoints: Checkpoints, saved: Saved) -> Path:
+    """Write a checkpoint whole or not at all, and forget all but the two newest.
+
+    Args:
+        checkpoints: where.
+        saved: what.
+
+    Returns:
+        Its file.
+    """
+    from safetensors.numpy import save_file
+
+    number = f"{saved.progress['part']:04d}-{saved.progress['step']:010d}"
+    path = Path(checkpoints.folder).expanduser() / f"checkpoint-{number}{SUFFIX}"
+    metadata = {
+        "format": FORMAT,
+        "configuration": json.dumps(saved.configuration, ensure_ascii=False),
+        "progress": json.dumps(saved.progress),
+    }
+    with replace_file(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}, temporary, metadata)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+    # What a killed process was writing starts with a dot, and no process but this one writes here.
+    for left in path.parent.glob(f".checkpoint-*{SUFFIX}"):
+        left.unlink(missing_ok=True)
+    for old in files(checkpoints.folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def files(folder: str | Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted(Path(folder).expanduser().glob(f"checkpoint-*{SUFFIX}"), reverse=True)
+
+
+def refuse_used(folder: str | Path) -> None:
+    """Keep a new run from writing over another one's checkpoints.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    if found := files(folder):
+        raise ValueError(
+            f"{folder} holds a checkpoint, {found[0].name}; resume=True goes on from it, another folder begins anew"
+        )
+
+
+def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:
+    """The newest checkpoint of a run, if there is one.
+
+    Args:
+        folder: where.
+        configuration: of the run that is to go on, as JSON holds it.
+        previous: take the one before where the newest cannot be read or is another run's.
+
+    Returns:
+        What it holds; None if there is none.
+
+    Raises:
+        ValueError: if it cannot be read, or belongs to another run; with what differs, and what to try.
+    """
+    problems = []
+    for path in files(folder):
+        try:
+            saved = _read(path)
+            _require_same(saved, configuration)
+        except ValueError as error:
+            problems.append(str(error))
+            if not previous:
+                break
+        else:
+            return saved
+    if not problems:
+        return None
+    others = [path for path in files(folder)[len(problems) :]]
+    hint = "an empty folder begins anew"
+    if others and not previous:
+        hint = f"resume='previous' takes the one before it, {others[0].name}; " + hint
+    raise ValueError(f"{'; '.join(problems)}; {hint}")
+
+
+def _read(path: Path) -> Saved:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"checkpoint {path.name} is cut short or not a safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path.name} is no checkpoint of a training run: its format is {metadata.get('format')!r}")
+    return Saved(arrays, json.loads(metadata["configuration"]), json.loads(metadata["progress"]), path)
+
+
+def _require_same(saved: Saved, configuration: Mapping[str, Any]) -> None:
+    asked = json.loads(json.dumps(configuration))
+    changes = list(_differences(saved.configuration, asked, ""))
+    if changes:
+        raise ValueError(f"checkpoint {saved.path.name} belongs to another run: {'; '.join(changes[:3])}")
+
+
+def _differences(ours: Any, theirs: Any, where: str) -> Any:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted({*ours, *theirs}):
+            yield from _differences(ours.get(key), theirs.get(key), f"{where}.{key}" if where else key)
+    elif ours != theirs:
+        yield f"{where} was {_short(ours)} and now is {_short(theirs)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def flattened(prefix: str, tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by name; random keys as their numbers."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        found[prefix + jax.tree_util.keystr(path)] = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    return found
+
+
+def restored(prefix: str, tree: Any, saved: Saved) -> Any:
+    """A pytree shaped as `tree` with the leaves of a checkpoint.
+
+    Raises:
+        ValueError: if a leaf is not there or has another shape: the optimizer, say, is another version's.
+    """
+
+    def leaf_of(path: Any, leaf: Any) -> Any:
+        name = prefix + jax.tree_util.keystr(path)
+        found = saved.arrays.get(name)
+        expected = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
+            was = "nothing" if found is None else f"{found.dtype} {found.shape}"
+            raise ValueError(
+                f"checkpoint {saved.path.name} belongs to another run: {name} is {was}, expected {expected.dtype} "
+                f"{expected.shape}"
+            )
+        return jax.random.wrap_key_data(jnp.asarray(found)) if _is_key(leaf) else jnp.asarray(found)
+
+    return jax.tree_util.tree_map_with_path(leaf_of, tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def packed(dataset: xr.Dataset) -> np.ndarray:
+    """A Dataset as the bytes of its netCDF file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "observed.nc"
+        save(dataset, path)
+        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+
+
+def unpacked(content: np.ndarray) -> xr.Dataset:
+    """The Dataset of such bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "observed.nc"
+        path.write_bytes(content.tobytes())
+        return load(path)

@@ -1,0 +1,100 @@
+"""What is recorded of some networks, and that of several parts of an ensemble put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from ntkspec.trainer.checkpoint import packed, unpacked
+from ntkspec.trainer.memory import Part
+
+__all__ = ["Trajectory", "joined", "side_by_side"]
+
+
+@dataclass
+class Trajectory:
+    """What is recorded of some networks, by recorded step.
+
+    Attributes:
+        values: the learned function at the training points, each (group, seed, point, channel).
+        fields: on the lattice, likewise.
+        observed: what the observer said of each group.
+    """
+
+    values: list[np.ndarray] = field(default_factory=list)
+    fields: list[np.ndarray] = field(default_factory=list)
+    observed: list[list[xr.Dataset]] = field(default_factory=list)
+
+    def arrays(self, prefix: str) -> dict[str, np.ndarray]:
+        """All of it as arrays by name, for a checkpoint."""
+        found = {f"{prefix}/{name}": np.stack(part) for name, part in self._listed().items() if part}
+        for g in range(len(self.observed[0]) if self.observed else 0):
+            found[f"{prefix}/observed/{g}"] = packed(side_by_side([step[g] for step in self.observed], "step"))
+        return found
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Trajectory:
+        """What such arrays hold."""
+        found = cls(*(list(arrays.get(f"{prefix}/{name}", ())) for name in ("values", "fields")))
+        groups: list[xr.Dataset] = []
+        while (name := f"{prefix}/observed/{len(groups)}") in arrays:
+            groups.append(unpacked(arrays[name]))
+        if groups:
+            found.observed = [[one.isel(step=i, drop=True) for one in groups] for i in range(len(found.values))]
+        return found
+
+    def _listed(self) -> dict[str, list[np.ndarray]]:
+        return {"values": self.values, "fields": self.fields}
+
+
+def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Trajectory:
+    """One trajectory of all parts: seeds after seeds, then groups after groups.
+
+    Raises:
+        ValueError: if an observer has not told seeds apart, and they were trained in parts.
+    """
+    whole = Trajectory()
+    by_groups: dict[tuple[int, int], list[Trajectory]] = {}
+    for part, trajectory in zip(parts, trajectories, strict=True):
+        by_groups.setdefault(part.groups, []).append(trajectory)
+    for step in range(len(trajectories[0].values)):
+        for name, into in whole._listed().items():
+            if getattr(trajectories[0], name):
+                of_groups = [np.concatenate([getattr(t, name)[step] for t in ts], axis=1) for ts in by_groups.values()]
+                into.append(np.concatenate(of_groups))
+        if trajectories[0].observed:
+            whole.observed.append(
+                [
+                    _over_seeds([t.observed[step][g] for t in ts])
+                    for ts in by_groups.values()
+                    for g in range(len(ts[0].observed[step]))
+                ]
+            )
+    return whole
+
+
+def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.Dataset:
+    """Datasets of the same variables along a dimension."""
+    return xr.concat(
+        datasets,
+        dim=dim,
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="drop_conflicts",
+    )
+
+
+def _over_seeds(datasets: list[xr.Dataset]) -> xr.Dataset:
+    if len(datasets) == 1:
+        return datasets[0]
+    if alike := [str(name) for name, values in datasets[0].data_vars.items() if "seed" not in values.dims]:
+        raise ValueError(
+            f"observe returned {', '.join(alike)} without a dimension `seed`, and the networks do not fit in memory "
+            f"together: they were trained in {len(datasets)} parts; keep `seed`, or ask for fewer seeds"
+        )
+    return side_by_side([dataset.drop_vars("seed", errors="ignore") for dataset in datasets], "seed")
