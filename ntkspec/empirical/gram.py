@@ -13,7 +13,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.empirical.inputs import Behind, behind, check_output, check_params
-from ntkspec.empirical.rows import Rows, bytes_of_row, rows_of
+from ntkspec.empirical.rows import Rows, bytes_of_row, compute, rows_of
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.kernel.gram import gram
 from ntkspec.operator import Dense
@@ -38,13 +38,14 @@ def ntk(
 ) -> Array:
     """The NTK of a finite network at any parameters, K_ij = (1/C) Σ_c ∇f_c(x_i)·∇f_c(z_j).
 
-    The mean over the C outputs, as neural-tangents' `empirical_ntk_fn` takes it (``trace_axes=(-1,)``): at infinite width
-    every output has the same kernel and none with another, Θ ⊗ I. At initialisation it differs from Θ by order
-    width^-1/2; its own change in training is what "lazy" networks do without.
+    The mean over the C outputs, as neural-tangents' `empirical_ntk_fn` takes it (``trace_axes=(-1,)``): at infinite
+    width every output has the same kernel and none with another, Θ ⊗ I. At initialisation it differs from Θ by order
+    width^-1/2; a "lazy" network is one in which it hardly changes.
 
-    Of an `MLP` (also linearised) each layer's part is an elementwise product of two Gram matrices, of the layer's inputs
-    and of what is propagated back to it: n²W operations a layer, and no Jacobian. Of any other network the gradients of
-    n + k points are computed once each while they fit in memory, else in strips, those of `z` once for each strip of `x`.
+    Of an `MLP` (also linearised) each layer's part is an elementwise product of two Gram matrices, of the layer's
+    inputs and of what is propagated back to it: n²W operations a layer, and no Jacobian. Of any other network the
+    gradients of n + k points are computed once each while they fit in half of the free memory, else in strips: those
+    of `z` again for each strip of `x`.
 
     Args:
         k: mapping and network, or a network alone.
@@ -74,7 +75,7 @@ def ntk(
     here = behind(k, x)
     there = None if z is None else _matching(k, z, here)
     check_output(output, check_params(here.network, params, here.features))
-    rows = rows_of(here.network, params, here.features, output)
+    rows = rows_of(here.network, params, output)
     features, others = here.features, None if there is None else there.features
     shape = (len(features), len(features if others is None else others))
     itemsize = jnp.result_type(*jax.tree.leaves(params)).itemsize
@@ -89,9 +90,7 @@ def ntk(
         return _in_strips(rows, features, others, size, progress)
 
 
-def ntk_between_outputs(
-    k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None
-) -> Array:
+def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None) -> Array:
     """The kernel of every pair of points and of outputs, K_ijcd = ∇f_c(x_i)·∇f_d(z_j).
 
     What a finite network with several outputs is trained with: it couples them, by order width^-1/2.
@@ -117,7 +116,7 @@ def ntk_between_outputs(
     here = behind(k, x)
     there = here if z is None else _matching(k, z, here)
     outputs = check_params(here.network, params, here.features)
-    rows = rows_of(here.network, params, here.features, None)
+    rows = rows_of(here.network, params, None)
     shape = (len(here.features), len(there.features))
     itemsize = jnp.result_type(*jax.tree.leaves(params)).itemsize
     refuse_if_too_large(
@@ -194,8 +193,8 @@ def blocks(
     with progress.start("Gram matrix", len(pairs), "blocks") as stage:
         for i, j in pairs:
             if kept[0] != i:
-                kept = (i, _rows(rows, x[i : i + strip]))
-            beside = kept[1] if z is None and i == j else _rows(rows, others[j : j + strip])
+                kept = (i, compute(rows, x[i : i + strip]))
+            beside = kept[1] if z is None and i == j else compute(rows, others[j : j + strip])
             yield i, j, _tile(rows, kept[1], beside)
             stage.advance()
 
@@ -218,14 +217,9 @@ def _matching(k: ComposedKernel | Network, z: ArrayLike, here: Behind) -> Behind
     there = behind(k, z, "z")
     if there.features.shape[1:] != here.features.shape[1:]:
         raise ValueError(
-            f"`z` has inputs of shape {there.features.shape[1:]} and `x` of {here.features.shape[1:]}; expected the same"
+            f"`z` has inputs of shape {there.features.shape[1:]}; expected those of `x`, {here.features.shape[1:]}"
         )
     return there
-
-
-@jax.jit
-def _rows(rows: Rows, x: Array) -> Any:
-    return rows.rows(x)
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -73,7 +74,7 @@ def check_params(network: Network, params: Any, features: Array) -> int:
     """
     dim = features.shape[1] if features.ndim == 2 else features.shape[1:]
     outputs = _outputs(network, params, features)
-    expected = _described(jax.eval_shape(lambda: _init(network, dim, outputs)))
+    expected = _described(_init.eval_shape(network, dim, outputs))
     found = _described(params)
     if found == expected and outputs is not None:
         return outputs
@@ -113,21 +114,26 @@ def check_output(output: int | None, outputs: int) -> None:
         ValueError: naming it.
     """
     if output is not None and not (isinstance(output, int | np.integer) and 0 <= output < outputs):
-        raise ValueError(
-            f"output={output!r}; this network has {outputs}: expected None, their mean, or a number from 0 to {outputs - 1}"
-        )
+        raise ValueError(f"output={output!r}; expected None, the mean over outputs, or the number of one of {outputs}")
 
 
-def _init(network: Network, dim: Any, outputs: int | None) -> Any:
+# Of compiled functions the shapes are kept: a check that has been made before traces nothing.
+@partial(jax.jit, static_argnames=("dim", "outputs"))
+def _init(network: Network, dim: int | tuple[int, ...], outputs: int | None) -> Any:
     asked = () if outputs is None else (outputs,)
-    return network.init(jax.random.key(0), dim, *asked)
+    return network.init(jax.random.key(0), dim, *asked)  # type: ignore[arg-type]  # a shape, where one is taken
+
+
+@jax.jit
+def _apply(network: Network, params: Any, features: Array) -> Array:
+    return network.apply(params, features)
 
 
 def _outputs(network: Network, params: Any, features: Array) -> int | None:
     """The number of outputs, if the parameters give any: shapes alone are computed."""
     two = jax.ShapeDtypeStruct((2, *features.shape[1:]), features.dtype)
     try:
-        shape = jax.eval_shape(network.apply, params, two).shape
+        shape = _apply.eval_shape(network, params, two).shape
     # Foreign parameters may fail in any way; what is wrong with them is said by comparison.
     except Exception:
         return None
@@ -148,10 +154,9 @@ def _stacked(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, .
     return counts.pop() if len(counts) == 1 else None
 
 
-def _first_difference(
-    found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
-) -> tuple[str, str, str]:
-    for name in expected | found:
+def _first_difference(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> tuple[str, str, str]:
+    # A name too few or too many tells more than a shape.
+    for name in sorted(expected | found, key=lambda name: name in expected and name in found):
         if found.get(name) != expected.get(name):
             what = f"has shape {found[name]}" if name in found else "is missing"
             return name, what, str(expected[name]) if name in expected else "none of that name"

@@ -4,15 +4,15 @@ A network of Dense layers has its rows as factors (`kernel.factor`): row i of a 
 
     K_ij = Σ_layers (inputs_i · inputs_j) (signals_i · signals_j),
 
-which takes n²W a layer where the Jacobian itself, n rows of W² entries, takes n²W². Of any other network the rows are its
-gradients.
+which takes n²W a layer where the Jacobian itself, n rows of W² entries, takes n²W². Of any other network the rows are
+its gradients.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,10 @@ from jax import Array
 
 from ntkspec.kernel import Network
 from ntkspec.kernel.activation.base import register
-from ntkspec.kernel.factor import Factor, factors_of
+from ntkspec.kernel.factor import Factor, Layered, is_layered
 from ntkspec.kernel.gram import Which
 
-__all__ = ["Factors", "Gradients", "Rows", "bytes_of_row", "rows_of"]
+__all__ = ["Factors", "Gradients", "Rows", "bytes_of_row", "compute", "rows_of"]
 
 #: Points whose gradients are computed side by side, so that their passes are products of matrices.
 SIDE_BY_SIDE = 32
@@ -44,9 +44,9 @@ class Factors:
     params: Any
     output: int | None = field(metadata={"static": True})
 
-    def rows(self, x: Array) -> list[Factor]:
-        """The factors at inputs (n, p), of the outputs that are asked for."""
-        found = factors_of(self.network, self.params, x) or []
+    def rows(self, x: Array) -> Any:
+        """The factors at inputs (n, p), a list, of the outputs that are asked for."""
+        found = cast(Layered, self.network).factors(self.params, x)
         return [Factor(inputs, _selected(signals, self.output)) for inputs, signals in found]
 
     def tile(self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk") -> Array:
@@ -56,10 +56,7 @@ class Factors:
     def between(self, x: list[Factor], z: list[Factor]) -> Array:
         """The kernel of all pairs of points and of outputs, (n, k, outputs, outputs)."""
         return _sum(
-            [
-                (a.inputs @ b.inputs.T)[:, :, None, None] * _each(a.signals, b.signals)
-                for a, b in zip(x, z, strict=True)
-            ]
+            [(a.inputs @ b.inputs.T)[:, :, None, None] * _each(a.signals, b.signals) for a, b in zip(x, z, strict=True)]
         )
 
     def diagonal(self, x: list[Factor]) -> Array:
@@ -76,8 +73,8 @@ class Gradients:
     params: Any
     output: int | None = field(metadata={"static": True})
 
-    def rows(self, x: Array) -> list[Array]:
-        """The gradient with respect to each array of parameters, (n, outputs, size); n backward passes an output."""
+    def rows(self, x: Array) -> Any:
+        """A list of the gradients with respect to each array of parameters, (n, outputs, size)."""
 
         def outputs(params: Any, point: Array) -> Array:
             return _selected(self.network.apply(params, point[None]), self.output)[0]
@@ -104,15 +101,21 @@ class Gradients:
 Rows = Factors | Gradients
 
 
-def rows_of(network: Network, params: Any, features: Array, output: int | None) -> Rows:
+def rows_of(network: Network, params: Any, output: int | None) -> Rows:
     """The rows of a network's Jacobian, as factors where it knows them."""
-    known = jax.eval_shape(lambda p, x: factors_of(network, p, x), params, features[:1]) is not None
-    return (Factors if known else Gradients)(network, params, output)
+    return (Factors if is_layered(network) else Gradients)(network, params, output)
+
+
+@jax.jit
+def compute(rows: Rows, x: Array) -> Any:
+    """The rows at inputs, compiled."""
+    return rows.rows(x)
 
 
 def bytes_of_row(rows: Rows, features: Array) -> int:
     """Memory of the row of one point."""
-    shapes = jax.eval_shape(rows.rows, features[:1])
+    # Of a compiled function the shapes are kept: a call that has been made before traces nothing.
+    shapes = compute.eval_shape(rows, jax.ShapeDtypeStruct((1, *features.shape[1:]), features.dtype))
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 

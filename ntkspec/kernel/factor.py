@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jax import Array
 from numpy.typing import ArrayLike
 
-__all__ = ["Factor", "Layered", "factors_of"]
+__all__ = ["Factor", "Layered", "is_layered"]
 
 
 class Factor(NamedTuple):
@@ -28,11 +28,16 @@ class Factor(NamedTuple):
 class Layered(Protocol):
     """A network that may know its Jacobian as factors."""
 
-    def factors(self, params: Any, x: ArrayLike) -> list[Factor] | None:
-        """One for each layer with trained parameters; None where they are not known."""
+    @property
+    def layered(self) -> bool:
+        """Whether it does; only then `factors` answers."""
+        ...
+
+    def factors(self, params: Any, x: ArrayLike) -> list[Factor]:
+        """One for each layer with trained parameters, at inputs (n, p)."""
         ...
 
 
-def factors_of(network: Any, params: Any, x: ArrayLike) -> list[Factor] | None:
-    """The factors of a network's Jacobian at inputs (n, p); None where it does not know them."""
-    return network.factors(params, x) if isinstance(network, Layered) else None
+def is_layered(network: Any) -> bool:
+    """Whether a network knows its Jacobian as factors."""
+    return isinstance(network, Layered) and network.layered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ntkspec.kernel.activation.base import register
 from ntkspec.kernel.base import Network
 from ntkspec.kernel.composed import ComposedKernel, compose
-from ntkspec.kernel.factor import Factor, factors_of
+from ntkspec.kernel.factor import Factor, Layered, is_layered
 from ntkspec.kernel.gram import Which
 from ntkspec.kernel.network import Kernels
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -83,9 +83,14 @@ class Linearised:
         value, change = jax.jvp(lambda theta: self.network.apply(theta, x), (start,), (params["shift"],))
         return value + change
 
-    def factors(self, params: dict[str, Any], x: ArrayLike) -> list[Factor] | None:
+    @property
+    def layered(self) -> bool:
+        """As the network."""
+        return is_layered(self.network)
+
+    def factors(self, params: dict[str, Any], x: ArrayLike) -> list[Factor]:
         """The network's own at θ₀, wherever the shift has gone."""
-        return factors_of(self.network, params["start"], x)
+        return cast(Layered, self.network).factors(params["start"], x)
 
     def require_derivative(self) -> None:
         """Refuse an NTK that does not exist."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,8 @@ class MLP:
     residual: bool = field(default=False, metadata={"static": True})
     skip: int | None = field(default=None, metadata={"static": True})
     trained: Literal["all", "last"] = field(default="all", metadata={"static": True})
+    #: The Jacobian is known as `factors`.
+    layered: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         # JAX calls this again with tracers and placeholders as leaves: only concrete numbers are checked.
@@ -248,16 +250,15 @@ class MLP:
             x: inputs, shape (n, p).
 
         Returns:
-            One for each trained Dense layer: its inputs, scaled as its weights are, with a constant one for the bias and
-            the network's own where they come in again; and ∂f/∂(the layer's outputs), by one pass forward and one
-            backward an output.
+            One for each trained Dense layer: its inputs, scaled as its weights are, a constant for the bias and what
+            `skip` brings in again beside them; and ∂f/∂(its outputs), by one pass back an output.
         """
         source = self._source(params, x)
         shifts = [jnp.zeros((len(source), layer["w"].shape[1]), source.dtype) for layer in params]
         outputs, pullback, inputs = jax.vjp(lambda s: self._forward(params, source, s), shifts, has_aux=True)
-        # Rows are independent of each other: one cotangent serves all of them.
-        each = jnp.broadcast_to(jnp.eye(outputs.shape[1], dtype=outputs.dtype)[:, None], (outputs.shape[1], *outputs.shape))
-        (signals,) = jax.vmap(pullback, out_axes=1)(each)
+        # Points do not see each other: one pass serves all of them.
+        units = jnp.eye(outputs.shape[1], dtype=outputs.dtype)
+        (signals,) = jax.vmap(lambda unit: pullback(jnp.broadcast_to(unit, outputs.shape)), out_axes=1)(units)
         return [
             Factor(self._weighted(layer, params[layer], inputs[layer], source), signals[layer])
             for layer in (range(self.depth + 1) if self.trained == "all" else [self.depth])
@@ -291,9 +292,10 @@ class MLP:
         return stream, inputs
 
     def _weighted(self, layer: int, parameters: Layer, hidden: Array, source: Array) -> Array:
-        """All that the parameters of a Dense layer multiply, (n, fan_in + 1), or more where the input comes in again."""
-        parts = [self._gain(layer, hidden, hidden.shape[1]), self._bias(layer, jnp.ones((len(hidden), 1), hidden.dtype))]
-        return jnp.concatenate([*parts, self._gain(layer, source, source.shape[1])] if "skip" in parameters else parts, axis=1)
+        """What the parameters of a Dense layer multiply, (n, fan_in + 1) and more where `skip` enters."""
+        products = [hidden, source] if "skip" in parameters else [hidden]
+        constant = self._bias(layer, jnp.ones((len(hidden), 1), hidden.dtype))
+        return jnp.concatenate([*(self._gain(layer, each, each.shape[1]) for each in products), constant], axis=1)
 
     def _product(self, layer: int, hidden: Array, w: Array) -> Array:
         return self._gain(layer, hidden @ w, len(w))

@@ -20,8 +20,8 @@ from ntkspec.operator.base import OnPoints
 
 __all__ = ["Empirical", "operator"]
 
-#: Points whose activations exist side by side in a product.
-BLOCK = 1024
+#: Points whose rows exist side by side in a norm.
+STRIP = 2048
 
 
 @jax.tree_util.register_dataclass
@@ -34,12 +34,14 @@ class Empirical(OnPoints):
         params: θ of the one finite network.
         coordinates: the points, shape (n, d), or raw inputs (n, ...).
         outputs: those whose kernels are averaged.
+        block: points whose activations exist side by side in a product.
     """
 
     kernel: ComposedKernel | Network
     params: Any
     coordinates: Array
     outputs: tuple[int, ...] = field(metadata={"static": True})
+    block: int = field(default=1024, metadata={"static": True})
 
     @property
     def points(self) -> np.ndarray:
@@ -63,7 +65,7 @@ class Empirical(OnPoints):
         return jnp.mean(one(*rows), axis=0)
 
     def _product(self, v: Array, output: Array) -> Array:
-        n, count = self.num_points, -(-self.num_points // BLOCK)
+        n, count = self.num_points, -(-self.num_points // self.block)
         size = -(-n // count)
         padding = size * count - n
         # The last points again: what they add is multiplied by zero.
@@ -100,8 +102,8 @@ class Empirical(OnPoints):
     def frobenius_norm(self) -> Array:
         """√Σ K_ij², exact, from blocks of the matrix that are not kept."""
         features = features_of(self.kernel, self.coordinates)
-        rows = rows_of(network_of(self.kernel), self.params, features, self._one)
-        size = min(2 * BLOCK, strip_size(rows, features, 2 * self.dtype.itemsize * BLOCK**2))
+        rows = rows_of(network_of(self.kernel), self.params, self._one)
+        size = min(STRIP, strip_size(rows, features, self.dtype.itemsize * STRIP**2))
         total = jnp.zeros(())
         with jax.default_matmul_precision("highest"):
             for i, j, values in blocks(rows, features, None, size):
@@ -154,5 +156,7 @@ def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: 
 @jax.jit
 def _diagonal(K: Empirical) -> Array:
     features = features_of(K.kernel, K.coordinates)
-    rows = rows_of(network_of(K.kernel), K.params, features, K._one)
-    return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=min(SIDE_BY_SIDE, K.num_points))
+    rows = rows_of(network_of(K.kernel), K.params, K._one)
+    return jax.lax.map(
+        lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=min(SIDE_BY_SIDE, K.num_points)
+    )
