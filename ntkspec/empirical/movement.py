@@ -51,6 +51,7 @@ class Movement:
         attrs: of the Datasets.
         start: K_0 of each network, shape (seed, m, m); None until the first call.
         start_step: the step of `start`.
+        last_step: the step of the last call.
         checked: shapes of parameters that are known to be the network's.
         together: how many networks' rows fit side by side in `SIDE_BY_SIDE`.
     """
@@ -65,37 +66,40 @@ class Movement:
     attrs: dict[str, Any]
     start: Array | None = field(default=None, repr=False)
     start_step: int | None = None
+    last_step: int | None = None
     checked: Any = field(default=None, repr=False)
     together: int = 1
 
     def __call__(self, step: int, params: Any) -> xr.Dataset:
-        """Compare the kernels at these parameters with those at the first call.
+        """Compare the kernels at these parameters with those that the run began with.
 
         Args:
-            step: of training, not before that of the first call.
+            step: of training. One below that of the last call begins another run.
             params: of all networks, stacked along a leading axis.
 
         Returns:
             Dataset with one `step`; see `movement`.
 
         Raises:
-            ValueError: if the parameters are of another network or another number of networks, or the step is one
-                before the first: an observer belongs to one run.
+            ValueError: if the parameters are of another network, or of another number of networks than the run began
+                with, or the step is that of the last call: observers do not serve two runs at once.
         """
-        count = self._count(params)
-        if self.start is not None and count != len(self.start):
+        if step == self.last_step:
             raise ValueError(
-                f"the parameters are those of {count} networks, and the first call's were of {len(self.start)}; an "
-                "observer belongs to one run: build another by empirical.movement"
+                f"step {step} was seen already, and an observer remembers the start of one run; where several kernels "
+                "are trained side by side, train each with an observer of its own"
             )
-        if self.start_step is not None and step < self.start_step:
+        count = self._count(params)
+        begins = self.start is None or self.last_step is None or step < self.last_step
+        if self.start is not None and not begins and count != len(self.start):
             raise ValueError(
-                f"step={step} is before step {self.start_step}, with which kernels are compared; an observer belongs "
-                "to one run: build another by empirical.movement"
+                f"the parameters are those of {count} networks, and the run began with {len(self.start)}; an observer "
+                "remembers the start of one run: build another by empirical.movement"
             )
         kernels = self.kernels(params)
-        if self.start is None:
+        if begins or self.start is None:
             self.start, self.start_step = kernels, step
+        self.last_step = step
         waves = None if self.frequencies is None else (self.frequencies.lag, self.frequencies.weights)
         found = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale, self.num_eigenvalues)
         return self._dataset(step, {name: np.asarray(values) for name, values in found.items()})
@@ -133,6 +137,11 @@ class Movement:
             found["kernel_eigenvalue"][:, None],
             {"long_name": "largest eigenvalues of the kernel", "units": ""},
         )
+        variables["kernel_start_step"] = (
+            "step",
+            [self.start_step],
+            {"long_name": "step whose kernel is compared with", "units": "steps"},
+        )
         coords: dict[str, Any] = {
             "step": ("step", [step], {"long_name": "training step", "units": "steps"}),
             "seed": ("seed", np.arange(len(found["kernel_drift"]))),
@@ -154,7 +163,7 @@ class Movement:
                 self.scale * np.asarray(_rayleigh_quotients(self.infinite, waves.lag, waves.weights)),
                 {"long_name": "the same of the infinitely wide kernel", "units": ""},
             )
-        return xr.Dataset(variables, coords=coords, attrs={**self.attrs, "kernel_start_step": self.start_step})
+        return xr.Dataset(variables, coords=coords, attrs=self.attrs)
 
 
 def movement(
@@ -169,8 +178,8 @@ def movement(
     """An observer of training: ``observe(step, params)`` gives what has become of the kernels K_t of the networks.
 
     The kernels are those of `ntk`, the mean over outputs, at no more than `max_points` of the points: of a lattice
-    every s-th point along each axis, with the smallest s that does, where frequencies above the lower Nyquist frequency
-    fold onto those below; of scattered points a random choice. Eigenvalues and Rayleigh quotients are multiplied by n/m
+    every s-th point along each axis, where frequencies above the lower Nyquist frequency fold onto those below; of
+    scattered points a random choice. Eigenvalues and Rayleigh quotients are multiplied by n/m
     to stand for those of all n points: exactly so where m = n, else as far as a sum over m points is an integral.
 
     Args:
@@ -182,9 +191,9 @@ def movement(
         seed: of the choice among scattered points.
 
     Returns:
-        The observer. It keeps the kernels of its first call, K_0, and belongs to one run; a run that goes on from a
-        checkpoint is compared with where it went on (attribute `kernel_start_step`), unless the observer was called
-        with the initial parameters before. Each call returns a Dataset over (seed, step), one step:
+        The observer. K_0 is the kernel at the first call, whose step `kernel_start_step` (step) tells: record step 0,
+        and know that a run which goes on from a checkpoint is compared with where it went on. A lower step than the
+        last begins another run. Each call returns a Dataset over (seed, step), one step:
         `kernel_drift` ‖K_t − K_0‖/‖K_0‖, in Frobenius norms like the rest;
         `kernel_rotation` 1 − ⟨K_t, K_0⟩/(‖K_t‖‖K_0‖), the part of it that is not mere growth;
         `kernel_error` ‖K_t − Θ‖/‖Θ‖;

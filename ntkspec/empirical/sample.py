@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.grid import place
+from ntkspec.grid import Placement, place
 
 __all__ = ["Frequencies", "frequencies_of", "sample"]
 
@@ -36,8 +36,8 @@ def sample(points: np.ndarray, max_points: int, seed: int) -> np.ndarray:
         seed: of the choice among scattered points.
 
     Returns:
-        Positions, increasing, shape (m,): all if they are few; of a lattice those at every s-th place along each axis,
-        counted from its first; else m = `max_points` at random.
+        Positions, increasing, shape (m,): all if they are few; of a lattice those on a coarser one, every s-th place
+        along an axis; else m = `max_points` at random.
 
     Example:
         >>> sample(np.arange(10)[:, None] / 10, 4, seed=0).tolist()
@@ -48,16 +48,24 @@ def sample(points: np.ndarray, max_points: int, seed: int) -> np.ndarray:
         return np.arange(n)
     placement = place(points) if points.ndim == 2 else None
     if placement is not None:
-        flat = np.arange(n) if placement.index is None else placement.index
-        position = np.stack(np.unravel_index(flat, placement.grid.shape))
-        for stride in range(2, max(placement.grid.shape) + 1):
-            chosen = np.flatnonzero((position % stride == 0).all(axis=0))
-            # A mask may leave too little of a coarser lattice; a random choice then says more.
-            if len(chosen) <= max_points:
-                if len(chosen) >= max_points / 2 ** (placement.grid.dim + 1):
-                    return chosen
-                break
+        chosen = _coarser(placement, n, max_points)
+        # A mask may leave too little of a coarser lattice; a random choice then says more.
+        if len(chosen) >= max_points / 4:
+            return chosen
     return np.sort(np.random.default_rng(seed).choice(n, max_points, replace=False))
+
+
+def _coarser(placement: Placement, n: int, max_points: int) -> np.ndarray:
+    """The points on a coarser lattice that holds few enough of them; the longest axis is thinned first."""
+    shape = np.asarray(placement.grid.shape)
+    flat = np.arange(n) if placement.index is None else placement.index
+    position = np.stack(np.unravel_index(flat, placement.grid.shape), axis=1)
+    strides = np.ones_like(shape)
+    while True:
+        chosen = np.flatnonzero((position % strides == 0).all(axis=1))
+        if len(chosen) <= max_points:
+            return chosen
+        strides[np.argmax(-(-shape // strides))] += 1
 
 
 def frequencies_of(points: np.ndarray) -> Frequencies | None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.ensemble import initialise
 
 stax = ns.kernel.stax.load().stax
 X = np.arange(8)[:, None] / 8
@@ -67,10 +66,10 @@ def test_it_is_the_tangent_of_the_network(key):
 def test_training_it_is_the_discrete_descent_of_its_empirical_kernel(name):
     k = ns.kernel.compose(MAPPING, NETWORKS[name])
     line = ns.kernel.linearised(k)
-    stacked = initialise(k.network, 0, 2, k.mapping.num_features, 2, "float64")
     kernels = []
     for seed in range(2):
-        params = jax.tree.map(lambda leaf, seed=seed: leaf[seed], stacked)
+        # As the trainer draws them.
+        params = k.init(jax.random.fold_in(jax.random.key(0), seed), 2)
         each = np.asarray(ns.empirical.ntk_between_outputs(k, params, X))
         kernels.append(each.transpose(0, 2, 1, 3).reshape(16, 16))
     rate = 1.0 / max(np.linalg.eigvalsh(K)[-1] for K in kernels)
