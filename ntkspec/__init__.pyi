@@ -1,6 +1,7 @@
 from . import config as config
 from . import dynamics as dynamics
 from . import eigen as eigen
+from . import empirical as empirical
 from . import generalisation as generalisation
 from . import kernel as kernel
 from . import mapping as mapping

@@ -20,6 +20,7 @@ from ntkspec.kernel.activation import (
 )
 from ntkspec.kernel.base import Network
 from ntkspec.kernel.composed import ComposedKernel, compose
+from ntkspec.kernel.linearised import Linearised, linearised
 from ntkspec.kernel.network import MLP
 from ntkspec.kernel.sphere import Zonal, zonal
 from ntkspec.kernel.stax_network import StaxNetwork, from_stax
@@ -34,6 +35,7 @@ __all__ = [
     "Gelu",
     "Identity",
     "LeakyRelu",
+    "Linearised",
     "Network",
     "Numerical",
     "Polynomial",
@@ -45,6 +47,7 @@ __all__ = [
     "compose",
     "cos",
     "from_stax",
+    "linearised",
     "rbf",
     "siren",
     "stax",

@@ -16,7 +16,6 @@ from ntkspec.kernel.coincidence import resolve_coincident
 from ntkspec.kernel.gram import Which, gram, tile_of_vectors, unit_vectors
 from ntkspec.kernel.network import Kernels
 from ntkspec.kernel.overflow import is_false, refuse_overflow
-from ntkspec.kernel.stax_network import StaxNetwork
 from ntkspec.mapping import Mapping, StationaryMapping
 from ntkspec.progress import NO_PROGRESS, Progress
 
@@ -228,7 +227,8 @@ def compose(mapping: Mapping, network: Network) -> ComposedKernel:
         triple = isinstance(network, tuple | list)
         hint = "ns.kernel.from_stax(*network)" if triple else "ns.kernel.MLP(...) or ns.kernel.from_stax(...)"
         raise TypeError(f"`network` is a {type(network).__name__}; expected a network: build one with {hint}")
-    if isinstance(network, StaxNetwork):
+    # A network that takes other inputs than vectors says so itself.
+    if hasattr(network, "require_composable"):
         network.require_composable()
     return ComposedKernel(mapping, network)
 

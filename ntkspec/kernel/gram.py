@@ -158,7 +158,7 @@ def _fill(
         return (*write(*state), tile(kernel, corner), corner), None
 
     # The zeros that are written first are written over by the first tile.
-    empty = jnp.zeros(shape, dtype=jnp.result_type(float))
+    empty = jnp.zeros(shape, dtype=jnp.result_type(*jax.tree.leaves(x)))
     nothing = jnp.zeros(sizes, dtype=empty.dtype)
     start = (empty if matrix is None else matrix, jnp.asarray(finite), nothing, corners[0])
     return write(*jax.lax.scan(step, start, corners)[0])

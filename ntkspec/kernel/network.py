@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.kernel.activation import Activation, Pair, named
+from ntkspec.kernel.factor import Factor
 from ntkspec.kernel.gram import Which, gram, tile_of_vectors, unit_vectors
 from ntkspec.kernel.overflow import is_false, refuse_overflow
 from ntkspec.kernel.pair import add, constant, scale
@@ -83,6 +84,8 @@ class MLP:
     residual: bool = field(default=False, metadata={"static": True})
     skip: int | None = field(default=None, metadata={"static": True})
     trained: Literal["all", "last"] = field(default="all", metadata={"static": True})
+    #: The Jacobian is known as `factors`.
+    layered: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         # JAX calls this again with tracers and placeholders as leaves: only concrete numbers are checked.
@@ -237,13 +240,44 @@ class MLP:
         Raises:
             ValueError: if the inputs have another shape than the parameters are for.
         """
+        return self._forward(params, self._source(params, x))[0]
+
+    def factors(self, params: Parameters, x: ArrayLike) -> list[Factor]:
+        """The Jacobian with respect to the trained parameters, each Dense layer's as outer products.
+
+        Args:
+            params: from `init`.
+            x: inputs, shape (n, p).
+
+        Returns:
+            One for each trained Dense layer: its inputs, scaled as its weights are, a constant for the bias and what
+            `skip` brings in again beside them; and ∂f/∂(its outputs), by one pass back an output.
+        """
+        source = self._source(params, x)
+        shifts = [jnp.zeros((len(source), layer["w"].shape[1]), source.dtype) for layer in params]
+        outputs, pullback, inputs = jax.vjp(lambda s: self._forward(params, source, s), shifts, has_aux=True)
+        # Points do not see each other: one pass serves all of them.
+        units = jnp.eye(outputs.shape[1], dtype=outputs.dtype)
+        (signals,) = jax.vmap(lambda unit: pullback(jnp.broadcast_to(unit, outputs.shape)), out_axes=1)(units)
+        return [
+            Factor(self._weighted(layer, params[layer], inputs[layer], source), signals[layer])
+            for layer in (range(self.depth + 1) if self.trained == "all" else [self.depth])
+        ]
+
+    def _source(self, params: Parameters, x: ArrayLike) -> Array:
         source = jnp.asarray(x, dtype=params[0]["w"].dtype)
         if source.ndim != 2 or source.shape[1] != params[0]["w"].shape[0]:
             raise ValueError(
                 f"inputs have shape {source.shape}; expected (n, {params[0]['w'].shape[0]}), the coordinates that the "
                 "parameters were made for by init(key, dim)"
             )
-        stream = source
+        return source
+
+    def _forward(
+        self, params: Parameters, source: Array, shifts: list[Array] | None = None
+    ) -> tuple[Array, list[Array]]:
+        """Outputs, and the inputs of each Dense layer; `shifts` are added to the layers' own outputs."""
+        stream, inputs = source, []
         for layer, parameters in enumerate(params):
             hidden = self._activation(stream) if layer > 0 else source
             if self.trained == "last" and layer == self.depth:
@@ -251,13 +285,26 @@ class MLP:
             new = self._product(layer, hidden, parameters["w"]) + self._bias(layer, parameters["b"])
             if "skip" in parameters:
                 new = new + self._product(layer, source, parameters["skip"])
+            if shifts is not None:
+                new = new + shifts[layer]
             stream = stream + new if self._adds_up(layer) else new
-        return stream
+            inputs.append(hidden)
+        return stream, inputs
+
+    def _weighted(self, layer: int, parameters: Layer, hidden: Array, source: Array) -> Array:
+        """What the parameters of a Dense layer multiply, (n, fan_in + 1) and more where `skip` enters."""
+        products = [hidden, source] if "skip" in parameters else [hidden]
+        constant = self._bias(layer, jnp.ones((len(hidden), 1), hidden.dtype))
+        return jnp.concatenate([*(self._gain(layer, each, each.shape[1]) for each in products), constant], axis=1)
 
     def _product(self, layer: int, hidden: Array, w: Array) -> Array:
+        return self._gain(layer, hidden @ w, len(w))
+
+    def _gain(self, layer: int, values: Array, fan_in: int) -> Array:
+        """What a layer of that fan-in multiplies its products by."""
         if self.parametrization == "standard":
-            return hidden @ w
-        return jnp.asarray(self._std(layer)[0] / w.shape[0] ** 0.5, dtype=hidden.dtype) * (hidden @ w)
+            return values
+        return jnp.asarray(self._std(layer)[0] / fan_in**0.5, dtype=values.dtype) * values
 
     def _bias(self, layer: int, b: Array) -> Array:
         return b if self.parametrization == "standard" else jnp.asarray(self._std(layer)[1], dtype=b.dtype) * b

@@ -1,0 +1,163 @@
+"""What the room takes: a network alone or behind a mapping, parameters that are its own, and points."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_points
+from ntkspec.kernel import ComposedKernel, Network
+
+__all__ = ["Behind", "behind", "check_output", "check_params", "check_stacked", "features_of"]
+
+
+class Behind(NamedTuple):
+    """A network and the inputs that it sees.
+
+    Attributes:
+        network: the finite network.
+        points: as they were given, shape (n, d), or (n, ...) for a network on raw inputs.
+        features: what the network takes, shape (n, p), or the points themselves.
+    """
+
+    network: Network
+    points: Array
+    features: Array
+
+
+def behind(k: ComposedKernel | Network, x: ArrayLike, name: str = "x") -> Behind:
+    """The network of `k`, and points with their features.
+
+    Raises:
+        TypeError: if `k` is no network.
+        ValueError: if the points have another shape, are not finite, or there are none.
+    """
+    if isinstance(k, ComposedKernel):
+        if not k.mapping.finite:
+            raise ValueError(
+                "the mapping has infinitely many frequencies, so there is no finite network behind it; take a sampled "
+                "mapping such as ns.mapping.gaussian(...)"
+            )
+        points = check_points(x, k.dim)
+    elif isinstance(k, Network):
+        points = jnp.asarray(x, dtype=float)
+        if points.ndim < 2 or not bool(jnp.isfinite(points).all()):
+            raise ValueError(f"`{name}` has shape {points.shape}; expected finite inputs (n, p), one row an input")
+    else:
+        raise TypeError(f"`k` is a {type(k).__name__}; expected a network, alone or behind a mapping")
+    if len(points) == 0:
+        raise ValueError(f"`{name}` holds no points; expected at least one row")
+    return Behind(network_of(k), points, features_of(k, points))
+
+
+def network_of(k: ComposedKernel | Network) -> Network:
+    """The finite network of a kernel."""
+    return k.network if isinstance(k, ComposedKernel) else k
+
+
+def features_of(k: ComposedKernel | Network, points: Array) -> Array:
+    """What the network of `k` sees of points."""
+    return k.mapping(points) if isinstance(k, ComposedKernel) else points
+
+
+def check_params(network: Network, params: Any, features: Array) -> int:
+    """The number of outputs of a network with these parameters.
+
+    Raises:
+        ValueError: if they are not those of one such network on such inputs.
+    """
+    dim = features.shape[1] if features.ndim == 2 else features.shape[1:]
+    outputs = _outputs(network, params, features)
+    expected = _described(_init.eval_shape(network, dim, outputs))
+    found = _described(params)
+    if found == expected and outputs is not None:
+        return outputs
+    count = _stacked(found, expected)
+    if count is not None:
+        raise ValueError(
+            f"the parameters are those of {count} networks, stacked along a leading axis; expected those of one: "
+            "jax.tree.map(lambda leaf: leaf[0], params) takes the first"
+        )
+    name, what, wanted = _first_difference(found, expected)
+    raise ValueError(
+        f"the parameters are not of this network on inputs {tuple(features.shape)}: {name} {what}, expected {wanted}; "
+        "take those of k.init(key), or the network that they were made for"
+    )
+
+
+def check_stacked(network: Network, params: Any, features: Array) -> tuple[int, int]:
+    """How many networks there are in stacked parameters, and how many outputs each has.
+
+    Raises:
+        ValueError: if the leaves do not share a leading axis, or one network's are not those of the network.
+    """
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+    if len(counts) != 1 or counts == {()}:
+        raise ValueError(
+            "the parameters do not share a leading axis, one entry a network; stack those of one network by "
+            "jax.tree.map(lambda leaf: leaf[None], params)"
+        )
+    ((count,),) = counts
+    return count, check_params(network, jax.tree.map(lambda leaf: leaf[0], params), features)
+
+
+def check_output(output: int | None, outputs: int) -> None:
+    """Refuse an output that is not there; None is their mean.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if output is not None and not (isinstance(output, int | np.integer) and 0 <= output < outputs):
+        raise ValueError(f"output={output!r}; expected None, the mean over outputs, or the number of one of {outputs}")
+
+
+# Of compiled functions the shapes are kept: a check that has been made before traces nothing.
+@partial(jax.jit, static_argnames=("dim", "outputs"))
+def _init(network: Network, dim: int | tuple[int, ...], outputs: int | None) -> Any:
+    asked = () if outputs is None else (outputs,)
+    return network.init(jax.random.key(0), dim, *asked)  # type: ignore[arg-type]  # a shape, where one is taken
+
+
+@jax.jit
+def _apply(network: Network, params: Any, features: Array) -> Array:
+    return network.apply(params, features)
+
+
+def _outputs(network: Network, params: Any, features: Array) -> int | None:
+    """The number of outputs, if the parameters give any: shapes alone are computed."""
+    two = jax.ShapeDtypeStruct((2, *features.shape[1:]), features.dtype)
+    try:
+        shape = _apply.eval_shape(network, params, two).shape
+    # Foreign parameters may fail in any way; what is wrong with them is said by comparison.
+    except Exception:
+        return None
+    return shape[1] if len(shape) == 2 and shape[0] == 2 else None
+
+
+def _described(params: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf by its path."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {f"params{jax.tree_util.keystr(path)}": tuple(np.shape(leaf)) for path, leaf in leaves}
+
+
+def _stacked(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> int | None:
+    """How many networks have been stacked, if that is all that is wrong; outputs may be any."""
+    if found.keys() != expected.keys() or not all(len(shape) == len(expected[n]) + 1 for n, shape in found.items()):
+        return None
+    counts = {shape[0] for shape in found.values()}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _first_difference(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> tuple[str, str, str]:
+    # A name too few or too many tells more than a shape.
+    for name in sorted(expected | found, key=lambda name: name in expected and name in found):
+        if found.get(name) != expected.get(name):
+            what = f"has shape {found[name]}" if name in found else "is missing"
+            return name, what, str(expected[name]) if name in expected else "none of that name"
+    return "params", "give no outputs (n, outputs)", "a matrix"

@@ -1,0 +1,241 @@
+"""What the observer says of kernels that move, against NumPy on the kernels themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+from ntkspec.empirical.sample import sample
+
+SHAPE = (6, 5)
+K = ns.kernel.compose(ns.mapping.gaussian(2, 6, scale=1.0), ns.kernel.MLP(depth=1, width=24, b_std=0.2))
+LATTICE = ns.operator.lattice(K, SHAPE)
+X = LATTICE.points
+Y = np.stack([np.sin(2 * np.pi * X[:, 0]), X[:, 1]], axis=1)
+SEEDS = 3
+
+
+def drawn(k, seed, count, outputs):
+    """Parameters of networks, stacked."""
+    return jax.vmap(lambda key: k.init(key, outputs))(jax.random.split(jax.random.key(seed), count))
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Of three networks with two outputs, at the start and moved, one more than the other."""
+    start = drawn(K, 0, SEEDS, 2)
+    noise = drawn(K, 9, SEEDS, 2)
+    move = lambda t: jax.tree.map(lambda a, b: a + t * b, start, noise)
+    return [start, move(0.1), move(0.5)]
+
+
+@pytest.fixture(scope="module")
+def seen(params):
+    observe = ns.empirical.movement(K, X, Y)
+    return xr.concat([observe(step, each) for step, each in zip((0, 10, 50), params, strict=True)], dim="step")
+
+
+def grams(params):
+    one = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(SEEDS)]
+    return [np.asarray(ns.empirical.ntk(K, each, X)) for each in one]
+
+
+def cosine(a, b):
+    return np.sum(a * b) / (np.linalg.norm(a) * np.linalg.norm(b))
+
+
+def test_measures_are_those_of_the_kernels(params, seen):
+    infinite, outer = np.asarray(K.ntk(X)), Y @ Y.T
+    H = np.eye(len(X)) - 1 / len(X)
+    start = grams(params[0])
+    for t in range(3):
+        for i, now in enumerate(grams(params[t])):
+            r = seen.isel(seed=i, step=t)
+            expected = {
+                "kernel_drift": np.linalg.norm(now - start[i]) / np.linalg.norm(start[i]),
+                "kernel_rotation": 1 - cosine(now, start[i]),
+                "kernel_error": np.linalg.norm(now - infinite) / np.linalg.norm(infinite),
+                "kernel_alignment": cosine(now, outer),
+                "centered_kernel_alignment": cosine(H @ now @ H, H @ outer @ H),
+            }
+            for name, value in expected.items():
+                # 1 − cosine has lost the digits that half a squared distance keeps.
+                assert float(r[name]) == pytest.approx(value, rel=1e-11, abs=1e-14), name
+            np.testing.assert_allclose(r.kernel_eigenvalue, np.linalg.eigvalsh(now)[::-1][:8], rtol=1e-11)
+    assert (seen.kernel_drift.sel(step=0) == 0).all()
+    # The square of a rounding.
+    assert (seen.kernel_rotation.sel(step=0) < 100 * np.finfo(float).eps ** 2).all()
+    assert (seen.kernel_drift.sel(step=50) > seen.kernel_drift.sel(step=10)).all()
+
+
+def test_for_one_channel_alignment_is_the_rayleigh_quotient_of_the_labels(params):
+    y = Y[:, 0]
+    r = ns.empirical.movement(K, X, y)(0, params[0])
+    for i, now in enumerate(grams(params[0])):
+        expected = y @ now @ y / (y @ y * np.linalg.norm(now))
+        assert float(r.kernel_alignment[i, 0]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_rayleigh_quotients_are_those_of_plane_waves(masked, params, seen):
+    kept = np.flatnonzero(np.random.default_rng(0).random(len(X)) < 0.6) if masked else np.arange(len(X))
+    kept = np.union1d(kept, [0, 1, 5, len(X) - 1])
+    r = ns.empirical.movement(K, X[kept], Y[kept])(0, params[0]) if masked else seen
+    grid = ns.operator.dense(K, X[kept]).placement.grid
+    assert grid.shape == SHAPE
+    axes = np.meshgrid(*(np.fft.fftfreq(n, d=1 / n) for n in SHAPE), indexing="ij")
+    k = np.stack([axis.ravel() for axis in axes], axis=1)
+    waves = np.exp(2j * np.pi * X[kept] @ k.T)
+    band = np.rint(np.linalg.norm(k, axis=1) / grid.frequency_step)
+    for i, now in enumerate(grams(params[0])):
+        now = now[np.ix_(kept, kept)]
+        quotient = np.real(np.sum(waves.conj() * (now @ waves), axis=0)) / len(kept)
+        expected = [quotient[band == b].mean() for b in np.unique(band)]
+        np.testing.assert_allclose(r.kernel_rayleigh_quotient[i, 0], expected, rtol=1e-11)
+    np.testing.assert_allclose(r.kernel_frequency, np.unique(band) * grid.frequency_step)
+
+
+def test_the_infinite_kernel_is_that_of_the_eigen_room(seen):
+    s = ns.eigen.spectrum(LATTICE, num_modes=2)
+    np.testing.assert_allclose(seen.infinite_rayleigh_quotient, s.rayleigh_quotient, rtol=1e-10)
+    np.testing.assert_allclose(seen.kernel_frequency, s.frequency)
+
+
+def test_seeds_and_precisions(params, seen):
+    observe = ns.empirical.movement(K, X, Y)
+    for dtype, most in (("float32", 1e-5), ("bfloat16", 0.1)):
+        low = [
+            observe(step, jax.tree.map(lambda leaf, d=dtype: leaf.astype(d), params[t]))
+            for step, t in ((0, 0), (50, 2))
+        ]
+        r = xr.concat(low, dim="step")
+        error = np.abs(r.kernel_drift - seen.kernel_drift.sel(step=[0, 50])).max()
+        assert 0 < error < most
+        assert r.kernel_drift.dtype == np.float64
+    # Networks two at a time, the last one alone.
+    apart = ns.empirical.movement(K, X, Y)
+    apart(0, params[0])
+    apart.together = 2
+    np.testing.assert_allclose(apart(50, params[2]).kernel_drift, seen.kernel_drift.sel(step=[50]), rtol=1e-12)
+
+
+def test_linearised_networks_do_not_move(params):
+    observe = ns.empirical.movement(ns.kernel.linearised(K), X, Y)
+    start = {"start": params[0], "shift": jax.tree.map(jnp.zeros_like, params[0])}
+    first = observe(0, start)
+    later = observe(5, {**start, "shift": params[1]})
+    assert float(later.kernel_drift.max()) == 0
+    np.testing.assert_array_equal(first.kernel_error, later.kernel_error[:, ::1])
+
+
+def test_any_network_can_be_observed():
+    stax = ns.kernel.stax.load().stax
+    k = ns.kernel.compose(K.mapping, ns.kernel.from_stax(*stax.serial(stax.Dense(8), stax.Erf(), stax.Dense(1))))
+    params = jax.vmap(k.init)(jax.random.split(jax.random.key(0), 2))
+    r = ns.empirical.movement(k, X[:8], Y[:8, 0])(0, params)
+    expected = ns.empirical.ntk(k, jax.tree.map(lambda leaf: leaf[1], params), X[:8])
+    np.testing.assert_allclose(r.kernel_eigenvalue[1, 0], np.linalg.eigvalsh(expected)[::-1], rtol=1e-10)
+
+
+def test_training_a_narrow_network_aligns_its_kernel_with_the_target():
+    x = np.arange(16)[:, None] / 16
+    y = 2 * np.sin(2 * np.pi * 3 * x[:, 0])
+    k = ns.kernel.compose(ns.mapping.power_law(8, p=1.0), ns.kernel.MLP(depth=2, width=32))
+    observe = ns.empirical.movement(k, x, y)
+    params = drawn(k, 0, 4, 1)
+
+    @jax.jit
+    @jax.vmap
+    def train(params):
+        slope = jax.grad(lambda p: jnp.sum((k.apply(p, x)[:, 0] - y) ** 2) / 2)
+        descend = lambda _, p: jax.tree.map(lambda leaf, g: leaf - 0.05 * g, p, slope(p))
+        return jax.lax.fori_loop(0, 300, descend, params)
+
+    r = xr.concat([observe(0, params), observe(300, train(params))], dim="step")
+    first, last = r.isel(step=0), r.isel(step=1)
+    assert (last.kernel_drift > 0.1).all()
+    assert (last.centered_kernel_alignment > first.centered_kernel_alignment).all()
+    first, last = first.mean("seed"), last.mean("seed")
+    # The kernel grows most at the frequency of the target: features are learned.
+    growth = (last.kernel_rayleigh_quotient / first.kernel_rayleigh_quotient).drop_sel(kernel_frequency=0.0)
+    assert float(growth.kernel_frequency[int(np.argmax(growth.values))]) in (3.0, 6.0)
+
+
+def test_samples():
+    lattice = np.stack(np.meshgrid(np.arange(8) / 8, np.arange(8) / 8, indexing="ij"), -1).reshape(-1, 2)
+    np.testing.assert_array_equal(sample(lattice, 64, 0), np.arange(64))
+    every = sample(lattice, 20, 0)
+    np.testing.assert_allclose(np.unique(lattice[every]), [0, 0.25, 0.5, 0.75])
+    assert len(every) == 16
+    # A mask of odd rows: places are counted from the first point there is.
+    odd = lattice[np.flatnonzero(lattice[:, 0] * 8 % 2 == 1)]
+    assert len(sample(odd, 10, 0)) == 8
+    scattered = np.random.default_rng(0).random((64, 2))
+    first, same, other = (sample(scattered, 10, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert len(first) == len(np.unique(first)) == 10
+    assert list(first) != list(other)
+    # The longest axis is thinned first.
+    two = lattice[np.flatnonzero(np.isin(lattice[:, 0] * 8, (1, 7)))]
+    np.testing.assert_allclose(np.unique(two[sample(two, 10, 0)], axis=0)[:, 0], [1 / 8] * 4 + [7 / 8] * 4)
+    # A mask without a point on any coarser lattice: odd places, and the first corner alone.
+    holes = lattice[np.flatnonzero((lattice * 8 % 2 == 1).all(axis=1) | (lattice == 0).all(axis=1))]
+    assert len(sample(holes, 10, 0)) == 10
+
+
+def test_a_sample_stands_for_all_points(params):
+    k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=24, activation="erf"))
+    x = np.arange(64)[:, None] / 64
+    params = drawn(k, 0, 2, 1)
+    whole, part = (ns.empirical.movement(k, x, x[:, 0], max_points=m)(0, params) for m in (64, 32))
+    assert part.attrs["kernel_points"] == 32
+    assert part.attrs["kernel_points_of"] == 64
+    # A smooth kernel of low frequencies: what folds is small.
+    np.testing.assert_allclose(part.kernel_eigenvalue, whole.kernel_eigenvalue, rtol=1e-2)
+    low = {"kernel_frequency": slice(0, 4)}
+    np.testing.assert_allclose(
+        part.kernel_rayleigh_quotient.isel(low), whole.kernel_rayleigh_quotient.isel(low), rtol=1e-2
+    )
+    np.testing.assert_allclose(part.infinite_rayleigh_quotient[:4], whole.infinite_rayleigh_quotient[:4], rtol=1e-2)
+    assert float(part.kernel_frequency[-1]) == 16
+
+
+def test_scattered_points_have_no_frequencies(params, rng):
+    r = ns.empirical.movement(K, rng.random((9, 2)), Y[:9], num_eigenvalues=20)(0, params[0])
+    assert "kernel_rayleigh_quotient" not in r
+    assert r.sizes["mode"] == 9
+
+
+def test_one_run_after_another_but_not_side_by_side(params):
+    observe = ns.empirical.movement(K, X, Y)
+    observe(5, params[0])
+    again = observe(0, params[1])
+    assert float(again.kernel_drift.max()) == 0
+    assert again.kernel_start_step.values.tolist() == [0]
+    with pytest.raises(ValueError, match=r"step 0 was seen already, .* with an observer of its own"):
+        observe(0, params[1])
+    two = jax.tree.map(lambda leaf: leaf[:2], params[0])
+    with pytest.raises(ValueError, match=r"those of 2 networks, and the run began with 3"):
+        observe(7, two)
+    assert observe(-1, two).sizes["seed"] == 2
+
+
+def test_bad_input_is_refused_in_words(params):
+    observe = ns.empirical.movement(K, X, Y)
+    one = jax.tree.map(lambda leaf: leaf[0], params[0])
+    with pytest.raises(ValueError, match=r"do not share a leading axis, .*leaf\[None\]"):
+        observe(0, one)
+    with pytest.raises(ValueError, match="not of this network"):
+        observe(0, params[0][:1])
+    with pytest.raises(ValueError, match=r"labels have shape \(3, 2\)"):
+        ns.empirical.movement(K, X, Y[:3])
+    with pytest.raises(ValueError, match="labels are all 0 at the points"):
+        ns.empirical.movement(K, X, 0 * Y)
+    with pytest.raises(ValueError, match="max_points=0; expected a positive integer"):
+        ns.empirical.movement(K, X, Y, max_points=0)
+    with pytest.raises(ValueError, match="this network has no width"):
+        ns.empirical.movement(ns.kernel.compose(K.mapping, ns.kernel.MLP(depth=1)), X, Y)
+    with pytest.raises(ValueError, match="has no derivative"):
+        ns.empirical.movement(ns.kernel.compose(K.mapping, ns.kernel.MLP(1, "sign", width=4)), X, Y)
