@@ -164,9 +164,10 @@ def leave_one_out_path(
     holds, y_i − f_{−i}(x_i, t) = y_i − Re Σ_j c_j (y_i − [(K + s_j)⁻¹y]_i / [(K + s_j)⁻¹]_ii).
 
     **An approximation** for every other dynamics: [r(K, t) y]_i / [r(K, t)]_ii, the identity of ridge regression, of
-    another linear smoother. It is right at step 0 and at the end of training with a ridge. For gradient flow, where
-    both can be had, it was off by 3 to 12 % in the root mean square of the residuals between ηλ_max t = 10 and 10⁴ (two
-    kernels, three targets, 64 to 256 points).
+    another linear smoother. It is right at step 0 and at the end of training with a ridge, and no more than a guide
+    between. For gradient flow, where both can be had, the root mean square of its residuals was within 4 % of the exact
+    one up to ηλ_max t = 10, 0.2 to 1 times it at 100, 0.15 to 1.2 times at 10³, and off by factors up to 30 at 10⁵ (two
+    kernels on 256 and 576 points; sine, step, photograph and noise).
 
     Args:
         K: a kernel operator on n points that `decompose` takes, or its decomposition.
@@ -180,7 +181,8 @@ def leave_one_out_path(
     Returns:
         Dataset over `step` with `residual` (step, point[, channel]), `prediction`, y less that, `mean_squared_error`
         (step) over points and channels, and `error_bound` (step), on the error of every residual relative to ‖y‖
-        (root-sum-square over points and channels) that the contour makes, beside rounding; NaN for the approximation.
+        (root-sum-square over points and channels) that the contour makes, beside rounding; NaN for the approximation,
+        as are its residuals where nothing is left to learn.
         Attribute: `exact`.
 
     Warns:
@@ -257,7 +259,8 @@ def _shortcut_at(
     K: Decomposition, columns: np.ndarray, dynamics: Dynamics, rate: float, step: float
 ) -> tuple[np.ndarray, float]:
     left = dynamics.at(rate).residual(rate * K.eigenvalue, np.asarray(step))[:, None]
-    return K.apply(left, columns)[0] / K.diagonal(left)[0][:, None], float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return K.apply(left, columns)[0] / K.diagonal(left)[0][:, None], float("nan")
 
 
 def _dataset(
