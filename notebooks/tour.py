@@ -119,6 +119,15 @@ for name, operator in operators.items():
 ns.plot.quality(curves)
 
 # %% [markdown]
+# Held-out pixels are a luxury. `ns.design` asks the training pixels alone: each kernel predicts every point from all
+# others, and where that is equally good over a range of scales, it says so.
+
+# %%
+d = ns.design(task, scales=[1, 2, 4, 8, 16])
+print(d.attrs["verdict"])
+ns.plot.design(d)
+
+# %% [markdown]
 # ## Can it be trusted?
 #
 # Train real networks of width 512 from the same start (each learns the difference from its own initial function, so

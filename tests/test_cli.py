@@ -93,6 +93,22 @@ def test_validate_says_how_far_the_theory_holds(capsys, signal):
     assert "width 32" in result["verdict"]
 
 
+def test_design_recommends_and_gives_lines_to_paste(capsys, signal, tmp_path):
+    arguments = ["design", signal, "--scales", "1", "3", "9", "--out", str(tmp_path / "out"), *SMALL]
+    result = run_json(capsys, arguments)
+    assert 1 <= result["scale"] <= 9
+    assert result["verdict"].startswith("Take gaussian frequencies")
+    assert {one["criterion"] for one in result["criteria"]} >= {"leave_one_out", "evidence"}
+    assert set(result["lines"]) == {"ntkspec", "jax", "torch"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["design.nc", "design.png"]
+    assert main([*arguments, "--code", "torch"]) == 0
+    out = capsys.readouterr().out
+    assert "as good from" in out
+    assert "torch.optim.SGD" in out
+    assert "expected of gaussian" in refusal(capsys, ["design", signal, "--families", "wavelets", *SMALL])
+    assert "accuracy=0" in refusal(capsys, ["design", signal, "--accuracy", "0", *SMALL])
+
+
 def test_text_output_is_for_people(capsys, signal):
     assert main(["predict", signal, "--scales", "2", "--steps", "0", "10", *SMALL]) == 0
     out = capsys.readouterr().out
@@ -133,7 +149,7 @@ def test_report_on_a_recording(capsys, tmp_path):
     assert "Take scale 2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["report", "spectrum", "predict", "validate"])
+@pytest.mark.parametrize("command", ["report", "spectrum", "predict", "design", "validate"])
 def test_help_of_every_command(capsys, command):
     assert main([command, "--help"]) == 0
     assert "--scales" in capsys.readouterr().out
@@ -205,7 +221,7 @@ def test_arguments_are_checked_before_the_signal_is_even_read(capsys, command, o
     assert message in refusal(capsys, [command, "no such file.png", *options])
 
 
-@pytest.mark.parametrize("command", ["report", "spectrum", "predict", "validate"])
+@pytest.mark.parametrize("command", ["report", "spectrum", "predict", "design", "validate"])
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(capsys, tmp_path, command):
     (tmp_path / "file").write_text("")
     message = refusal(capsys, [command, "no such file.png", "--out", str(tmp_path / "file" / "below")])

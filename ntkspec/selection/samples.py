@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_labels
 from ntkspec.grid import Grid
 from ntkspec.kernel import ComposedKernel
+from ntkspec.kernel.composed import Which
 from ntkspec.operator import Lattice, Operator, choose, dense, lattice
 
 __all__ = ["Box", "Samples", "Signal", "from_operator", "from_signal"]
@@ -52,14 +53,20 @@ class Box:
         labels: of all, shape (m, boxes, channels).
         inner: True at the points that are not at a side of the box, shape (m,).
         unseen: points between those of the box, not learned from, shape (u, d).
-        num_points: of all samples, n.
+        mask: True at the points, on the lattice [0, 1)^d that they are on; None for scattered ones.
     """
 
     points: np.ndarray
     labels: np.ndarray
     inner: np.ndarray
     unseen: np.ndarray
-    num_points: int
+    mask: np.ndarray | None
+
+    def operator(self, k: ComposedKernel, which: Which) -> Operator:
+        """A kernel on the points of one box."""
+        if self.mask is not None and k.stationary:
+            return lattice(k, self.mask.shape, self.mask, which)
+        return dense(k, self.points, which)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +135,9 @@ class Samples:
         points = index * spacing
         inner = _inner(points, spacing)
         unseen = self._between(sides, stride, spacing)
-        return Box(points, split, inner, unseen, self.num_points)
+        mask = np.zeros(self.mask.shape, dtype=bool)  # type: ignore[union-attr]
+        mask[tuple(slice(0, s * n, s) for s, n in zip(stride, sides, strict=True))] = True
+        return Box(points, split, inner, unseen, mask)
 
     def on_lattice(self, kept: np.ndarray) -> np.ndarray:
         """The points where `kept` (n,) is True, as a mask of the lattice."""
@@ -158,7 +167,7 @@ class Samples:
         inner = _inner(points, spacing)
         low, high = points[inner].min(axis=0), points[inner].max(axis=0)
         unseen = np.random.default_rng(0).uniform(low, high, (UNSEEN, self.dim))
-        return Box(points, self.labels[chosen][:, None], inner, unseen, self.num_points)
+        return Box(points, self.labels[chosen][:, None], inner, unseen, None)
 
 
 def _some(points: np.ndarray) -> np.ndarray:

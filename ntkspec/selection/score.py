@@ -8,7 +8,6 @@ import numpy as np
 
 from ntkspec.generalisation import Decomposition, decompose, scaled_evidence
 from ntkspec.kernel import ComposedKernel
-from ntkspec.operator import dense
 from ntkspec.selection.samples import Box
 
 __all__ = ["TIMES", "Score", "score"]
@@ -55,12 +54,13 @@ def score(k: ComposedKernel, box: Box) -> Score:
     Returns:
         The scores.
     """
-    K = decompose(dense(k, box.points))
+    K = decompose(box.operator(k, "ntk"))
     labels = box.labels.reshape(len(box.points), -1)
     ridge = float(K.eigenvalue.max()) / TIMES
     inverse = 1 / (K.eigenvalue[:, None] + ridge)
     residual = K.apply(inverse, labels)
-    diagonal = K.diagonal(inverse)
+    # One for all points where the box closes upon itself.
+    diagonal = np.broadcast_to(K.diagonal(inverse), residual.shape[:2])
     left_out = (residual / diagonal[..., None])[:, box.inner] ** 2
     mean = left_out.mean(axis=(1, 2))
     ratio = _posterior_variance(k, K, inverse, ridge, box) / np.mean(1 / diagonal[:, box.inner], axis=1)
@@ -82,8 +82,7 @@ def _posterior_variance(
     """The mean over unseen points of k(0) − k_*ᵀA⁻¹k_* + δ, shape (t,)."""
     cross = np.asarray(k.ntk(box.points, box.unseen))
     known = np.stack([np.mean(np.sum(cross * one, axis=0)) for one in K.apply(inverse, cross)])
-    own = np.mean([float(k.ntk(x[None])[0, 0]) for x in box.unseen[:1]]) if k.stationary else None
-    prior = own if own is not None else float(np.mean(np.diag(np.asarray(k.ntk(box.unseen)))))
+    prior = np.mean(np.diag(np.asarray(k.ntk(box.unseen))))
     return np.maximum(prior - known, 0) + ridge
 
 
@@ -103,7 +102,7 @@ def _standard_error(square: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _evidence(k: ComposedKernel, labels: np.ndarray, box: Box) -> np.ndarray:
-    K = decompose(dense(k, box.points, "nngp"))
+    K = decompose(box.operator(k, "nngp"))
     centred = labels - labels.mean(axis=0)
     noise = float(K.eigenvalue.max()) / TIMES
     return np.array([float(scaled_evidence(K, centred, noise=one).evidence) for one in noise]) / labels.size

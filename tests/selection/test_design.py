@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_score_against_brute_force(task, index):
     k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=4.0, normalize=False), NETWORK)
     box = from_signal(task).boxes(64)
     assert len(box.points) == 32
-    box = type(box)(box.points, box.labels, np.ones(32, dtype=bool), box.unseen, 32)
+    box = replace(box, inner=np.ones(32, dtype=bool))
     found = score(k, box)
     residual, ratio = brute_force(k, box.points, box.labels[:, 0], box.unseen, TIMES[index])
     np.testing.assert_allclose(found.leave_one_out[index], np.mean(residual**2), rtol=1e-6)
