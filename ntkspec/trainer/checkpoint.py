@@ -206,6 +206,9 @@ def _differences(ours: Any, theirs: Any, where: str) -> Any:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted({*ours, *theirs}):
             yield from _differences(ours.get(key), theirs.get(key), f"{where}.{key}" if where else key)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differences(*pair, f"{where}[{i}]")
     elif ours != theirs:
         yield f"{where} was {_short(ours)} and now is {_short(theirs)}"
 

@@ -1,0 +1,253 @@
+"""Runs that are stopped and go on: to the same bits, or with a line that says why not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+from ntkspec.trainer.checkpoint import files
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0])
+OPTIONS = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 4, "seeds": 2, "field_shape": (16,)}
+STEPS = [0, 3, 10, 20]
+
+
+@pytest.fixture(scope="module")
+def k():
+    return ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
+
+
+def observe(step, params):
+    return xr.Dataset({"norm": ("seed", [float(np.sum(np.asarray(w) ** 2)) for w in params[0]["w"]])})
+
+
+@pytest.fixture(scope="module")
+def whole(k):
+    return ns.trainer.train(k, X, Y, steps=STEPS, observe=observe, **OPTIONS)
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopAt:
+    """Progress that ends the run, as a person would, after so many steps."""
+
+    def __init__(self, step):
+        self.step, self.done = step, 0
+
+    def start(self, *_, **__):
+        return self
+
+    def advance(self, n=1, **_):
+        self.done += n
+        if self.done >= self.step:
+            raise Stopped
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+def interrupted(k, folder, step, every=4, **changes):
+    keep = ns.trainer.Checkpoints(folder, every=every)
+    with pytest.raises(Stopped):
+        ns.trainer.train(k, X, Y, checkpoint=keep, progress=StopAt(step), **{"steps": STEPS, **OPTIONS, **changes})
+
+
+@pytest.mark.parametrize("step", [5, 13, 20])
+def test_a_resumed_run_ends_in_the_same_bits(step, k, whole, tmp_path):
+    interrupted(k, tmp_path, step, observe=observe)
+    found = files(tmp_path)
+    assert found[0].name == f"checkpoint-0000-{(step - 1) // 4 * 4:010d}.safetensors"
+    r = ns.trainer.train(k, X, Y, steps=STEPS, observe=observe, checkpoint=tmp_path, resume=True, **OPTIONS)
+    xr.testing.assert_identical(r, whole)
+    # Finished: nothing is left to do, and the last checkpoint has it all.
+    again = ns.trainer.train(
+        k, X, Y, steps=STEPS, observe=observe, checkpoint=tmp_path, resume=True, progress=StopAt(21), **OPTIONS
+    )
+    xr.testing.assert_identical(again, whole)
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "noisy_sgd"])
+def test_every_kind_of_memory_is_kept(optimizer, k, tmp_path):
+    options = {**OPTIONS, "optimizer": optimizer, "batch_size": None, "learning_rate": 1e-3}
+    interrupted(k, tmp_path, 13, **options)
+    r = ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path, resume=True, **options)
+    xr.testing.assert_identical(r, ns.trainer.train(k, X, Y, steps=STEPS, **options))
+
+
+def test_resuming_nothing_begins(k, whole, tmp_path):
+    r = ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path / "new", resume=True, observe=observe, **OPTIONS)
+    xr.testing.assert_identical(r, whole)
+
+
+def test_a_run_can_be_made_longer(k, whole, tmp_path):
+    ns.trainer.train(k, X, Y, steps=STEPS[:3], checkpoint=tmp_path, **OPTIONS)
+    r = ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path, resume=True, **OPTIONS)
+    xr.testing.assert_identical(r, whole.drop_vars("norm"))
+
+
+def test_two_are_kept_and_half_written_ones_go(k, tmp_path):
+    (tmp_path / ".checkpoint-0000-0000000099.12345678.safetensors").write_bytes(b"half")
+    ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=ns.trainer.Checkpoints(tmp_path, every=4), **OPTIONS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-0000-0000000016.safetensors",
+        "checkpoint-0000-0000000020.safetensors",
+    ]
+
+
+def test_minutes_pass(k, tmp_path):
+    ns.trainer.train(
+        k, X, Y, steps=STEPS, checkpoint=ns.trainer.Checkpoints(tmp_path, minutes=1e-9), **OPTIONS
+    )
+    assert [path.name[16:26] for path in files(tmp_path)] == ["0000000020", "0000000010"]
+
+
+def test_a_cut_one_is_refused_and_the_one_before_it_taken_if_asked(k, whole, tmp_path):
+    interrupted(k, tmp_path, 13, observe=observe)
+    newest, before = files(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    options = {**OPTIONS, "steps": STEPS, "observe": observe, "checkpoint": tmp_path}
+    message = rf"{newest.name} is cut short .* resume='previous' takes the one before it, {before.name}"
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.train(k, X, Y, resume=True, **options)
+    xr.testing.assert_identical(ns.trainer.train(k, X, Y, resume="previous", **options), whole)
+
+
+def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
+    interrupted(k, tmp_path, 13)
+    options = {**OPTIONS, "steps": STEPS, "checkpoint": tmp_path, "resume": True}
+    wider = ns.kernel.compose(k.mapping, ns.kernel.MLP(depth=1, width=17, b_std=0.1))
+    for changes, message in (
+        ({"k": wider}, r"belongs to another run: kernels\[0\]\.network\.width was 16 and now is 17"),
+        ({"seed": 1}, "seed was 0 and now is 1"),
+        ({"learning_rate": 0.02}, r"rates\[0\] was 0\.01 and now is 0\.02"),
+        ({"optimizer": "adamw"}, 'recipe.optimizer.name was "adam" and now is "adamw"'),
+        ({"y": 2 * Y}, "labels"),
+        ({"steps": [0, 4, 20]}, r"had steps \[0, 3, 10\] so far, and now \[0, 4\] is asked for"),
+        ({"schedule": ns.dynamics.schedule([1.0, 0.5])}, "had a schedule .* so far"),
+    ):  # fmt: skip
+        given = {"k": k, "y": Y, **options, **changes}
+        with pytest.raises(ValueError, match=message):
+            ns.trainer.train(given.pop("k"), X, given.pop("y"), **given)
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(2)}, files(tmp_path)[0])
+    with pytest.raises(ValueError, match="is no checkpoint of a training run"):
+        ns.trainer.train(k, X, Y, **options)
+
+
+def test_another_run_is_not_written_over(k, tmp_path):
+    interrupted(k, tmp_path, 13)
+    with pytest.raises(ValueError, match="holds a checkpoint, checkpoint-0000-0000000012.* resume=True goes on from it"):
+        ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path, **OPTIONS)
+
+
+def test_divergence_keeps_the_last_good_one(k, tmp_path):
+    schedule = ns.dynamics.piecewise({0: 1.0, 10: 1e6})
+    options = {**OPTIONS, "optimizer": "gradient_descent", "steps": [40], "schedule": schedule}
+    message = r"diverged by step 1\d; .* the last good checkpoint is checkpoint-0000-000000001[02]"
+    with pytest.raises(FloatingPointError, match=message):
+        ns.trainer.train(k, X, Y, checkpoint=ns.trainer.Checkpoints(tmp_path, every=2), **options)
+    from safetensors.numpy import load_file
+
+    assert all(np.isfinite(leaf).all() for name, leaf in load_file(files(tmp_path)[0]).items() if "params" in name)
+
+
+def test_bad_settings_are_refused(k, tmp_path):
+    with pytest.raises(ValueError, match="every=0; expected a positive integer"):
+        ns.trainer.Checkpoints(tmp_path, every=0)
+    with pytest.raises(ValueError, match="minutes=0; expected a positive number"):
+        ns.trainer.Checkpoints(tmp_path, minutes=0)
+    with pytest.raises(ValueError, match="needs the folder of the checkpoints"):
+        ns.trainer.train(k, X, Y, steps=[1], resume=True)
+    with pytest.raises(ValueError, match="resume='latest'; expected True, False or 'previous'"):
+        ns.trainer.train(k, X, Y, steps=[1], checkpoint=tmp_path, resume="latest")
+
+
+#: A run that tells each step it reaches and the number it goes on from.
+CHILD = """
+import sys
+import numpy as np
+import ntkspec as ns
+folder, out, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+class Teller:
+    done = 0
+    def start(self, *_, **__): return self
+    def advance(self, n=1, **_):
+        self.done += n
+        print(self.done, flush=True)
+    def __enter__(self): return self
+    def __exit__(self, *_): return None
+
+k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
+x = np.arange(8)[:, None] / 8
+r = ns.trainer.train(
+    k, x, np.sin(2 * np.pi * x[:, 0]), steps=[0, last // 2, last], optimizer="adam", learning_rate=1e-4, batch_size=4,
+    seeds=2, checkpoint=ns.trainer.Checkpoints(folder, every=8), resume=True, progress=Teller(),
+)
+ns.record.save(r, out)
+"""
+
+
+def undisturbed(last):
+    """The same run in this process, without a checkpoint."""
+    k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
+    options = {"optimizer": "adam", "learning_rate": 1e-4, "batch_size": 4, "seeds": 2}
+    return ns.trainer.train(k, X, Y, steps=[0, last // 2, last], **options)
+
+
+def killed_and_resumed(tmp_path, times, last):
+    """Kill a run at random moments, let the last one end, and hold it against one that nobody stopped."""
+    draw = random.Random(0)
+    root = str(Path(ns.__file__).parents[1])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def child(name):
+        command = [sys.executable, "-c", CHILD, str(tmp_path / name), str(tmp_path / f"{name}.nc"), str(last)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    reached = 0
+    for _ in range(times):
+        process = child("killed")
+        first = int(process.stdout.readline())
+        # It goes on from the last checkpoint, and reports that, or its first stretch from the start.
+        assert first >= min(reached - 8, last)
+        time.sleep(draw.random() * 0.5)
+        process.send_signal(signal.SIGKILL)
+        lines = process.communicate()[0].split()
+        # The last line may be cut by the kill.
+        reached = max([first, *map(int, lines[:-1])])
+    process = child("killed")
+    process.communicate()
+    assert process.returncode == 0
+    xr.testing.assert_identical(ns.record.load(tmp_path / "killed.nc"), undisturbed(last))
+    assert len(files(tmp_path / "killed")) == 2
+    return reached
+
+
+def test_a_killed_run_loses_no_more_than_the_steps_since_its_last_checkpoint(tmp_path):
+    killed_and_resumed(tmp_path, 3, 2000)
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_in_the_same_bits(tmp_path):
+    killed_and_resumed(tmp_path, 20, 20000)

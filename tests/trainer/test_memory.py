@@ -1,0 +1,114 @@
+"""What is predicted of memory against what the compiler plans, and what happens where it is short."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+from ntkspec.trainer import memory
+from ntkspec.trainer.ensemble import advance, begin
+from ntkspec.trainer.memory import Part, need_of, partition
+from ntkspec.trainer.model import Recipe, squared
+from ntkspec.trainer.optimizer import optimizer
+from ntkspec.trainer.plan import Plan
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0])
+
+
+def plan_of(width, n, name="gradient_descent", seeds=1, activation="relu", batch_size=None, kernels=1, **changes):
+    k = ns.kernel.compose(ns.mapping.gaussian(1, 8), ns.kernel.MLP(depth=3, width=width, activation=activation))
+    settings = {
+        "kernels": (k,) * kernels,
+        "points": np.arange(n)[:, None] / n,
+        "labels": np.ones((n, 1)),
+        "recipe": Recipe(optimizer(name), squared, batch_size=batch_size),
+        "rates": (0.1,) * kernels,
+        "factors": np.ones(1),
+        "starts": np.zeros(1, dtype=int),
+        "mean": False,
+        "init": "network",
+        "seed": 0,
+        "seeds": seeds,
+        "centered": True,
+        "dtype": "float32",
+        "steps": np.array([1]),
+        "lattice": None,
+    }
+    return Plan(**settings | changes)
+
+
+@pytest.mark.parametrize(
+    ("width", "n", "options"),
+    [
+        (512, 16, {}),
+        (512, 16, {"name": "adam"}),
+        (32, 4096, {}),
+        (32, 4096, {"name": "adam", "activation": "siren"}),
+        (32, 4096, {"activation": "gelu"}),
+        (64, 512, {"name": "adam", "seeds": 8}),
+        (32, 4096, {"name": "adam", "batch_size": 1024}),
+    ],
+)
+def test_the_prediction_bounds_what_the_compiler_plans(width, n, options):
+    plan = plan_of(width, n, **options)
+    params = jax.eval_shape(lambda: plan.params(0, plan.seeds))
+    problem = jax.eval_shape(lambda params: plan.problem(params, 0)._replace(network=None), params)
+    problem = problem._replace(network=plan.kernels[0].network)
+    state = jax.eval_shape(lambda problem, params: begin(plan.recipe, problem, params), problem, params)
+    planned = advance.lower(plan.recipe, problem, state, jnp.asarray(0), jnp.asarray(1)).compile().memory_analysis()
+    bytes_planned = planned.temp_size_in_bytes + planned.argument_size_in_bytes
+    need = need_of(plan)
+    assert 1.0 <= (plan.seeds * need.step + need.shared) / bytes_planned < 2.5
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        (100, [Part((0, 2), 0, 7)]),
+        (10, [Part((0, 2), 0, 4), Part((0, 2), 4, 3)]),
+        (4.5, [Part((0, 2), 0, 2), Part((0, 2), 2, 2), Part((0, 2), 4, 2), Part((0, 2), 6, 1)]),
+        (1.5, [Part((g, g + 1), i, 1) for g in (0, 1) for i in range(7)]),
+    ],
+)
+def test_networks_are_trained_in_as_few_parts_as_fit(free, expected, monkeypatch):
+    plan = plan_of(64, 64, seeds=7, kernels=2)
+    need = need_of(plan)
+    room = need.recorded + 2 * need.shared + free * need.step
+    monkeypatch.setattr(memory, "available", lambda devices: room)
+    assert partition(plan, jax.devices()) == expected
+
+
+def test_parts_are_the_networks_of_the_whole(monkeypatch):
+    k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16))
+
+    def observe(step, params):
+        return xr.Dataset({"norm": ("seed", [float(np.sum(np.asarray(w) ** 2)) for w in params[0]["w"]])})
+
+    options = {"steps": [0, 5], "seeds": 5, "dtype": "float64", "field_shape": (16,), "batch_size": 4}
+    whole = ns.trainer.train(k, X, Y, observe=observe, **options)
+    parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 2), Part((0, 1), 4, 1)]
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, devices: parts)
+    r = ns.trainer.train(k, X, Y, observe=observe, **options)
+    # Another number of networks may sum in another order.
+    xr.testing.assert_allclose(r, whole, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="observe returned mean without a dimension `seed`, and the networks do not fit"):
+        ns.trainer.train(k, X, Y, observe=lambda step, params: xr.Dataset({"mean": 1.0}), **options)
+
+
+def test_more_than_memory_is_refused_before_anything_is_allocated():
+    huge = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=3, width=10**6))
+    free = psutil.virtual_memory().available
+    # 2 · 10¹² weights of 4 bytes.
+    with pytest.raises(ValueError, match=r"one network would need 2\.\d+e\+04 GiB \(its parameters are 7\.45e\+03 GiB\)"):
+        ns.trainer.train(huge, X, Y, steps=[1], learning_rate=0.1)
+    assert psutil.virtual_memory().available > free - 2**30
+
+
+def test_more_records_than_memory_are_refused():
+    k = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=1, width=4))
+    with pytest.raises(ValueError, match=r"recording 10000000 networks at 100 steps would need .* GiB"):
+        ns.trainer.train(k, X, Y, steps=range(100), learning_rate=0.1, seeds=10**7)
