@@ -5,6 +5,7 @@ from ntkspec.plot.bandwidth import bandwidth
 from ntkspec.plot.convergence import convergence
 from ntkspec.plot.density import density
 from ntkspec.plot.kernel import kernel
+from ntkspec.plot.movement import movement
 from ntkspec.plot.prediction import images, prediction, quality
 from ntkspec.plot.spectrum import spectrum
 from ntkspec.plot.validation import validation
@@ -16,6 +17,7 @@ __all__ = [
     "density",
     "images",
     "kernel",
+    "movement",
     "prediction",
     "quality",
     "spectrum",
