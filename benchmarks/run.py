@@ -21,11 +21,13 @@ CLAIMS = (
     "import_time",
     "activations",
     "gram_vs_neural_tangents",
+    "empirical_vs_neural_tangents",
     "prediction_vs_neural_tangents",
     "prediction_vs_fft",
     "measured_mri",
     "cost_vs_size",
     "trainer_vs_matmul",
+    "movement_overhead",
 )
 #: Those that take ten minutes or more, run by name or by `make bench-large`.
 LARGE = ("lattice_sizes", "scattered_products")

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_sizes
 from ntkspec.empirical.inputs import behind, check_stacked
+from ntkspec.empirical.leading import leading_eigenvalues
 from ntkspec.empirical.rows import Factors, bytes_of_row, rows_of
 from ntkspec.empirical.sample import Frequencies, frequencies_of, sample
 from ntkspec.kernel import ComposedKernel, Network
@@ -101,8 +102,11 @@ class Movement:
             self.start, self.start_step = kernels, step
         self.last_step = step
         waves = None if self.frequencies is None else (self.frequencies.lag, self.frequencies.weights)
-        found = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale, self.num_eigenvalues)
-        return self._dataset(step, {name: np.asarray(values) for name, values in found.items()})
+        measured = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale)
+        found = {name: np.asarray(values) for name, values in measured.items()}
+        value, error = leading_eigenvalues(kernels, self.num_eigenvalues)
+        found |= {"kernel_eigenvalue": self.scale * value, "kernel_eigenvalue_error": self.scale * error}
+        return self._dataset(step, found)
 
     def kernels(self, params: Any) -> Array:
         """The empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
@@ -136,6 +140,11 @@ class Movement:
             (*lead, "mode"),
             found["kernel_eigenvalue"][:, None],
             {"long_name": "largest eigenvalues of the kernel", "units": ""},
+        )
+        variables["kernel_eigenvalue_error"] = (
+            (*lead, "mode"),
+            found["kernel_eigenvalue_error"][:, None],
+            {"long_name": "bound on the error of the eigenvalues", "units": ""},
         )
         variables["kernel_start_step"] = (
             "step",
@@ -199,7 +208,7 @@ def movement(
         `kernel_error` ‖K_t − Θ‖/‖Θ‖;
         `kernel_alignment` ⟨K_t, yyᵀ⟩/(‖K_t‖‖yyᵀ‖), that is yᵀK_t y/(‖y‖²‖K_t‖) for one channel;
         `centered_kernel_alignment`, the same of HK_tH and Hy, H = 1 − 11ᵀ/m;
-        `kernel_eigenvalue` (…, mode), descending;
+        `kernel_eigenvalue` (…, mode), descending, with `kernel_eigenvalue_error`, a bound;
         on a lattice `kernel_rayleigh_quotient` (…, kernel_frequency), uᴴK_t u/uᴴu averaged over the plane waves u of a
         frequency band, beside the coordinate `infinite_rayleigh_quotient` (kernel_frequency), that of Θ.
 
@@ -259,7 +268,7 @@ def _kernels(network: Network, params: Any, features: Array, together: int) -> A
     return jax.lax.map(one, params, batch_size=together)
 
 
-@partial(jax.jit, static_argnames="num_eigenvalues")
+@jax.jit
 def _measures(
     kernels: Array,
     start: Array,
@@ -267,7 +276,6 @@ def _measures(
     target: Array,
     waves: tuple[Array, Array] | None,
     scale: float,
-    num_eigenvalues: int,
 ) -> dict[str, Array]:
     """Of each kernel (seed, m, m), what `movement` records."""
 
@@ -279,7 +287,6 @@ def _measures(
             "kernel_error": jnp.linalg.norm(K - infinite) / jnp.linalg.norm(infinite),
             "kernel_alignment": _alignment(K, target),
             "centered_kernel_alignment": _alignment(_centered(K), target - target.mean(axis=0)),
-            "kernel_eigenvalue": scale * jnp.linalg.eigvalsh(K)[::-1][:num_eigenvalues],
         }
         if waves is not None:
             measured["kernel_rayleigh_quotient"] = scale * _rayleigh_quotients(K, *waves)

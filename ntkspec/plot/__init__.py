@@ -6,6 +6,7 @@ from ntkspec.plot.convergence import convergence
 from ntkspec.plot.density import density
 from ntkspec.plot.design import design
 from ntkspec.plot.kernel import kernel
+from ntkspec.plot.movement import movement
 from ntkspec.plot.prediction import images, prediction, quality
 from ntkspec.plot.spectrum import spectrum
 from ntkspec.plot.validation import validation
@@ -18,6 +19,7 @@ __all__ = [
     "design",
     "images",
     "kernel",
+    "movement",
     "prediction",
     "quality",
     "spectrum",

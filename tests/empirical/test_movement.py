@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec.empirical.leading import leading_eigenvalues
 from ntkspec.empirical.sample import sample
 
 SHAPE = (6, 5)
@@ -64,6 +65,7 @@ def test_measures_are_those_of_the_kernels(params, seen):
                 # 1 − cosine has lost the digits that half a squared distance keeps.
                 assert float(r[name]) == pytest.approx(value, rel=1e-11, abs=1e-14), name
             np.testing.assert_allclose(r.kernel_eigenvalue, np.linalg.eigvalsh(now)[::-1][:8], rtol=1e-11)
+            assert (r.kernel_eigenvalue_error < 1e-12 * r.kernel_eigenvalue[0]).all()
     assert (seen.kernel_drift.sel(step=0) == 0).all()
     # The square of a rounding.
     assert (seen.kernel_rotation.sel(step=0) < 100 * np.finfo(float).eps ** 2).all()
@@ -220,6 +222,23 @@ def test_one_run_after_another_but_not_side_by_side(params):
     with pytest.raises(ValueError, match=r"those of 2 networks, and the run began with 3"):
         observe(7, two)
     assert observe(-1, two).sizes["seed"] == 2
+
+
+def test_leading_eigenvalues_are_within_their_bounds(rng):
+    rotation, _ = np.linalg.qr(rng.standard_normal((200, 200)))
+    smooth = np.exp(-0.1 * np.arange(200))
+    # Flat: not converged after 96 steps, and the bounds say so. Pairs and few values: the subspace ends early.
+    flat = 1 + 1e-3 * np.arange(200)[::-1] / 200
+    few = np.repeat([3.0, 2.0, 1.0, 0.0], 50)
+    spectra = np.stack([smooth, flat, few])
+    kernels = (rotation * spectra[:, None]) @ rotation.T
+    value, error = leading_eigenvalues(jnp.asarray(kernels), 8)
+    distance = np.abs(value[:, :, None] - spectra[:, None]).min(axis=2)
+    assert (distance <= error).all()
+    np.testing.assert_allclose(value[0], smooth[:8], rtol=1e-12)
+    np.testing.assert_allclose(value[2], 3.0, rtol=1e-12)
+    assert error[1].max() > 1e-8
+    assert error[[0, 2]].max() < 1e-10
 
 
 def test_bad_input_is_refused_in_words(params):
