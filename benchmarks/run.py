@@ -25,6 +25,7 @@ CLAIMS = (
     "prediction_vs_fft",
     "measured_mri",
     "cost_vs_size",
+    "learning_curves",
     "trainer_vs_matmul",
 )
 #: Those that take ten minutes or more, run by name or by `make bench-large`.

@@ -258,7 +258,8 @@ def _ghosts(fold: Fold, learned: np.ndarray, given: np.ndarray, num_ghosts: int)
     strength = height[:, None] * (share * most)[None]
     strength[np.arange(len(share)), np.arange(len(share))] = 0
     chosen = np.argsort(strength.ravel(), kind="stable")[::-1][:num_ghosts]
-    chosen = chosen[strength.ravel()[chosen] > 0]
+    # What a transform rounds off is no ghost.
+    chosen = chosen[strength.ravel()[chosen] > 1e-13 * max(height.max(), np.finfo(float).tiny)]
     source, into, at = np.unravel_index(chosen, strength.shape)
     gain = learned.reshape(len(learned), -1)[:, at] * share[into, at]
     # The ghost is written with the sign that belongs to the true frequency's.

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.eigen.exact import half_weights
 from ntkspec.generalisation.decomposition import EXACT_LIMIT, spectral_rounding
 from ntkspec.generalisation.inverse import check_ridge, operator_of
 from ntkspec.generalisation.learning_curve import check_counts, check_noise, frequency_variables
@@ -61,8 +62,9 @@ def sampled_learning_curve(
     Returns:
         Dataset over `num_points`: `test_error`, the mean square of f − f̂ at points that are not trained on, and
         `whole_error`, that at all N, each with its standard error over the draws (`test_standard_error`,
-        `whole_standard_error`); `error_by_frequency` (num_points, frequency), which adds up to `whole_error`, and
-        `target_by_frequency`. Means over points and channels throughout.
+        `whole_standard_error`); `channel_error` and `channel_standard_error` (num_points, channel), the first for each
+        channel; `error_by_frequency` (num_points, frequency), which adds up to `whole_error`, and
+        `target_by_frequency`. Means over points and channels else.
 
     Raises:
         ValueError: if K is no circulant lattice or is too large, n is not in 1 … N − 1, labels, noise, ridge or draws
@@ -167,7 +169,7 @@ def sampled_risk(
 
 @dataclass(frozen=True)
 class _Errors:
-    """Sums of squares of one n: of each filter and draw at other and at all points (f, d); by frequency (f, bins)."""
+    """Sums of squares at one n, of each filter: at other points (f, d, c), at all (f, d), by frequency (f, b)."""
 
     other: np.ndarray
     whole: np.ndarray
@@ -189,7 +191,8 @@ class _Draws:
         shape, total = K.sublattice.shape, K.num_points
         matrix = np.asarray(K.to_dense(), dtype=float)
         axes = tuple(range(1, len(shape) + 1))
-        power = np.mean(np.abs(scipy.fft.fftn(labels.T.reshape(-1, *shape), axes=axes)) ** 2, axis=0) / total
+        power = np.abs(scipy.fft.rfftn(labels.T.reshape(-1, *shape), axes=axes)) ** 2 / total
+        power = (power * half_weights(shape)).reshape(len(power), -1).T
         bins, frequency = K.placement.grid.frequency_bins()
         other, whole, by_frequency = [], [], []
         with self.progress.start(f"draws of {num_points:,} points", self.num_draws, "draws") as stage:
@@ -206,24 +209,27 @@ class _Draws:
                     [np.bincount(bins.ravel(), weights=one[1], minlength=len(frequency)) for one in each]
                 )
                 stage.advance()
-        return _Errors(np.array(other).T, np.array(whole).T, np.mean(by_frequency, axis=0))
+        return _Errors(np.array(other).transpose(1, 0, 2), np.array(whole).T, np.mean(by_frequency, axis=0))
 
     def _one(
         self, smoother: np.ndarray, kept: np.ndarray, left: np.ndarray, power: np.ndarray, variance: float
-    ) -> tuple[float, np.ndarray]:
-        """Squares at other points, and in each mode of all, from f̂ = smoother y, shape (N, n)."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Squares at other points (c,), and in each mode of all, from f̂ = smoother y, shape (N, n)."""
         shape, total = self.lattice.sublattice.shape, self.lattice.num_points
         missed = np.eye(total)
         missed[:, kept] -= smoother
-        axes = tuple(range(1, len(shape) + 1))
-        # (1 − M) u_k for every plane wave u_k, of which k and −k are conjugates.
-        waves = np.abs(scipy.fft.fftn(missed[left].reshape(-1, *shape), axes=axes)) ** 2
-        other = float(np.sum(waves.mean(axis=0) * len(waves) * power)) / total
-        other += variance * float(np.sum(smoother[left] ** 2))
-        both = scipy.fft.fftn(missed.reshape(*shape, *shape))
-        modes = np.abs(both.reshape(total, total)) ** 2 @ power.ravel() / total**2
-        noise = np.sum(np.abs(scipy.fft.fftn(smoother.reshape(*shape, -1), axes=range(len(shape)))) ** 2, axis=-1)
-        return other, modes + variance * noise.ravel() / total
+        dim = len(shape)
+        # (1 − M) u_k for every plane wave u_k; k and −k are conjugates, and half of them will do.
+        waves = scipy.fft.rfftn(missed.reshape(total, *shape), axes=range(1, dim + 1)).reshape(total, -1)
+        other = (np.abs(waves[left]) ** 2).sum(axis=0) @ power / total
+        other = other + variance * np.sum(smoother[left] ** 2)
+        both = scipy.fft.fftn(waves.reshape(*shape, -1), axes=range(dim), overwrite_x=True)
+        modes = (np.abs(both) ** 2 @ power.mean(axis=1)).ravel() / total**2
+        noise = 0.0
+        if variance:
+            scattered = scipy.fft.fftn(smoother.reshape(*shape, -1), axes=range(dim))
+            noise = variance * np.sum(np.abs(scattered) ** 2, axis=-1).ravel() / total
+        return other, modes + noise
 
 
 def _checked(
@@ -265,8 +271,11 @@ def _dataset(
     def column(values: np.ndarray, text: str) -> tuple:
         return variable(tuple(sizes), values.reshape(*sizes.values()), text)
 
-    def scatter(values: np.ndarray) -> np.ndarray:
-        return values.std(axis=-1, ddof=1) / np.sqrt(num_draws)
+    def scatter(values: np.ndarray, axis: int = -1) -> np.ndarray:
+        return values.std(axis=axis, ddof=1) / np.sqrt(num_draws)
+
+    def by_channel(values: np.ndarray, text: str) -> tuple:
+        return variable((*sizes, "channel"), values.reshape(*sizes.values(), -1), text)
 
     placement = K.placement
     bins, frequency = placement.grid.frequency_bins()
@@ -277,8 +286,10 @@ def _dataset(
         coordinates["step"] = step_coordinate(cases["step"])
     return xr.Dataset(
         {
-            "test_error": column(other.mean(axis=-1), "mean square error at other points"),
-            "test_standard_error": column(scatter(other), "standard error over the draws"),
+            "test_error": column(other.mean(axis=(-1, -2)), "mean square error at other points"),
+            "test_standard_error": column(scatter(other.mean(axis=-1)), "standard error over the draws"),
+            "channel_error": by_channel(other.mean(axis=-2), "mean square error at other points"),
+            "channel_standard_error": by_channel(scatter(other, axis=-2), "standard error over the draws"),
             "whole_error": column(whole.mean(axis=-1), "mean square error at all points"),
             "whole_standard_error": column(scatter(whole), "standard error over the draws"),
             **frequency_variables(np.stack([one.by_frequency for one in found]), target, frequency, labels, sizes),

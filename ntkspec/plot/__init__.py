@@ -4,20 +4,24 @@ from ntkspec.plot.alignment import alignment
 from ntkspec.plot.bandwidth import bandwidth
 from ntkspec.plot.convergence import convergence
 from ntkspec.plot.density import density
+from ntkspec.plot.generalisation import aliasing, learning_curve, risk
 from ntkspec.plot.kernel import kernel
 from ntkspec.plot.prediction import images, prediction, quality
 from ntkspec.plot.spectrum import spectrum
 from ntkspec.plot.validation import validation
 
 __all__ = [
+    "aliasing",
     "alignment",
     "bandwidth",
     "convergence",
     "density",
     "images",
     "kernel",
+    "learning_curve",
     "prediction",
     "quality",
+    "risk",
     "spectrum",
     "validation",
 ]
