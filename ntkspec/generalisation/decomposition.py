@@ -13,9 +13,11 @@ import jax
 import numpy as np
 import scipy.fft
 import scipy.linalg
+import scipy.sparse
 
 from ntkspec.eigen.exact import half_weights
 from ntkspec.generalisation.blocks import Blocks, blocks_of
+from ntkspec.grid import Placement, energy_by_frequency
 from ntkspec.operator import Lattice, LowRank, Operator
 
 __all__ = ["EXACT_LIMIT", "Decomposition", "decompose", "decomposition_where_cheap"]
@@ -73,6 +75,17 @@ class Decomposition(ABC):
         """The trace tr f(K) for functions (h, f), shape (f,)."""
         return np.tensordot(self.weight.astype(float), functions, axes=1)
 
+    def spread(self, placement: Placement) -> np.ndarray | scipy.sparse.csr_array | None:
+        """How the energy in the modes of each eigenvalue lies over radial frequencies.
+
+        Args:
+            placement: of the points on a lattice, of the frequencies of `grid.energy_by_frequency`.
+
+        Returns:
+            A matrix (frequency, h) whose columns add up to 1; None where it is not known.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class _Fourier(Decomposition):
@@ -101,6 +114,12 @@ class _Fourier(Decomposition):
     def _diagonal(self, functions: np.ndarray) -> np.ndarray:
         return self.trace(functions)[:, None] / self.num_points
 
+    def spread(self, placement: Placement) -> scipy.sparse.csr_array:
+        bins, frequency = placement.grid.frequency_bins()
+        held = bins[..., : self.shape[-1] // 2 + 1].ravel()
+        shape = (len(frequency), len(held))
+        return scipy.sparse.csr_array((np.ones(len(held)), (held, np.arange(len(held)))), shape=shape)
+
 
 @dataclass(frozen=True)
 class _Dense(Decomposition):
@@ -127,6 +146,14 @@ class _Dense(Decomposition):
     def _diagonal(self, functions: np.ndarray) -> np.ndarray:
         parts = zip(self.vectors, self._by_block(functions), strict=True)
         return self.blocks.join_diagonals(tuple(V**2 @ g for V, g in parts)).T
+
+    def spread(self, placement: Placement) -> np.ndarray:
+        columns = []
+        for i, vectors in enumerate(self.vectors):
+            others = [np.zeros((len(V), vectors.shape[1])) for V in self.vectors]
+            others[i] = vectors
+            columns.append(energy_by_frequency(self.blocks.join(tuple(others)).T, placement)[0])
+        return np.concatenate(columns).T
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from ntkspec.plot.bandwidth import bandwidth
 from ntkspec.plot.convergence import convergence
 from ntkspec.plot.density import density
 from ntkspec.plot.design import design
+from ntkspec.plot.generalisation import aliasing, learning_curve, risk
 from ntkspec.plot.kernel import kernel
 from ntkspec.plot.movement import movement
 from ntkspec.plot.prediction import images, prediction, quality
@@ -12,6 +13,7 @@ from ntkspec.plot.spectrum import spectrum
 from ntkspec.plot.validation import validation
 
 __all__ = [
+    "aliasing",
     "alignment",
     "bandwidth",
     "convergence",
@@ -19,9 +21,11 @@ __all__ = [
     "design",
     "images",
     "kernel",
+    "learning_curve",
     "movement",
     "prediction",
     "quality",
+    "risk",
     "spectrum",
     "validation",
 ]
