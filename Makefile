@@ -24,7 +24,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup report test lint types pytest oldest slow bench bench-large table docs notebook clean
+.PHONY: help setup report test lint types pytest oldest slow bench bench-gpu bench-large table docs notebook clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r what why; do \
@@ -56,6 +56,9 @@ slow: $(VENV)/.dev  ## the large checks
 
 bench: $(VENV)/.dev  ## measured ratios against peers and limits, as one table (minutes)
 	@$(BIN)/python -m benchmarks.run
+
+bench-gpu: $(VENV)/.dev  ## what an attached GPU does with the same code; says "no GPU" where there is none
+	@$(BIN)/python -m benchmarks.gpu
 
 bench-large: $(VENV)/.dev  ## the same for millions of points (half an hour, 12 GB)
 	@$(BIN)/python -m benchmarks.run lattice_sizes scattered_products

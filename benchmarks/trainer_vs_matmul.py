@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import ntkspec as ns
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from ntkspec.kernel.network import Parameters
-from ntkspec.trainer.ensemble import advance, initialise, outputs
+from ntkspec.trainer.ensemble import advance, begin
+from ntkspec.trainer.model import Recipe, squared
+from ntkspec.trainer.plan import Plan
 
-POINTS = 256
-FEATURES = 512
 DEPTH = 3
-SEEDS = 4
-STEPS = 10
 ROUNDS = 11
 
 
@@ -37,70 +37,110 @@ def products(params: Parameters, features: jax.Array) -> list[jax.Array]:
     return gradients
 
 
-def operations(width: int) -> float:
+def operations(points: int, features: int, width: int) -> float:
     """Floating-point operations of the products of one step."""
-    sizes = [FEATURES, *[width] * DEPTH, 1]
+    sizes = [features, *[width] * DEPTH, 1]
     layers = [a * b for a, b in pairwise(sizes)]
-    return 2.0 * POINTS * (3 * sum(layers) - layers[0])
+    return 2.0 * points * (3 * sum(layers) - layers[0])
 
 
-def training(network: ns.kernel.MLP, seeds: int, features: jax.Array, y: jax.Array) -> Callable[[], object]:
-    """`STEPS` steps of `seeds` networks at a time; every call goes on where the last one ended."""
-    params = initialise(network, 0, seeds, FEATURES, 1, "float32")
-    start = outputs(network, params, features)
-    rate = jnp.asarray(1e-4, dtype=jnp.float32)
+def plan_of(points: int, features: int, width: int, seeds: int) -> Plan:
+    """Full-batch gradient descent on a one-dimensional signal."""
+    mapping = ns.mapping.gaussian(1, features // 2, scale=8.0)
+    return Plan(
+        kernels=(ns.kernel.compose(mapping, ns.kernel.MLP(depth=DEPTH, width=width)),),
+        points=np.arange(points)[:, None] / points,
+        labels=np.ones((points, 1)),
+        recipe=Recipe(ns.trainer.optimizer("gradient_descent"), squared),
+        rates=(1e-4,),
+        factors=np.ones(1),
+        starts=np.zeros(1, dtype=int),
+        mean=False,
+        init="network",
+        seed=0,
+        seeds=seeds,
+        centered=True,
+        dtype="float32",
+        steps=np.array([1]),
+        lattice=None,
+    )
 
-    def steps() -> None:
-        nonlocal params
-        params = jax.block_until_ready(advance(network, params, start, features, y, rate, jnp.asarray(STEPS)))
 
-    return steps
+def training(plan: Plan, steps: int) -> tuple[Callable[[], object], float]:
+    """`steps` steps of all networks a call, each going on where the last one ended; and seconds of the first call."""
+    params = plan.params(0, plan.seeds)
+    problem = plan.problem(params, 0)
+    state = jax.block_until_ready(begin(plan.recipe, problem, params))
+
+    def some() -> None:
+        nonlocal state
+        state = advance(plan.recipe, problem, state, jnp.asarray(0), jnp.asarray(steps))
+        jax.block_until_ready(state)
+
+    first = time.perf_counter()
+    some()
+    compiled = time.perf_counter()
+    some()
+    return some, (compiled - first) - (time.perf_counter() - compiled)
 
 
-def at_width(width: int) -> list[Record]:
-    """Both comparisons at one width."""
-    network = ns.kernel.MLP(depth=DEPTH, width=width)
-    features = jax.random.normal(jax.random.key(0), (POINTS, FEATURES), dtype=jnp.float32)
-    y = jnp.ones((POINTS, 1), dtype=jnp.float32)
-    weights = [
-        {name: leaf[0] for name, leaf in layer.items()} for layer in initialise(network, 0, 1, FEATURES, 1, "float32")
-    ]
-    one, together = training(network, 1, features, y), training(network, SEEDS, features, y)
+def against_products(width: int, points: int, features: int, at_least: float | None) -> Record:
+    """The rate of a step over that of its products."""
+    steps = 10
+    plan = plan_of(points, features, width, 1)
+    one, compiling = training(plan, steps)
+    weights = [{name: leaf[0, 0] for name, leaf in layer.items()} for layer in plan.params(0, 1)]
+    inputs = plan.inputs(plan.points)[0]
 
     def bare() -> None:
-        for _ in range(STEPS):
-            jax.block_until_ready(products(weights, features))
+        for _ in range(steps):
+            jax.block_until_ready(products(weights, inputs))
+
+    bare()
+    seconds = in_turn(ROUNDS, bare=bare, one=one)
+    billions = steps * operations(points, features, width) / 1e9
+    rates = {f"{name} (GFLOP/s)": billions / Spread.of(seconds[name]).median for name in ("one", "bare")}
+    return Record(
+        f"rate of a training step over its bare products, width {width}, {points:,} points",
+        ratio(seconds["bare"], seconds["one"]),
+        "×",
+        at_least=at_least,
+        detail={**rates, "compiling (s)": compiling},
+    )
+
+
+def side_by_side(width: int, points: int, features: int, seeds: int, at_least: float | None) -> Record:
+    """The time of networks one by one over that of all at once."""
+    steps = 20
+    one, compiling_one = training(plan_of(points, features, width, 1), steps)
+    together, compiling = training(plan_of(points, features, width, seeds), steps)
 
     def one_by_one() -> None:
-        for _ in range(SEEDS):
+        for _ in range(seeds):
             one()
 
-    cases = {"bare": bare, "one": one, "together": together, "one_by_one": one_by_one}
-    for case in cases.values():
-        case()
-    seconds = in_turn(ROUNDS, **cases)
-    billions = STEPS * operations(width) / 1e9
-    rates = {f"{name} (GFLOP/s)": billions / Spread.of(seconds[name]).median for name in ("one", "bare")}
+    seconds = in_turn(ROUNDS, one_by_one=one_by_one, together=together)
     spans = {f"{name} (s)": Spread.of(seconds[name]).median for name in ("one_by_one", "together")}
-    return [
-        Record(
-            f"rate of a training step over its bare products, width {width}",
-            ratio(seconds["bare"], seconds["one"]),
-            "×",
-            detail=rates,
-        ),
-        Record(
-            f"{SEEDS} seeds one by one over side by side, width {width}",
-            ratio(seconds["one_by_one"], seconds["together"]),
-            "×",
-            detail=spans,
-        ),
-    ]
+    return Record(
+        f"{seeds} seeds one by one over side by side, width {width}, {points:,} points",
+        ratio(seconds["one_by_one"], seconds["together"]),
+        "×",
+        at_least=at_least,
+        detail={**spans, "compiling one (s)": compiling_one, "compiling all (s)": compiling},
+    )
 
 
 def main() -> list[Record]:
     """Measure and print."""
-    return show(at_width(512) + at_width(1024))
+    return show(
+        [
+            against_products(512, 256, 512, None),
+            against_products(1024, 1024, 512, 0.8),
+            side_by_side(256, 64, 64, 16, 2.0),
+            side_by_side(256, 256, 512, 16, None),
+            side_by_side(1024, 256, 512, 4, None),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.optimizer import Optimizer, optimizer
 from ntkspec.trainer.run import Observe
+from ntkspec.trainer.scales import train_scales
 from ntkspec.trainer.train import train
 
-__all__ = ["Checkpoints", "Observe", "Optimizer", "PointLoss", "optimizer", "train"]
+__all__ = ["Checkpoints", "Observe", "Optimizer", "PointLoss", "optimizer", "train", "train_scales"]

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
-from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import check_writable
+from ntkspec.trainer.asked import keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
-from ntkspec.trainer.initial import require_initialisation
-from ntkspec.trainer.model import PointLoss, Recipe, logistic, require_learnable, squared
-from ntkspec.trainer.optimizer import Optimizer, as_optimizer
-from ntkspec.trainer.plan import Plan
-from ntkspec.trainer.precision import PRECISIONS
+from ntkspec.trainer.model import PointLoss
+from ntkspec.trainer.optimizer import Optimizer
 from ntkspec.trainer.result import dataset
-from ntkspec.trainer.run import Keeping, Observe, run
+from ntkspec.trainer.run import Observe, run
 
 __all__ = ["train"]
-
-LOSSES = ("sum", "mean", "logistic")
 
 
 def train(
@@ -121,149 +113,26 @@ def train(
         >>> dict(r.sizes)["seed"], bool((r.loss.sel(step=50) < r.loss.sel(step=0)).all())
         (2, True)
     """
-    points = check_points(x, k.dim)
-    labels = check_labels(y, points.shape[0])
-    recorded = _whole_steps(steps)
-    check_sizes(seeds=seeds)
-    chosen = as_optimizer(optimizer)
-    _check_rate(learning_rate, chosen)
-    chosen = chosen.without_rate() if learning_rate is None else chosen
-    recipe = _recipe(chosen, loss, point_loss, output, trainable, batch_size, matmul_precision, dtype)
-    _check_batch(batch_size, len(points))
-    _check_range(labels, recipe)
-    require_learnable(k, recipe.trainable)
-    require_initialisation(init, k.network)
-    if field_shape is not None and (len(field_shape) != k.dim or min(field_shape) < 1):
-        raise ValueError(f"field_shape={field_shape}; expected {k.dim} positive sizes, one a coordinate")
-    factors, starts = _table(schedule, int(recorded[-1]), chosen)
-    plan = Plan(
-        kernels=(k,),
-        points=np.asarray(points),
-        labels=np.asarray(labels).reshape(len(points), -1),
-        recipe=recipe,
+    plan = planned(
+        (k,),
+        x,
+        y,
+        steps=steps,
         rates=None if learning_rate is None else (learning_rate,),
-        factors=factors,
-        starts=starts,
-        mean=loss == "mean",
-        init=init,
-        seed=seed,
-        seeds=seeds,
-        centered=centered,
-        dtype=dtype,
-        steps=recorded,
-        lattice=None if field_shape is None else Grid.unit(tuple(field_shape)),
-    )
-    plan, trajectory = run(plan, devices, _keeping(checkpoint, resume), observe, progress)
-    return dataset(plan, trajectory, 0, squeeze=labels.ndim == 1)
-
-
-def _keeping(checkpoint: Checkpoints | str | Path | None, resume: bool | str) -> Keeping:
-    if resume not in (False, True, "previous"):
-        raise ValueError(f"resume={resume!r}; expected True, False or 'previous'")
-    if checkpoint is None:
-        if resume:
-            raise ValueError(f"resume={resume!r} needs the folder of the checkpoints: checkpoint='...'")
-        return Keeping()
-    found = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
-    check_writable(found.folder)
-    return Keeping(found, resume=bool(resume), previous=resume == "previous")
-
-
-def _recipe(
-    optimizer: Optimizer,
-    loss: str,
-    point_loss: PointLoss | None,
-    output: str,
-    trainable: Sequence[str],
-    batch_size: int | None,
-    matmul_precision: str,
-    dtype: str,
-) -> Recipe:
-    for name, value, expected in (
-        ("loss", loss, LOSSES),
-        ("output", output, ("linear", "sigmoid")),
-        ("dtype", dtype, ("float32", "float64")),
-        ("matmul_precision", matmul_precision, PRECISIONS),
-    ):
-        if value not in expected:
-            raise ValueError(f"{name}={value!r}; expected {' or '.join(map(repr, expected))}")
-    if loss == "logistic" and point_loss is not None:
-        raise ValueError("loss='logistic' is a point_loss already; with one of your own take loss='sum' or 'mean'")
-    if matmul_precision == "bfloat16" and dtype == "float64":
-        raise ValueError("matmul_precision='bfloat16' is for dtype='float32'; float64 is asked for to lose no digits")
-    if isinstance(trainable, str):
-        raise ValueError(f"trainable={trainable!r}; expected a tuple of names: trainable=({trainable!r},)")
-    point_loss = logistic if loss == "logistic" else point_loss
-    return Recipe(
-        optimizer,
-        squared if point_loss is None else point_loss,
-        sigmoid=output == "sigmoid",
-        logits=getattr(point_loss, "__name__", "") == "logistic",
-        trainable=tuple(sorted(trainable)),
+        loss=loss,
+        point_loss=point_loss,
+        optimizer=optimizer,
+        schedule=schedule,
         batch_size=batch_size,
-        bfloat16=matmul_precision == "bfloat16",
+        output=output,
+        init=init,
+        trainable=trainable,
+        seeds=seeds,
+        seed=seed,
+        centered=centered,
+        field_shape=field_shape,
+        dtype=dtype,
+        matmul_precision=matmul_precision,
     )
-
-
-def _check_rate(learning_rate: float | None, optimizer: Optimizer) -> None:
-    if learning_rate is None:
-        return
-    if not optimizer.takes_rate:
-        raise ValueError(
-            f"learning_rate={learning_rate}, and the optimizer ({optimizer}) was built with its own; "
-            "leave it out, or give the optimizer by name"
-        )
-    check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate, or None")
-
-
-def _check_batch(batch_size: int | None, n: int) -> None:
-    if batch_size is None:
-        return
-    check_sizes(batch_size=batch_size)
-    if batch_size > n:
-        raise ValueError(f"batch_size={batch_size}; expected at most the number of points, {n}, or None for all")
-
-
-def _check_range(labels: jax.Array, recipe: Recipe) -> None:
-    low, high = float(labels.min()), float(labels.max())
-    if (recipe.sigmoid or recipe.logits) and not 0 <= low <= high <= 1:
-        what = "the logistic loss" if recipe.logits else "a sigmoid output"
-        raise ValueError(
-            f"labels reach from {low:.3g} to {high:.3g}, and {what} is for labels in [0, 1]; scale them, or take "
-            "output='linear' with loss='sum'"
-        )
-
-
-def _whole_steps(steps: Sequence[int]) -> np.ndarray:
-    recorded = check_steps(steps)
-    if (recorded != np.rint(recorded)).any():
-        raise ValueError(f"steps={recorded.tolist()}; expected whole numbers: a network takes no half steps")
-    return recorded.astype(np.int64)
-
-
-def _table(schedule: Any, last: int, optimizer: Optimizer) -> tuple[np.ndarray, np.ndarray]:
-    """Factors of the learning rate and the first step of each: what `ntkspec.dynamics.Schedule` holds."""
-    if schedule is None:
-        return np.ones(1), np.zeros(1, dtype=np.int64)
-    if not optimizer.takes_rate:
-        raise ValueError(f"the optimizer ({optimizer}) was built with its own learning rate; give it the schedule")
-    if hasattr(schedule, "factors") and hasattr(schedule, "starts"):
-        return np.asarray(schedule.factors, dtype=float), np.asarray(schedule.starts, dtype=np.int64)
-    if not callable(schedule):
-        raise TypeError(
-            f"schedule is a {type(schedule).__name__}; expected one from ns.dynamics (schedule, piecewise, cosine) or "
-            "a function of the step"
-        )
-    values = _values(schedule, max(last, 1))
-    if values.shape != (max(last, 1),) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise ValueError("the schedule gives factors that are negative, not finite or all zero; expected such as 0.5")
-    first = np.flatnonzero(np.r_[True, np.diff(values) != 0])
-    return values[first], first
-
-
-def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
-    try:
-        return np.asarray(jax.vmap(schedule)(jnp.arange(count)), dtype=float)
-    # A function of plain numbers looks at its step.
-    except (TypeError, ValueError, jax.errors.JAXTypeError):
-        return np.array([float(schedule(step)) for step in range(count)])
+    plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
+    return dataset(plan, trajectory, 0, squeeze=np.ndim(y) == 1)

@@ -109,9 +109,7 @@ def test_two_are_kept_and_half_written_ones_go(k, tmp_path):
 
 
 def test_minutes_pass(k, tmp_path):
-    ns.trainer.train(
-        k, X, Y, steps=STEPS, checkpoint=ns.trainer.Checkpoints(tmp_path, minutes=1e-9), **OPTIONS
-    )
+    ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=ns.trainer.Checkpoints(tmp_path, minutes=1e-9), **OPTIONS)
     assert [path.name[16:26] for path in files(tmp_path)] == ["0000000020", "0000000010"]
 
 
@@ -151,7 +149,9 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
 
 def test_another_run_is_not_written_over(k, tmp_path):
     interrupted(k, tmp_path, 13)
-    with pytest.raises(ValueError, match="holds a checkpoint, checkpoint-0000-0000000012.* resume=True goes on from it"):
+    with pytest.raises(
+        ValueError, match=r"holds a checkpoint, checkpoint-0000-0000000012.* resume=True goes on from it"
+    ):
         ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path, **OPTIONS)
 
 

@@ -20,7 +20,9 @@ Y = np.sin(2 * np.pi * X[:, 0])
 
 
 def plan_of(width, n, name="gradient_descent", seeds=1, activation="relu", batch_size=None, kernels=1, **changes):
-    k = ns.kernel.compose(ns.mapping.gaussian(1, 8), ns.kernel.MLP(depth=3, width=width, activation=activation))
+    k = ns.kernel.compose(
+        ns.mapping.gaussian(1, 8, scale=2.0), ns.kernel.MLP(depth=3, width=width, activation=activation)
+    )
     settings = {
         "kernels": (k,) * kernels,
         "points": np.arange(n)[:, None] / n,
@@ -95,7 +97,9 @@ def test_parts_are_the_networks_of_the_whole(monkeypatch):
     r = ns.trainer.train(k, X, Y, observe=observe, **options)
     # Another number of networks may sum in another order.
     xr.testing.assert_allclose(r, whole, rtol=1e-12, atol=1e-12)
-    with pytest.raises(ValueError, match="observe returned mean without a dimension `seed`, and the networks do not fit"):
+    with pytest.raises(
+        ValueError, match="observe returned mean without a dimension `seed`, and the networks do not fit"
+    ):
         ns.trainer.train(k, X, Y, observe=lambda step, params: xr.Dataset({"mean": 1.0}), **options)
 
 
@@ -103,7 +107,9 @@ def test_more_than_memory_is_refused_before_anything_is_allocated():
     huge = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=3, width=10**6))
     free = psutil.virtual_memory().available
     # 2 · 10¹² weights of 4 bytes.
-    with pytest.raises(ValueError, match=r"one network would need 2\.\d+e\+04 GiB \(its parameters are 7\.45e\+03 GiB\)"):
+    with pytest.raises(
+        ValueError, match=r"one network would need 2\.\d+e\+04 GiB \(its parameters are 7\.45e\+03 GiB\)"
+    ):
         ns.trainer.train(huge, X, Y, steps=[1], learning_rate=0.1)
     assert psutil.virtual_memory().available > free - 2**30
 

@@ -29,15 +29,12 @@ parallel._program = seen
 k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
 x = np.arange(13)[:, None] / 16
 y = np.sin(2 * np.pi * x[:, 0])
-common = dict(steps=[0, 1, 20], dtype="float64", field_shape=(16,))
+common = dict(steps=[0, 20], dtype="float64", field_shape=(16,))
 cases = [
     (dict(seeds=8), (8, 1)),
-    (dict(seeds=2), (2, 4)),
     (dict(seeds=3, optimizer="adam"), (1, 8)),
     (dict(seeds=2, batch_size=4, optimizer="nesterov"), (2, 4)),
-    (dict(seeds=4, batch_size=3), (4, 1)),
     (dict(seeds=2, loss="mean", trainable=("amplitudes",)), (2, 4)),
-    (dict(seeds=2, optimizer="lbfgs", steps=[0, 3]), (2, 1)),
 ]
 for options, shape in cases:
     shapes.clear()
@@ -57,7 +54,7 @@ def test_eight_devices_give_the_numbers_of_one():
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(ns.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run([sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("same") == 7
+    assert done.stdout.count("same") == 4
 
 
 def test_one_device_is_not_laid_out():
@@ -67,18 +64,20 @@ def test_one_device_is_not_laid_out():
 
 
 @pytest.mark.parametrize(
-    ("count", "networks", "points", "batch", "expected"),
+    ("count", "networks", "points", "batch", "name", "expected"),
     [
-        (8, 8, 100, None, (8, 1)),
-        (8, 12, 100, None, (4, 2)),
-        (6, 4, 100, None, (2, 3)),
-        (8, 1, 3, None, (1, 3)),
-        (8, 1, 100, 6, (1, 2)),
+        (8, 8, 100, None, "adam", (8, 1)),
+        (8, 12, 100, None, "adam", (4, 2)),
+        (6, 4, 100, None, "adam", (2, 3)),
+        (8, 1, 3, None, "adam", (1, 3)),
+        (8, 1, 100, 6, "adam", (1, 2)),
+        # Along a line the loss of all points is asked for in one place.
+        (8, 2, 100, None, "lbfgs", (2, 1)),
     ],
 )
-def test_as_many_networks_apart_as_divide(count, networks, points, batch, expected, monkeypatch):
+def test_as_many_networks_apart_as_divide(count, networks, points, batch, name, expected, monkeypatch):
     from ntkspec.trainer import parallel
 
     monkeypatch.setattr(parallel, "Mesh", lambda grid, *_, **__: grid)
-    recipe = Recipe(optimizer("gradient_descent"), squared, batch_size=batch)
+    recipe = Recipe(optimizer(name), squared, batch_size=batch)
     assert layout(list(range(count)), networks, points, recipe).mesh.shape == expected

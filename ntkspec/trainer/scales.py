@@ -1,0 +1,114 @@
+"""Networks behind several mappings of one shape, trained as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import jax
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from ntkspec.kernel.composed import ComposedKernel
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+from ntkspec.trainer.asked import Settings, keeping, planned
+from ntkspec.trainer.checkpoint import Checkpoints
+from ntkspec.trainer.result import dataset
+from ntkspec.trainer.run import Observe, run
+from ntkspec.trainer.trajectory import side_by_side
+
+__all__ = ["train_scales"]
+
+#: The same for every scale: kept once.
+SHARED = ("target", "target_energy")
+
+
+def train_scales(
+    kernels: Mapping[float, ComposedKernel],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    steps: Sequence[int],
+    learning_rate: float | Sequence[float] | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    checkpoint: Checkpoints | str | Path | None = None,
+    resume: bool | str = False,
+    observe: Observe | None = None,
+    progress: Progress = NO_PROGRESS,
+    **settings: Unpack[Settings],
+) -> xr.Dataset:
+    """Train networks behind several mappings side by side: each as `train` would, all in one program.
+
+    Args:
+        kernels: by scale; one network behind mappings that differ in numbers alone.
+        x: training points, shape (n, d).
+        y: labels, shape (n,) or (n, channels).
+        steps: increasing whole numbers of steps after which to record.
+        learning_rate: η of the loss, one for all or one for each scale; None takes each from its own kernel.
+        devices: as in `train`, and so are the rest.
+        checkpoint: folder for checkpoints, or `Checkpoints`.
+        resume: go on from the newest.
+        observe: called at each recorded step and for each scale in turn.
+        progress: reporter.
+        **settings: of `train`, by the same names.
+
+    Returns:
+        The Dataset of `train` with a dimension `scale` in front, and `learning_rate` (scale).
+
+    Raises:
+        ValueError: if the kernels differ in more than the numbers of their mapping, or as `train` does.
+
+    Source: as `train`.
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> net = ns.kernel.MLP(depth=1, width=64)
+        >>> x = np.arange(8)[:, None] / 8
+        >>> kernels = {s: ns.kernel.compose(ns.mapping.gaussian(1, 8, scale=s), net) for s in (1.0, 3.0)}
+        >>> r = ns.trainer.train_scales(kernels, x, np.sin(2 * np.pi * x[:, 0]), steps=[0, 20], seeds=2)
+        >>> r.train.dims, r.scale.values.tolist()
+        (('scale', 'seed', 'step', 'point'), [1.0, 3.0])
+    """
+    found = tuple(kernels.values())
+    _require_alike(found)
+    plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **settings)
+    plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
+    datasets = [dataset(plan, trajectory, g, squeeze=np.ndim(y) == 1) for g in range(len(found))]
+    scale = xr.DataArray(list(kernels), dims="scale", name="scale")
+    scale.attrs = {"long_name": "scale", "units": "cycles per unit"}
+    together = side_by_side([one.drop_vars(SHARED, errors="ignore") for one in datasets], scale)
+    shared = datasets[0][[name for name in SHARED if name in datasets[0]]]
+    together = together.assign(shared.data_vars)
+    together["learning_rate"] = ("scale", list(plan.rates or ()), {"long_name": "learning rate", "units": ""})
+    together.attrs |= attributes(kernels={str(scale): k for scale, k in kernels.items()})
+    return together
+
+
+def _each(learning_rate: float | Sequence[float] | None, count: int) -> tuple[float, ...] | None:
+    if learning_rate is None:
+        return None
+    rates = tuple(np.atleast_1d(np.asarray(learning_rate, dtype=float)).tolist())
+    rates = rates * count if np.ndim(learning_rate) == 0 else rates
+    if len(rates) != count:
+        raise ValueError(f"learning_rate has {len(rates)} values; expected one, or one for each of {count} scales")
+    return rates
+
+
+def _require_alike(kernels: tuple[ComposedKernel, ...]) -> None:
+    if not kernels:
+        raise ValueError("no kernels were given; expected such as {1.0: k, 4.0: k4}")
+    first = kernels[0]
+    structure: Any = jax.tree.structure(first)
+    for k in kernels[1:]:
+        same = jax.tree.structure(k) == structure and all(
+            np.shape(a) == np.shape(b) for a, b in zip(jax.tree.leaves(k), jax.tree.leaves(first), strict=True)
+        )
+        leaves = zip(jax.tree.leaves(k.network), jax.tree.leaves(first.network), strict=False)
+        if not same or not all(np.array_equal(a, b) for a, b in leaves):
+            raise ValueError(
+                "the kernels differ in more than the numbers of their mapping, so they are not one program; give all "
+                "the same network and mappings of one kind and size, or train them one by one"
+            )

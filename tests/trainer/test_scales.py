@@ -1,0 +1,66 @@
+"""Several mappings in one program: each as if it were alone."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0])
+OPTIONS = {"steps": [0, 1, 5], "seeds": 2, "dtype": "float64", "field_shape": (16,)}
+NET = ns.kernel.MLP(depth=1, width=16, b_std=0.1)
+OTHER = ns.kernel.MLP(depth=1, width=16)
+KERNELS = {s: ns.kernel.compose(ns.mapping.gaussian(1, 4, scale=s), NET) for s in (0.5, 1.0, 3.0)}
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "nesterov", "batch_size": 4, "trainable": ("frequencies",)}])
+def test_each_scale_is_trained_as_if_it_were_alone(settings):
+    r = ns.trainer.train_scales(KERNELS, X, Y, **OPTIONS, **settings)
+    assert r.field.dims == ("scale", "seed", "step", "axis0")
+    assert r.target.dims == ("point",)
+    for scale, k in KERNELS.items():
+        alone = ns.trainer.train(k, X, Y, **OPTIONS, **settings)
+        of_scale = r.sel(scale=scale)
+        assert float(of_scale.learning_rate) == alone.attrs["learning_rate"]
+        for name in alone.data_vars:
+            # The same sums; a product of many small matrices may take them in another order.
+            np.testing.assert_allclose(of_scale[name], alone[name], rtol=0, atol=1e-12)
+    assert len(set(r.learning_rate.values)) == 3
+
+
+def test_rates_are_one_for_all_or_one_for_each():
+    one = ns.trainer.train_scales(KERNELS, X, Y, learning_rate=0.01, **OPTIONS)
+    each = ns.trainer.train_scales(KERNELS, X, Y, learning_rate=[0.01, 0.01, 0.02], **OPTIONS)
+    np.testing.assert_allclose(one.train[:2], each.train[:2], rtol=0, atol=1e-14)
+    assert np.abs(one.train[2] - each.train[2]).max() > 1e-3
+
+
+def test_scales_resume_and_are_observed(tmp_path):
+    seen = []
+
+    def observe(step, params):
+        seen.append(step)
+        return xr.Dataset({"norm": ("seed", [float(np.sum(np.asarray(w) ** 2)) for w in params[0]["w"]])})
+
+    whole = ns.trainer.train_scales(KERNELS, X, Y, observe=observe, **OPTIONS)
+    assert seen == [0, 0, 0, 1, 1, 1, 5, 5, 5]
+    assert whole.norm.dims == ("scale", "step", "seed")
+    ns.trainer.train_scales(KERNELS, X, Y, observe=observe, checkpoint=tmp_path, **OPTIONS | {"steps": [0, 1]})
+    r = ns.trainer.train_scales(KERNELS, X, Y, observe=observe, checkpoint=tmp_path, resume=True, **OPTIONS)
+    xr.testing.assert_identical(r, whole)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "options", "message"),
+    [
+        ({}, {}, "no kernels were given"),
+        (KERNELS | {2.0: ns.kernel.compose(ns.mapping.gaussian(1, 5, scale=2.0), NET)}, {}, "differ in more than"),
+        (KERNELS | {2.0: ns.kernel.compose(KERNELS[1.0].mapping, OTHER)}, {}, "differ in more than"),
+        (KERNELS, {"learning_rate": [0.1, 0.2]}, "has 2 values; expected one, or one for each of 3 scales"),
+        (KERNELS, {"learning_rate": -1.0}, r"learning_rate=-1\.0; expected a positive number"),
+    ],
+)  # fmt: skip
+def test_what_is_not_one_program_is_refused(kernels, options, message):
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.train_scales(kernels, X, Y, **OPTIONS, **options)
