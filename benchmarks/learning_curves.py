@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import xarray as xr
 
 from benchmarks.measure import Record, Spread, show
 
 SIDE = 32
 POINTS = SIDE * SIDE
 #: Training points, and draws at most.
-COUNTS = {16: 6000, 32: 4000, 64: 2400, 128: 1200, 256: 400, 512: 120}
+COUNTS = {16: 4000, 32: 3000, 64: 2000, 128: 1000, 256: 400, 512: 120}
 #: Relative standard error of a measured mean.
 WANTED = 0.01
 #: Ridge in units of k(0), and standard deviation of the noise for targets of variance 1.
 SETTINGS = ((1e-2, 0.0), (5e-2, 0.1))
-DRAWS = 16
+DRAWS = {16: 1000, 32: 600, 64: 300, 128: 150, 256: 60, 512: 24}
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def measured(gram: np.ndarray, y: np.ndarray, n: int, ridge: float, noise: float
             matrix[np.diag_indices(n)] += ridge
             labels = y[kept] + noise * rng.standard_normal((n, y.shape[1]))
             weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix, overwrite_a=True), labels)
-            squares.append(np.mean((y[left] - gram[left][:, kept] @ weights) ** 2, axis=0))
+            squares.append(np.mean((y[left] - gram[np.ix_(left, kept)] @ weights) ** 2, axis=0))
         mean = np.mean(squares, axis=0)
         error = np.std(squares, axis=0, ddof=1) / np.sqrt(len(squares)) / mean
         if len(squares) >= COUNTS[n] or error.max() <= WANTED:
@@ -127,7 +128,9 @@ def compare(case: Case, ridge: float, noise: float) -> Compared:
     y, counts = np.stack(list(found.values()), axis=1), list(COUNTS)
     options = {"num_points": counts, "ridge": ridge, "noise": noise}
     closed = [ns.generalisation.learning_curve(K, f, **options).test_error for f in y.T]
-    sampled = ns.generalisation.sampled_learning_curve(K, y, num_draws=DRAWS, seed=99, **options)
+    curve = ns.generalisation.sampled_learning_curve
+    each = [curve(K, y, num_draws=DRAWS[n], seed=99, **(options | {"num_points": [n]})) for n in counts]
+    sampled = xr.concat([one[["channel_error", "channel_standard_error"]] for one in each], "num_points")
     means, errors = zip(*(measured(gram, y, n, ridge, noise, seed=n) for n in counts), strict=True)
     mean = np.stack(means)
     return Compared(
