@@ -19,11 +19,11 @@ from benchmarks.measure import Record, Spread, show
 SIDE = 32
 POINTS = SIDE * SIDE
 #: Training points, and draws at most.
-COUNTS = {16: 2000, 32: 1500, 64: 800, 128: 300, 256: 100, 512: 40}
+COUNTS = {16: 2000, 32: 1500, 64: 800, 128: 300, 256: 200, 512: 200}
 #: Relative standard error of a measured mean.
 WANTED = 0.01
 #: Draws of the prediction.
-DRAWS = {16: 500, 32: 300, 64: 150, 128: 60, 256: 24, 512: 10}
+DRAWS = {16: 500, 32: 300, 64: 150, 128: 60, 256: 48, 512: 48}
 
 
 @dataclass(frozen=True)

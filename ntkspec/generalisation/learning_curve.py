@@ -105,7 +105,7 @@ def learning_curve(
         "effective_ridge": "effective ridge μ",
         "overfitting": "overfitting coefficient",
     }
-    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": "points"})}
+    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": ""})}
     return xr.Dataset(
         {
             name: variable("num_points", column, text)
@@ -209,7 +209,7 @@ def eigenlearning(
     overfitting = counts / (counts - np.sum(learned**2, axis=1))
     total = overfitting * (((1 - learned) ** 2) @ energy + variance)
     by_mode = (1 - learned) ** 2 * energy + learned**2 * (total / counts)[:, None]
-    label = {"long_name": "training points", "units": "points"}
+    label = {"long_name": "training points", "units": ""}
     return xr.Dataset(
         {
             "test_error": variable("num_points", total - variance, "mean square error"),

@@ -119,7 +119,7 @@ def risk(
         }
         | by_frequency(modes, labels, np.stack(gains, axis=1), np.stack(scatters, axis=1), sizes),
         coords={
-            "num_points": ("num_points", counts, {"long_name": "training points", "units": "points"}),
+            "num_points": ("num_points", counts, {"long_name": "training points", "units": ""}),
             "step": step_coordinate(asked),
         },
         attrs={

@@ -318,7 +318,7 @@ def _dataset(
     bins, frequency = placement.grid.frequency_bins()
     power = np.abs(scipy.fft.fftn(labels.T.reshape(-1, *bins.shape), axes=tuple(range(1, bins.ndim + 1)))) ** 2
     target = np.bincount(bins.ravel(), weights=power.mean(axis=0).ravel() / total)
-    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": "points"})}
+    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": ""})}
     if "step" in cases:
         coordinates["step"] = step_coordinate(cases["step"])
     return xr.Dataset(
