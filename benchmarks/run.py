@@ -26,6 +26,7 @@ CLAIMS = (
     "prediction_vs_fft",
     "measured_mri",
     "cost_vs_size",
+    "leave_one_out",
     "learning_curves",
     "trainer_vs_matmul",
     "movement_overhead",

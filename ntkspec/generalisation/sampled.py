@@ -1,8 +1,12 @@
-"""Learning curves and risk of a periodic kernel from draws of training points alone: every target's at once.
+"""Learning curves and risk of a periodic kernel from draws of training points alone: no limit of many modes.
 
-Draws of points from a circulant lattice look the same after any shift. So the mean squared error of a target f is
-diagonal in its Fourier coefficients, E = Σ_k G(k) |f_k|², exactly, however few modes there are. A draw of points,
-without any labels, gives an unbiased sample of G, which stands for the mean over all N shifts of a target.
+Draws of points from a circulant lattice look the same after any shift, so the mean over draws is also that over shifts
+of the target. What is left of a target after all its shifts is its autocovariance C(Δ) = mean_x f(x) f(x + Δ), and
+with f̂ = A y the mean squared error at a point x is that of linear prediction,
+
+    C(0) − 2 Σ_j A_xj C(x − x_j) + Σ_jj' A_xj A_xj' C(x_j − x_j') + σ² Σ_j A_xj²,
+
+exactly, however few modes there are. A draw of points, without any labels, stands for the mean over all N shifts.
 """
 
 from __future__ import annotations
@@ -46,8 +50,8 @@ def sampled_learning_curve(
 ) -> xr.Dataset:
     """The mean error of kernel regression on n random points, without the limit of many modes of `learning_curve`.
 
-    E = Σ_k G_n(k) |f_k|² over the target's Fourier coefficients; G_n is a mean over draws of points (no labels), so
-    that a draw counts as regressions on all N shifts of the target.
+    A mean over draws of points, without labels: each draw counts as regressions on all N shifts of the target, of which
+    only the autocovariance is needed (`ntkspec.generalisation.sampled`).
 
     Args:
         K: a circulant lattice of at most 4,096 points: a periodic kernel on a whole lattice.
@@ -70,7 +74,8 @@ def sampled_learning_curve(
         ValueError: if K is no circulant lattice or is too large, n is not in 1 … N − 1, labels, noise, ridge or draws
             are no good, or a draw's matrix is singular up to rounding.
 
-    Source: the symmetry under shifts; kernel regression as Rasmussen & Williams 2006, equation 2.25.
+    Source: Rasmussen & Williams 2006, equations 2.25 and 2.26; Sollich 1999, "Learning curves for Gaussian processes",
+    for the mean over functions.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -186,50 +191,82 @@ class _Draws:
     progress: Progress
 
     def errors(self, num_points: int, weights: Filters, labels: np.ndarray, variance: float) -> _Errors:
-        """Of labels (N, c), means over channels."""
-        K = self.lattice
-        shape, total = K.sublattice.shape, K.num_points
-        matrix = np.asarray(K.to_dense(), dtype=float)
-        axes = tuple(range(1, len(shape) + 1))
-        power = np.abs(scipy.fft.rfftn(labels.T.reshape(-1, *shape), axes=axes)) ** 2 / total
-        power = (power * half_weights(shape)).reshape(len(power), -1).T
-        bins, frequency = K.placement.grid.frequency_bins()
+        """Of labels (N, c), means over channels but at other points."""
+        total = self.lattice.num_points
+        kernel = np.asarray(self.lattice.lags(), dtype=float).ravel()
+        target = _Target.of(labels, self.lattice)
         other, whole, by_frequency = [], [], []
         with self.progress.start(f"draws of {num_points:,} points", self.num_draws, "draws") as stage:
             for _ in range(self.num_draws):
                 kept = self.generator.choice(total, num_points, replace=False)
-                value, vector = scipy.linalg.eigh(matrix[np.ix_(kept, kept)], driver="evd")
-                expansion = matrix[:, kept] @ vector
                 left = np.ones(total, dtype=bool)
                 left[kept] = False
-                each = [self._one(expansion * w @ vector.T, kept, left, power, variance) for w in weights(value).T]
-                other.append([one[0] for one in each])
-                whole.append([one[1].sum() for one in each])
-                by_frequency.append(
-                    [np.bincount(bins.ravel(), weights=one[1], minlength=len(frequency)) for one in each]
-                )
+                lag = target.lags(kept)
+                value, vector = scipy.linalg.eigh(kernel[lag[kept]], driver="evd")
+                expansion = kernel[lag] @ vector
+                each = [expansion * w @ vector.T for w in weights(value).T]
+                squares = [target.squares(smoother, kept, lag, variance) for smoother in each]
+                other.append([one[left].sum(axis=0) for one in squares])
+                whole.append([one.sum(axis=0).mean() for one in squares])
+                by_frequency.append([target.by_frequency(smoother, kept, lag, variance) for smoother in each])
                 stage.advance()
         return _Errors(np.array(other).transpose(1, 0, 2), np.array(whole).T, np.mean(by_frequency, axis=0))
 
-    def _one(
-        self, smoother: np.ndarray, kept: np.ndarray, left: np.ndarray, power: np.ndarray, variance: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Squares at other points (c,), and in each mode of all, from f̂ = smoother y, shape (N, n)."""
-        shape, total = self.lattice.sublattice.shape, self.lattice.num_points
-        missed = np.eye(total)
-        missed[:, kept] -= smoother
-        dim = len(shape)
-        # (1 − M) u_k for every plane wave u_k; k and −k are conjugates, and half of them will do.
-        waves = scipy.fft.rfftn(missed.reshape(total, *shape), axes=range(1, dim + 1)).reshape(total, -1)
-        other = (np.abs(waves[left]) ** 2).sum(axis=0) @ power / total
-        other = other + variance * np.sum(smoother[left] ** 2)
-        both = scipy.fft.fftn(waves.reshape(*shape, -1), axes=range(dim), overwrite_x=True)
-        modes = (np.abs(both) ** 2 @ power.mean(axis=1)).ravel() / total**2
-        noise = 0.0
-        if variance:
-            scattered = scipy.fft.fftn(smoother.reshape(*shape, -1), axes=range(dim))
-            noise = variance * np.sum(np.abs(scattered) ** 2, axis=-1).ravel() / total
-        return other, modes + noise
+
+@dataclass(frozen=True)
+class _Target:
+    """What shifts leave of a target on a lattice.
+
+    Attributes:
+        covariance: C of each channel, at flat lags, shape (c, N).
+        shape: of the lattice.
+        half: the half spectrum: which radial bin each is in, how many it stands for, its power (mean over channels) and
+            its frequency in turns a point on each axis, shapes (h,), (h,), (h,), (h, d).
+    """
+
+    covariance: np.ndarray
+    shape: tuple[int, ...]
+    half: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, labels: np.ndarray, lattice: Lattice) -> _Target:
+        shape, total = lattice.sublattice.shape, lattice.num_points
+        axes = tuple(range(1, len(shape) + 1))
+        power = np.abs(scipy.fft.rfftn(labels.T.reshape(-1, *shape), axes=axes)) ** 2 / total
+        covariance = scipy.fft.irfftn(power, s=shape, axes=axes).reshape(len(power), total)
+        bins, _ = lattice.placement.grid.frequency_bins()
+        last = shape[-1] // 2 + 1
+        weight = np.broadcast_to(half_weights(shape), (*shape[:-1], last)).ravel()
+        axes_turns = np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij")
+        turns = np.stack([axis[..., :last].ravel() for axis in axes_turns], axis=1)
+        return cls(covariance, shape, (bins[..., :last].ravel(), weight, power.mean(axis=0).ravel(), turns))
+
+    def lags(self, kept: np.ndarray) -> np.ndarray:
+        """The flat lag from each kept point to each point, shape (N, n)."""
+        place = np.stack(np.unravel_index(np.arange(np.prod(self.shape)), self.shape))
+        size = np.array(self.shape)[:, None, None]
+        return np.ravel_multi_index(tuple((place[:, :, None] - place[:, None, kept]) % size), self.shape)
+
+    def squares(self, smoother: np.ndarray, kept: np.ndarray, lag: np.ndarray, variance: float) -> np.ndarray:
+        """The mean square error at each point, from f̂ = smoother y, shape (N, c)."""
+        noise = variance * np.sum(smoother**2, axis=1)
+        columns = [
+            C[0] - 2 * np.sum(smoother * C[lag], axis=1) + np.sum((smoother @ C[lag[kept]]) * smoother, axis=1)
+            for C in self.covariance
+        ]
+        return np.stack(columns, axis=1) + noise[:, None]
+
+    def by_frequency(self, smoother: np.ndarray, kept: np.ndarray, lag: np.ndarray, variance: float) -> np.ndarray:
+        """The same sum over all points, by radial bin: the waves of f̂ against those of f, in the mean over shifts."""
+        bins, weight, power, turns = self.half
+        dim = len(self.shape)
+        waves = scipy.fft.rfftn(smoother.reshape(*self.shape, -1), axes=range(dim)).reshape(len(bins), -1)
+        place = np.stack(np.unravel_index(kept, self.shape))
+        crossed = np.sum(waves * np.exp(2j * np.pi * turns @ place), axis=1).real
+        inner = self.covariance.mean(axis=0)[lag[kept]] + variance * np.eye(len(kept))
+        square = sum(np.sum((part @ inner) * part, axis=1) for part in (waves.real, waves.imag))
+        energy = power - (2 * power * crossed - square) / len(lag)
+        return np.bincount(bins, weights=weight * energy)
 
 
 def _checked(
@@ -245,8 +282,8 @@ def _checked(
     total = operator.num_points
     if total > EXACT_LIMIT:
         raise ValueError(
-            f"a lattice of {total:,} points; expected at most {EXACT_LIMIT:,}, as its matrix is transformed at every "
-            "draw; `learning_curve` and `risk` take more"
+            f"a lattice of {total:,} points; expected at most {EXACT_LIMIT:,}, as every draw predicts at all of them; "
+            "`learning_curve` and `risk` take more"
         )
     if num_draws < 2:
         raise ValueError(f"num_draws={num_draws}; expected at least 2, so that their scatter gives an error bar")
@@ -281,7 +318,7 @@ def _dataset(
     bins, frequency = placement.grid.frequency_bins()
     power = np.abs(scipy.fft.fftn(labels.T.reshape(-1, *bins.shape), axes=tuple(range(1, bins.ndim + 1)))) ** 2
     target = np.bincount(bins.ravel(), weights=power.mean(axis=0).ravel() / total)
-    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": "points"})}
+    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": ""})}
     if "step" in cases:
         coordinates["step"] = step_coordinate(cases["step"])
     return xr.Dataset(

@@ -59,7 +59,7 @@ def learning_curve(
     ax.set_xscale("log")
     everything = [each["test_error"].values for each in (*several.values(), *([] if measured is None else [measured]))]
     style.log_values(ax, np.concatenate(everything))
-    ax.set_xlabel(style.label(first["num_points"], "training points", units="points"))
+    ax.set_xlabel(style.label(first["num_points"], "training points"))
     ax.set_ylabel(style.label(first["test_error"], "mean square error"))
     if len(several) > 1 or measured is not None:
         style.legend(ax)

@@ -36,7 +36,7 @@ def test_a_learning_curve_shows_bands_and_measured_points(whole, target):
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), closed.test_error)
     assert len(ax.collections) >= 2  # the band, and the error bars
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["closed", "sampled", "measured"]
-    assert ax.get_xlabel() == "Training points (points)"
+    assert ax.get_xlabel() == "Training points"
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
