@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ntkspec.empirical.inputs import Behind, behind, check_output, check_params
 from ntkspec.empirical.rows import Rows, bytes_of_row, compute, rows_of
 from ntkspec.kernel import ComposedKernel, Network
-from ntkspec.kernel.gram import gram
+from ntkspec.kernel.gram import TILE, gram
 from ntkspec.operator import Dense
 from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -85,9 +85,11 @@ def ntk(
     size = strip_size(rows, features, itemsize * shape[0] * shape[1])
     # On a GPU the default product of float32 is coarser than float32.
     with jax.default_matmul_precision("highest"):
-        if shape[0] + (0 if others is None else shape[1]) <= size:
-            return gram(rows, features, others, "ntk", progress)[0]
-        return _in_strips(rows, features, others, size, progress)
+        if shape[0] + (0 if others is None else shape[1]) > size:
+            return _in_strips(rows, features, others, size, progress)
+        if max(shape) <= TILE:
+            return _whole(rows, features, others)
+        return gram(rows, features, others, "ntk", progress)[0]
 
 
 def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None) -> Array:
@@ -228,10 +230,20 @@ def _tile(rows: Rows, x: Any, z: Any) -> Array:
 
 
 @jax.jit
+def _whole(rows: Rows, x: Array, z: Array | None) -> Array:
+    """A matrix of one tile: rows that exist for one product only."""
+    here = rows.rows(x)
+    if z is not None:
+        return rows.tile(here, rows.rows(z))
+    values = rows.tile(here, here)
+    # A product with its own transpose is symmetric up to the order of a sum.
+    return (values + values.T) / 2
+
+
+@jax.jit
 def _between(rows: Rows, x: Array, z: Array | None) -> Array:
     here = rows.rows(x)
     if z is not None:
         return rows.between(here, rows.rows(z))
     values = rows.between(here, here)
-    # A product with its own transpose is symmetric up to the order of a sum.
     return (values + values.transpose(1, 0, 3, 2)) / 2

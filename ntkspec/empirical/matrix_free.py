@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike
 
 from ntkspec.empirical.gram import blocks, ntk, strip_size
 from ntkspec.empirical.inputs import behind, check_output, check_params, features_of, network_of
-from ntkspec.empirical.rows import SIDE_BY_SIDE, rows_of
+from ntkspec.empirical.rows import rows_of
 from ntkspec.grid import Placement
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.operator.base import OnPoints
 
 __all__ = ["Empirical", "operator"]
 
-#: Points whose rows exist side by side in a norm.
-STRIP = 2048
+#: Points whose rows exist side by side in a norm, and in a diagonal.
+STRIP, FEW = 2048, 16
 
 
 @jax.tree_util.register_dataclass
@@ -157,6 +157,4 @@ def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: 
 def _diagonal(K: Empirical) -> Array:
     features = features_of(K.kernel, K.coordinates)
     rows = rows_of(network_of(K.kernel), K.params, K._one)
-    return jax.lax.map(
-        lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=min(SIDE_BY_SIDE, K.num_points)
-    )
+    return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=min(FEW, K.num_points))

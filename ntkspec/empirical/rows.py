@@ -26,7 +26,7 @@ from ntkspec.kernel.gram import Which
 __all__ = ["Factors", "Gradients", "Rows", "bytes_of_row", "compute", "rows_of"]
 
 #: Points whose gradients are computed side by side, so that their passes are products of matrices.
-SIDE_BY_SIDE = 32
+SIDE_BY_SIDE = 256
 
 
 @register
