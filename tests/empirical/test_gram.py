@@ -114,6 +114,20 @@ def test_strips_and_tiles_do_not_show(name, symmetric, monkeypatch):
         np.testing.assert_array_equal(strips, strips.T)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matrices_of_several_tiles(dtype, monkeypatch):
+    k = composed(depth=1)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), k.init(jax.random.key(0)))
+    x = np.random.default_rng(0).random((300, 2))
+    tiled = [np.asarray(ns.empirical.ntk(k, params, x, z)) for z in (None, x[:5])]
+    monkeypatch.setattr(gram, "TILE", 300)
+    whole = [np.asarray(ns.empirical.ntk(k, params, x, z)) for z in (None, x[:5])]
+    for found, expected in zip(tiled, whole, strict=True):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=0, atol=50 * np.finfo(dtype).eps * expected.max())
+    np.testing.assert_array_equal(tiled[0], tiled[0].T)
+
+
 @pytest.mark.parametrize("implementation", [1, 2])
 @pytest.mark.parametrize("name", ["mlp", "stax"])
 def test_float32_agrees_with_neural_tangents(name, implementation):
