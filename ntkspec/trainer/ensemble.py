@@ -114,7 +114,8 @@ def begin(recipe: Recipe, problem: Problem, params: Any) -> State:
     )
     shape = problem.start.shape[:2]
     nothing = jnp.full(shape, jnp.nan, dtype=problem.labels.dtype)
-    return State(params, memory, nothing, nothing, jnp.full(shape, -1))
+    # Of the types that a step gives back: with others the program would be compiled twice.
+    return State(params, memory, nothing, nothing, jnp.full(shape, -1, dtype=jnp.int32))
 
 
 @partial(jax.jit, static_argnames="recipe")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -145,23 +146,26 @@ class Plan:
             factors=jnp.asarray(self.factors, dtype=self.dtype),
             starts=jnp.asarray(self.starts),
             scale=jnp.asarray(scale, dtype=self.dtype),
-            ceiling=self._ceiling(beginning - start, labels, scale),
+            ceiling=_ceiling(self.recipe, beginning, start, labels, scale),
             keys=_batch_keys(self.seed, first, count, groups),
         )
-
-    def _ceiling(self, f: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
-        """A loss that no run on its way to the labels reaches."""
-        at_start = jnp.max(jnp.sum(self.recipe.losses(f, labels), axis=(2, 3)))
-        at_zero = jnp.sum(self.recipe.losses(jnp.zeros_like(labels), labels))
-        largest = scale * GROWTH * jnp.maximum(at_start, at_zero)
-        return jnp.minimum(largest, jnp.finfo(self.dtype).max).astype(self.dtype)
 
     def _stacked(self, name: str) -> jax.Array:
         return jnp.stack([jnp.asarray(getattr(k.mapping, name), dtype=self.dtype) for k in self.kernels])
 
 
+@partial(jax.jit, static_argnames="recipe")
+def _ceiling(recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
+    """A loss that no run on its way to the labels reaches."""
+    at_start = jnp.max(jnp.sum(recipe.losses(beginning - start, labels), axis=(2, 3)))
+    at_zero = jnp.sum(recipe.losses(jnp.zeros_like(labels), labels))
+    largest = scale * GROWTH * jnp.maximum(at_start, at_zero)
+    return jnp.minimum(largest, jnp.finfo(labels.dtype).max).astype(labels.dtype)
+
+
+@partial(jax.jit, static_argnames=("count", "groups"))
 def _batch_keys(seed: int, first: int, count: int, groups: int) -> jax.Array:
     """Of the minibatches of each network: its own, the same in every group."""
     root = jax.random.fold_in(jax.random.key(seed), 2**31 + 1)
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(first, first + count))
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(first + jnp.arange(count))
     return jnp.broadcast_to(keys, (groups, count))

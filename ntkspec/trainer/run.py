@@ -147,7 +147,7 @@ class Networks:
         self.layout = layout(devices, count, len(plan.points), plan.recipe)
         self.fixed = problem.fixed
         self.lattice = None if plan.lattice is None else plan.inputs(plan.lattice.points())
-        self.lattice_start: jax.Array | float = 0.0
+        self.lattice_start: np.ndarray | float = 0.0
         if self.lattice is not None and plan.centered:
             self.lattice_start = self._outputs(params, self.lattice)
         state = begin(plan.recipe, problem, params)
@@ -194,9 +194,9 @@ class Networks:
         diverged = np.asarray(self.state.diverged)
         if (diverged >= 0).any():
             raise self._divergence(int(diverged[diverged >= 0].min()))
-        error = float(jnp.mean(self.state.error))
+        error = float(np.mean(self.state.error))
         psnr = -10 * math.log10(error) if error > 0 else math.inf
-        stage.advance(count, loss=float(jnp.mean(self.state.loss)), psnr=psnr)
+        stage.advance(count, loss=float(np.mean(self.state.loss)), psnr=psnr)
 
     def _require_finite(self) -> None:
         """Keep a state that is already lost out of a checkpoint."""
@@ -206,20 +206,20 @@ class Networks:
     def _record(self, step: int, observe: Observe | None) -> None:
         recipe, n = self.plan.recipe, len(self.plan.points)
         params = recipe.optimizer.reading(self.state.params, self.state.memory)
-        f = (self._outputs(params, self.problem.inputs) - self.problem.start)[:, :, :n]
-        if not bool(jnp.isfinite(f).all()):
+        f = (self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start))[:, :, :n]
+        if not np.isfinite(f).all():
             raise self._divergence(step)
-        self.trajectory.values.append(np.asarray(recipe.output(f)))
+        self.trajectory.values.append(np.asarray(recipe.output(jnp.asarray(f))))
         if self.lattice is not None:
             f = self._outputs(params, self.lattice) - self.lattice_start
-            self.trajectory.fields.append(np.asarray(recipe.output(f)))
+            self.trajectory.fields.append(np.asarray(recipe.output(jnp.asarray(f))))
         if observe is not None:
             groups = range(len(self.plan.kernels))
             of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]
             self.trajectory.observed.append([observe(step, one) for one in of_group])
 
-    def _outputs(self, params: Any, inputs: jax.Array) -> jax.Array:
-        return outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed)
+    def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
+        return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))
 
     def _divergence(self, step: int) -> FloatingPointError:
         """What went wrong, with the limit and what to change."""
