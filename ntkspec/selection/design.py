@@ -26,7 +26,7 @@ from ntkspec.selection.lines import jax_lines, ntkspec_lines, torch_lines
 from ntkspec.selection.samples import Box, Samples, Signal, from_operator, from_signal
 from ntkspec.selection.score import TIMES, Score, score
 from ntkspec.selection.search import CRITERIA, Candidate, Plateau, Search, candidates, plateau, quality, search
-from ntkspec.selection.width import MEASURED, width_for
+from ntkspec.selection.width import law_of, width_for
 
 __all__ = ["design"]
 
@@ -117,7 +117,7 @@ def design(
     choices = {name: _choose(found, name) for name in CRITERIA}
     chosen = choices[criterion].candidate
     plan = _plan(samples, box, chosen, accuracy)
-    return _dataset(samples, found, choices, plan, criterion, progress)
+    return _dataset(samples, found, choices, plan, criterion, accuracy, progress)
 
 
 def _samples(signal: Signal | Operator, y: ArrayLike | None, network: MLP | None) -> tuple[Samples, MLP]:
@@ -205,14 +205,20 @@ def _plan(samples: Samples, box: Box, chosen: Candidate, accuracy: float) -> _Pl
         psnr=psnr,
         error=np.hypot(sampling, MODEL_ERROR),
         best=best,
-        width=width_for(accuracy, float(step[best])),
+        width=width_for(accuracy, law_of(samples.dim)),
     )
 
 
 def _dataset(
-    samples: Samples, found: Search, choices: dict[str, _Choice], plan: _Plan, criterion: str, progress: Progress
+    samples: Samples,
+    found: Search,
+    choices: dict[str, _Choice],
+    plan: _Plan,
+    criterion: str,
+    accuracy: float,
+    progress: Progress,
 ) -> xr.Dataset:
-    chosen, best = plan.candidate, plan.best
+    chosen, best, law = plan.candidate, plan.best, law_of(samples.dim)
     variables: dict[str, Any] = {
         **_judged(found),
         "chosen_scale": ("criterion", [one.candidate.scale for one in choices.values()], _label("scale it would take")),
@@ -231,6 +237,7 @@ def _dataset(
     attrs = {
         **attributes(kernel=chosen.kernel(samples.dim)),
         "criterion": criterion,
+        "accuracy": accuracy,
         "num_points": samples.num_points,
         "family": chosen.family.name,
         "scale": chosen.scale,
@@ -242,8 +249,9 @@ def _dataset(
         "psnr_high": float(plan.psnr[best] + 2 * plan.error[best]),
         "width": plan.width[0],
         "width_safe": plan.width[1],
-        "width_law": MEASURED.source,
-        "width_extrapolated": int(float(plan.step[best]) > MEASURED.latest or plan.width[1] > MEASURED.widths[1]),
+        "width_law": law.source,
+        "width_law_steps": law.latest,
+        "width_extrapolated": int(plan.width[1] > law.widths[1]),
     }
     recipe = (chosen, samples.dim, plan.width[0], plan.learning_rate, int(plan.step[best]))
     attrs["lines_ntkspec"] = ntkspec_lines(*recipe)
@@ -313,14 +321,15 @@ def _spectra(samples: Samples, K: Operator, progress: Progress) -> dict[str, Any
 def _verdict(attrs: dict[str, Any], choice: _Choice, criterion: str) -> str:
     flat, units = choice.plateau, f" {attrs['scale_units']}" if attrs["scale_units"] else ""
     edge = " (the search ends there: give wider scales)" if any(flat.at_edge) else ""
-    extrapolated = ", beyond what was measured" if attrs["width_extrapolated"] else ""
+    extrapolated = ", wider than any that was measured" if attrs["width_extrapolated"] else ""
     interval = f"{attrs['psnr_low']:.1f} to {attrs['psnr_high']:.1f}"
     expected = f"{attrs['psnr']:.1f} dB between the training points ({interval})"
     return (
         f"Take {attrs['family']} frequencies of scale {attrs['scale']:.3g}{units} and gradient descent at learning "
         f"rate {attrs['learning_rate']:.3g} for {attrs['steps']:,} steps: theory expects {expected}. By "
         f"{CRITERIA[criterion][0]} any scale from {flat.low:.3g} to {flat.high:.3g} is as good{edge}. A network of "
-        f"width {attrs['width']:,} should follow by the measured width law ({attrs['width_safe']:,} to be safe)"
+        f"width {attrs['width']:,} should follow to {attrs['accuracy']:.0%} by the width law measured over the first "
+        f"{attrs['width_law_steps']:,.0f} steps of {attrs['width_law']} ({attrs['width_safe']:,} to be safe)"
         f"{extrapolated}."
     )
 

@@ -6,68 +6,73 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["MEASURED", "WidthLaw", "width_for"]
+from ntkspec.checks import check_positive
+
+__all__ = ["MEASURED", "WidthLaw", "law_of", "width_for"]
 
 
 @dataclass(frozen=True)
 class WidthLaw:
-    """error = constant · width^−exponent · time^growth, of single networks relative to the signal.
+    """error = constant · width^−exponent: the distance of one network to theory, relative to the signal.
 
     Attributes:
-        constant: its error at width 1 and ηλ_max t = 1.
+        constant: the error at width 1.
         exponent: by which it falls with the width.
-        growth: by which it rises with ηλ_max t.
-        residual: standard deviation of ln(error) about the law, over the measured widths and times.
-        latest: ηλ_max t up to which it was measured.
+        residual: standard deviation of ln(error) of a single network about the law.
+        latest: steps at η = 1/λ_max up to which it was measured; the error is that of the worst step.
         widths: the least and the largest width measured.
         source: what was measured, and by what.
     """
 
     constant: float
     exponent: float
-    growth: float
     residual: float
     latest: float
     widths: tuple[int, int]
     source: str
 
-    def error(self, width: float, time: float) -> float:
+    def error(self, width: float) -> float:
         """The error that the law expects."""
-        return float(self.constant * width**-self.exponent * time**self.growth)
+        return float(self.constant * width**-self.exponent)
 
-    def width(self, error: float, time: float) -> float:
+    def width(self, error: float) -> float:
         """The width at which it expects an error."""
-        return float((self.constant * time**self.growth / error) ** (1 / self.exponent))
+        return float((self.constant / error) ** (1 / self.exponent))
 
 
-#: Fitted by `benchmarks/width_law.py`.
-MEASURED = WidthLaw(
-    constant=0.55,
-    exponent=0.44,
-    growth=0.0,
-    residual=0.1,
-    latest=300.0,
-    widths=(64, 1024),
-    source="",
-)
+#: By the number of coordinates, fitted by `python -m benchmarks.width_law`: three hidden ReLU layers.
+MEASURED = {
+    1: WidthLaw(1.24, 0.515, 0.2, 300.0, (64, 1024), "the paper's 1-D signal, 64 points (benchmarks/width_law.py)"),
+    2: WidthLaw(1.24, 0.46, 0.1, 300.0, (64, 256), "a photograph of 32² points (benchmarks/width_law.py)"),
+}
 
 
-def width_for(accuracy: float, time: float, law: WidthLaw = MEASURED) -> tuple[int, int]:
-    """The width at which a network should stay within `accuracy` of theory, and the same with two standard deviations.
+def law_of(dim: int) -> WidthLaw:
+    """The law measured for the nearest number of coordinates."""
+    return MEASURED[min(dim, max(MEASURED))]
+
+
+def width_for(accuracy: float, law: WidthLaw) -> tuple[int, int]:
+    """The width at which a network should stay within `accuracy` of theory, and that at which 19 of 20 should.
 
     Args:
         accuracy: error relative to the signal.
-        time: ηλ_max t until which it should hold; beyond the law's `latest` the law is extrapolated.
         law: what was measured.
 
     Returns:
         Both widths, rounded up to a multiple of 16.
+
+    Raises:
+        ValueError: if the accuracy is not positive.
+
+    Example:
+        >>> law = WidthLaw(1.0, 0.5, 0.1, 300.0, (64, 1024), "an example")
+        >>> width_for(0.05, law)
+        (400, 608)
     """
+    check_positive("accuracy", accuracy, "an error relative to the signal, such as 0.1")
 
     def rounded(width: float) -> int:
         return int(16 * np.ceil(max(width, 1) / 16))
 
-    return (
-        rounded(law.width(accuracy, time)),
-        rounded(law.width(accuracy * np.exp(-2 * law.residual), time)),
-    )
+    return rounded(law.width(accuracy)), rounded(law.width(accuracy * np.exp(-2 * law.residual)))

@@ -8,7 +8,7 @@ from ntkspec.selection import FAMILIES, width_for
 from ntkspec.selection.samples import from_operator, from_signal
 from ntkspec.selection.score import TIMES, score
 from ntkspec.selection.search import plateau
-from ntkspec.selection.width import MEASURED
+from ntkspec.selection.width import law_of
 
 NETWORK = ns.kernel.MLP(depth=2)
 SCALES = (1.0, 4.0, 16.0)
@@ -184,11 +184,12 @@ def test_a_design_is_kept_and_drawn(found, tmp_path):
 
 
 def test_width_follows_the_measured_law():
-    width, safe = width_for(0.1, 100.0)
-    assert MEASURED.error(width, 100.0) <= 0.1
-    assert MEASURED.error(width - 16, 100.0) > 0.1
+    law = law_of(1)
+    width, safe = width_for(0.05, law)
+    assert law.error(width) <= 0.05 < law.error(width - 16)
     assert safe >= width
-    assert width_for(0.05, 100.0)[0] > width
+    assert width_for(0.02, law)[0] > width
+    assert law_of(3) == law_of(2)
 
 
 def test_bad_input_is_refused(task):
