@@ -40,9 +40,9 @@ def learning_curve(
     As n/N → 0 this is `eigenlearning`; near N it is not (`ntkspec.generalisation.equivalent`).
 
     **Where it holds.** It is the limit of many modes that the points see as independent. Against kernel regression on
-    16 to 512 of 1,024 points (`benchmarks/learning_curves.py`; smooth, photograph, 1/f and step) its error was 0.3 % in
-    the median and 3.8 % at most for kernels with many modes (2-D, σ = 6), which is the noise of the measurement. In
-    two dimensions with fewer modes it was 0.6 to 3 % in the median and up to 37 % too low for smooth targets; in one
+    16 to 512 of 1,024 points (`benchmarks/learning_curves.py`; smooth, photograph, 1/f and step) its error was 0.2 % in
+    the median and 4.1 % at most for kernels with many modes (2-D, σ = 6), which is the noise of the measurement. In
+    two dimensions with fewer modes it was 0.7 to 3 % in the median and up to 37 % too low for smooth targets; in one
     dimension 10 to 22 % and up to 70 %. Without a ridge, smooth kernels (gelu, erf) make their error in the few widest
     gaps between points, and it is too low by any factor. `sampled_learning_curve` is right there.
 
