@@ -18,7 +18,7 @@ from ntkspec.trainer.model import Recipe, squared
 from ntkspec.trainer.plan import Plan
 
 DEPTH = 3
-ROUNDS = 11
+ROUNDS = 7
 
 
 @jax.jit
@@ -135,10 +135,9 @@ def main() -> list[Record]:
     return show(
         [
             against_products(512, 256, 512, None),
+            against_products(1024, 256, 512, 0.8),
             against_products(1024, 1024, 512, 0.8),
             side_by_side(256, 64, 64, 16, 2.0),
-            side_by_side(256, 256, 512, 16, None),
-            side_by_side(1024, 256, 512, 4, None),
         ]
     )
 
