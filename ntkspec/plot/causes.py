@@ -26,8 +26,8 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
         of: "all" of the squared error of a network, or that of the "mean": what all seeds share.
 
     Returns:
-        The axes. A stack that rises above 100 % shows causes that overlap; parts below zero, controls that came out
-        farther from theory than the run, hang below. Whiskers are standard errors over seeds, and numbers above the
+        The axes. Stacks add up to 100 %, where parts below zero, of causes that bring networks nearer to theory, hang
+        below. Whiskers are standard errors over seeds, and numbers above the
         stacks the error itself, relative to the signal.
 
     Raises:
@@ -49,7 +49,7 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
     ax = style.axes_or_new(ax)
     whole = data[whole_name].where(data[whole_name] > 0)
     names = data["words"] if "words" in data.coords else data["cause"]
-    parts = [
+    parts: list[tuple[str, xr.DataArray, xr.DataArray | None, str]] = [
         (str(name), data[part_name].isel(cause=i) / whole, data[error_name].isel(cause=i) / whole, colour)
         for i, (name, colour) in enumerate(zip(names.values, _colours(names.size), strict=True))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from ntkspec.plot import style
 
 _SOURCE = "ntkspec.validation.width_law"
-_LINES = {"error": "-", "spread": "--", "bias": ":", "ensemble_error": "-."}
+_LINES: dict[str, Any] = {"error": "-", "spread": "--", "bias": ":", "ensemble_error": "-."}
 
 
 def width_law(
@@ -87,7 +88,7 @@ def width_law(
     return ax
 
 
-def _draw(ax: Axes, one: xr.Dataset, reach: np.ndarray, colour: object, marker: str, line: str) -> None:
+def _draw(ax: Axes, one: xr.Dataset, reach: np.ndarray, colour: Any, marker: str, line: str) -> None:
     """Marks with intervals of one quantity at one step, and its law."""
     bars = None
     if "value_interval" in one:
@@ -95,7 +96,7 @@ def _draw(ax: Axes, one: xr.Dataset, reach: np.ndarray, colour: object, marker: 
         value = one["value"].values
         # An interval that is not known has no bar; a resample may leave the value outside of its own interval.
         bars = np.nan_to_num(np.maximum([value - low, high - value], 0))
-    ax.errorbar(one["width"], one["value"], yerr=bars, fmt=marker, color=colour, ms=4, elinewidth=1.0)  # type: ignore[arg-type]
+    ax.errorbar(one["width"], one["value"], yerr=bars, fmt=marker, color=colour, ms=4, elinewidth=1.0)
     constant, exponent = float(one["constant"]), float(one["exponent"])
     if np.isfinite(exponent):
-        ax.plot(reach, constant * reach**-exponent, color=colour, linestyle=line, linewidth=1.3)  # type: ignore[arg-type]
+        ax.plot(reach, constant * reach**-exponent, color=colour, linestyle=line, linewidth=1.3)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -16,7 +19,7 @@ from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer import Optimizer, optimizer, train
-from ntkspec.validation.causes import CAUSES, Case, Control
+from ntkspec.validation.causes import CAUSES, Case, filters_of
 from ntkspec.validation.errors import common_steps, inner_dims, require_same_start, signal_norm
 from ntkspec.validation.explanation import gap_in_words, named
 from ntkspec.validation.seeds import jackknife, products, split
@@ -36,19 +39,19 @@ def explain(
     K: Operator | None = None,
     causes: Sequence[str] | None = None,
     options: dict[str, Any] | None = None,
-    budget: float = 16.0,
+    budget: float = 24.0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """Say what a gap between prediction and training is due to, by controls.
 
     A control is the same run, from the same seeds, differing in one respect: in smaller steps, with a linear output, in
     float64, linear in its parameters (a kernel that stands still), or compared with the prediction of another dynamics.
-    With E = ⟨‖f − f_theory‖²⟩/‖y‖² over seeds, the part that it explains is E − E_control. Both split into what all
-    seeds share and their spread, E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var, without bias, however few seeds there are. Spread is
-    the part of finite-width fluctuation, which needs no control but its law: with twice the width it should halve.
-
-    Parts are not exclusive. A moving kernel scatters networks as well, and what two controls remove each for itself is
-    counted twice, so that `unexplained`, E less all parts, may be negative: they overlap by that much.
+    They are taken away one after the other, in the order of the result's `cause`. With E = ⟨‖f − f_theory‖²⟩/‖y‖² over
+    seeds, the part of a cause is E before it is taken away, less E after. The last is finite-width fluctuation, whose
+    part needs no control: E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var splits, without bias however few the seeds, into what all
+    networks share and their spread. What is left, `unexplained`, is what the last control's networks share; so all
+    parts add up to E. Causes that act together are told apart by that order only, and a part below zero says that
+    networks come out nearer to theory with it than without.
 
     Args:
         k: mapping and network that were trained.
@@ -68,7 +71,7 @@ def explain(
         - `explained` (cause, step) with its standard error `explained_error` (leaving out one seed at a time), and
           of it `explained_common`, `explained_common_error` and `explained_spread`;
         - `unexplained`, `unexplained_error`, `unexplained_common`, `unexplained_common_error` (step);
-        - `share` and `share_error` (cause, step): of E; `unexplained_share` (step); `words` (cause);
+        - `share` and `share_error` (cause, step): of E; `unexplained_share` and its error (step); `words` (cause);
         - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
           the spread falls from this width to twice it, 1/2 in theory;
         - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start;
@@ -95,43 +98,85 @@ def explain(
         >>> found.cause.values.tolist(), list(json.loads(found.attrs["left_out"]))
         (['fluctuation', 'moving_kernel'], ['width'])
     """
-    case = _case(k, p, r, K, options or {})
     asked = _asked(causes)
-    left_out = {name: why for name in asked if (why := CAUSES[name].dismissed(case))}
-    chosen, cost = [], 0.0
-    for name in (name for name in asked if name not in left_out):
-        price = CAUSES[name].cost(case)
-        if cost + price > budget:
-            left_out[name] = f"it would cost {price:g} times the run, with {budget - cost:g} left; raise `budget`"
-        else:
-            chosen.append(name)
-            cost += price
-    wider, why = _wider(case, chosen, budget - cost)
-    if why:
-        left_out["width"] = why
-    with progress.start("controls", len(chosen) + (wider is not None), "runs") as stage:
-        grams: dict[str, np.ndarray | None] = {}
-        for name in chosen:
-            grams[name] = _gram_of(case, name, left_out, progress)
+    case, trained = _case(k, p, r, K, options or {})
+    chain = _Chain(case, trained, case.p.train.values, budget)
+    with progress.start("controls", len(asked), "causes") as stage:
+        for name in asked:
+            chain.take_away(name, progress)
             stage.advance()
-        extra = {} if wider is None else _spread_law(case, wider, progress)
-        stage.advance(int(wider is not None))
-    if "learning_rate" in chosen:
+    extra = _spread_law(chain, int(r.attrs["width"]), progress) if "fluctuation" in chain.names else {}
+    if "learning_rate" in chain.names:
         extra["limit_share"] = _limit_shares(case, progress)
-    grams = {name: gram for name, gram in grams.items() if name not in left_out}
-    found = _parts(case, grams).assign(extra)
+    found = _parts(chain).assign(extra)
     found.attrs = {
         **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "optimizer")},
-        **attributes(kernel=k, causes=list(grams), budget=budget),
+        **attributes(kernel=k, causes=chain.names, budget=budget),
         "seeds": r.sizes["seed"],
-        "left_out": json.dumps(left_out, ensure_ascii=False),
-        "catapults": int((case.r.loss > r.loss.isel(step=0)).any("step").sum()),
+        "left_out": json.dumps(chain.left_out, ensure_ascii=False),
+        "catapults": int((r.loss > r.loss.isel(step=0)).any("step").sum()),
         "cause": named(found, "explained"),
         "cause_of_mean": named(found, "explained_common"),
         "prediction_error": float(case.p.error_bound.max()),
     }
     found.attrs["verdict"] = gap_in_words(found)
     return found
+
+
+@dataclass
+class _Chain:
+    """Controls, each without one cause more than the last.
+
+    Attributes:
+        case: with all that was taken away so far.
+        trained: its networks, (seed, step, …).
+        theory: its prediction, (step, …).
+        budget: that is left.
+        first: the run itself, as a case.
+        names: of the causes taken away.
+        grams: products of distances of the run and of each control, (step, seed, seed).
+        left_out: why the other causes were not looked at.
+    """
+
+    case: Case
+    trained: np.ndarray
+    theory: np.ndarray
+    budget: float
+    first: Case = field(init=False)
+    names: list[str] = field(default_factory=list)
+    grams: list[np.ndarray] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.first = self.case
+        self.grams.append(_distances(self.case, self.trained, self.theory))
+
+    def take_away(self, name: str, progress: Progress) -> None:
+        """Go on to the control of a cause, unless it cannot matter, costs too much or diverges."""
+        cause = CAUSES[name]
+        single = split(self.grams[-1], np.ones(self.grams[-1].shape[-1])).single
+        if why := cause.dismissed(self.case, float(np.sqrt(single[self.case.steps > 0].min()))):
+            self.left_out[name] = why
+        elif cause.control is None:
+            self.names.append(name)
+        else:
+            self._go_on(name, cause.control(self.case), cause.cost, progress)
+
+    def _go_on(self, name: str, control: Case, cost: float, progress: Progress) -> None:
+        again = not control.trains_as(self.case)
+        price = cost * control.stretch if again else 0.0
+        if price > self.budget:
+            self.left_out[name] = f"{CAUSES[name].words} would cost {price:g} times the run, with {self.budget:g} left"
+            return
+        try:
+            trained = control.trained(progress) if again else self.trained
+        except FloatingPointError as error:
+            self.left_out[name] = f"the control of {CAUSES[name].words} diverged ({error})"
+            return
+        self.theory = self.theory if control.predicts_as(self.case) else control.predicted(progress)
+        self.case, self.trained, self.budget = control, trained, self.budget - price
+        self.names.append(name)
+        self.grams.append(_distances(control, trained, self.theory))
 
 
 def _asked(causes: Sequence[str] | None) -> list[str]:
@@ -143,8 +188,10 @@ def _asked(causes: Sequence[str] | None) -> list[str]:
     return [name for name in CAUSES if name in causes]
 
 
-def _case(k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]) -> Case:
-    """The run as its attributes tell it, at the steps after 0 that both know."""
+def _case(
+    k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
+) -> tuple[Case, np.ndarray]:
+    """The run as its attributes tell it, and its networks, at the steps that both know."""
     steps = common_steps(p, r)
     require_same_start(p, r)
     signal_norm(p)
@@ -159,7 +206,8 @@ def _case(k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, o
     if not r.attrs["starts_from_zero"] and 0 not in steps:
         raise ValueError("the common function that these networks start from is not known; record step 0 in both")
     settings = {**_settings(r, options), **options}
-    return Case(k, p.sel(step=steps), r.sel(step=steps), settings, K)
+    trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
+    return Case(k, p.sel(step=steps), settings, filters_of(p), K=K), trained
 
 
 def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
@@ -206,54 +254,25 @@ def _distances(case: Case, trained: np.ndarray, theory: np.ndarray) -> np.ndarra
     return products(xr.DataArray(trained - theory, dims=dims), inner_dims(case.p), signal_norm(case.p))
 
 
-def _gram_of(case: Case, name: str, left_out: dict[str, str], progress: Progress) -> np.ndarray | None:
-    """Products of the control's distances; None where the seeds themselves tell."""
-    make = CAUSES[name].control
-    if make is None:
-        return None
-    control = make(case, progress)
-    try:
-        trained = _trained(case, control, progress) if control.trains else case.r.train.values
-    except FloatingPointError as error:
-        left_out[name] = f"its control diverged: {error}"
-        return None
-    return _distances(case, trained, case.theory if control.theory is None else control.theory)
-
-
-def _trained(case: Case, control: Control, progress: Progress) -> np.ndarray:
-    """The control's networks at the run's steps, (seed, step, …)."""
-    found = train(
-        case.k if control.kernel is None else control.kernel,
-        case.p.x.values,
-        case.p.target.values,
-        steps=(case.steps * control.stretch).tolist(),
-        progress=progress,
-        **{**case.settings, **control.options},
-    )
-    return np.asarray(found.train.values)
-
-
-def _parts(case: Case, grams: dict[str, np.ndarray | None]) -> xr.Dataset:
-    """E, what goes with each control and what is left, with errors over seeds."""
-    own, seeds = _distances(case, case.r.train.values, case.theory), case.r.sizes["seed"]
+def _parts(chain: _Chain) -> xr.Dataset:
+    """E, what goes with each cause and what is left, with errors over seeds."""
+    case, names = chain.case, chain.names
     later = case.steps > 0
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         """(single, common, spread) × (run, each cause, what is left) × step."""
-        run = np.stack(split(own, weights))
-        parts = []
-        for gram in grams.values():
-            if gram is None:
-                parts.append(np.stack([run[2], np.zeros_like(run[1]), run[2]]))
-            else:
-                parts.append(run - np.stack(split(gram, weights)))
-        return np.stack([run, *parts, run - sum(parts)], axis=1)[..., later]
+        squares = [np.stack(split(gram, weights)) for gram in chain.grams]
+        parts = [before - after for before, after in pairwise(squares)]
+        if "fluctuation" in names:
+            spread = squares[-1][2]
+            parts.append(np.stack([spread, np.zeros_like(spread), spread]))
+        return np.stack([squares[0], *parts, squares[0] - sum(parts)], axis=1)[..., later]
 
-    value, error = jackknife(statistic, seeds)
+    value, error = jackknife(statistic, case.settings["seeds"])
     coords = {
-        "cause": list(grams),
+        "cause": names,
         "step": ("step", case.steps[later], {"long_name": "training step", "units": "steps"}),
-        "words": ("cause", [CAUSES[name].words for name in grams]),
+        "words": ("cause", [CAUSES[name].words for name in names]),
     }
     of_causes: dict[str, np.ndarray] = {
         "explained": value[0, 1:-1],
@@ -282,37 +301,32 @@ def _parts(case: Case, grams: dict[str, np.ndarray | None]) -> xr.Dataset:
     return xr.Dataset(labelled(("cause", "step"), of_causes) | labelled(("step",), of_steps), coords=coords)
 
 
-def _wider(case: Case, chosen: list[str], budget: float) -> tuple[ComposedKernel | None, str]:
-    """The kernel of networks of twice the width, or why there is none to compare with."""
-    if "fluctuation" not in chosen:
-        return None, ""
-    if budget < WIDER**2:
-        return None, f"networks of {WIDER} times the width would cost {WIDER**2} times the run, with {budget:g} left"
+def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]:
+    """By which power of the width the spread of the run falls, from its networks to wider ones."""
+    price = float(WIDER**2)
+    if price > chain.budget:
+        chain.left_out["width"] = (
+            f"{WIDER} times the width would cost {price:g} times the run, with {chain.budget:g} left"
+        )
+        return {}
     try:
-        return at_width(case.k, WIDER * int(case.r.attrs["width"])), ""
+        wider = chain.first.differing(k=at_width(chain.first.k, WIDER * width))
     except ValueError as error:
-        return None, str(error)
-
-
-def _spread_law(case: Case, wider: ComposedKernel, progress: Progress) -> dict[str, Any]:
-    """By which power of the width the spread falls, from the run's networks to wider ones."""
-    own = _distances(case, case.r.train.values, case.theory)
-    other = _distances(case, _trained(case, Control(kernel=wider), progress), case.theory)
-    later, seeds = case.steps > 0, case.r.sizes["seed"]
+        chain.left_out["width"] = str(error)
+        return {}
+    later, seeds = chain.first.steps > 0, chain.first.settings["seeds"]
 
     def log_spread(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ln spread and its standard error; wider networks share no weights with the others, and have their own."""
+        """Logarithm of the spread, and its error: wider networks share no weights with the others."""
         return jackknife(lambda weights: np.log(split(gram, weights).spread[later]) / 2, seeds)
 
-    (narrow, of_narrow), (wide, of_wide) = log_spread(own), log_spread(other)
+    narrow, of_narrow = log_spread(chain.grams[0])
+    wide, of_wide = log_spread(_distances(wider, wider.trained(progress), wider.p.train.values))
     label = {"long_name": "power of the width by which the spread falls", "units": ""}
+    off = np.hypot(of_narrow, of_wide) / np.log(WIDER)
     return {
         "spread_exponent": ("step", (narrow - wide) / np.log(WIDER), label),
-        "spread_exponent_error": (
-            "step",
-            np.hypot(of_narrow, of_wide) / np.log(WIDER),
-            {**label, "long_name": "standard error of that"},
-        ),
+        "spread_exponent_error": ("step", off, {**label, "long_name": "standard error of that power"}),
     }
 
 
@@ -321,9 +335,7 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
     x = case.p.x.values
 
     def largest(step: int, params: Any) -> xr.Dataset:
-        import jax
-
-        ones = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(case.r.sizes["seed"])]
+        ones = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(jax.tree.leaves(params)[0].shape[0])]
         found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
         return xr.Dataset({"largest": ("seed", found)})
 

@@ -90,26 +90,20 @@ def gap_in_words(causes: xr.Dataset) -> str:
 
 def _parts_in_words(at: xr.Dataset, step: int) -> str:
     seen = _seen(at.explained, at.explained_error, at.error_squared)
-    error = percent(np.sqrt(float(at.error_squared)))
-    parts = []
-    for name in seen:
-        one = at.sel(cause=name)
-        parts.append(f"{one.words.item()} {percent(one.share, one.share_error)}")
-    rest = float(at.unexplained_share)
-    if rest < -WORTH:
-        left = f"the parts overlap by {percent(-rest, at.unexplained_share_error)}"
-    else:
-        left = f"{percent(rest, at.unexplained_share_error)} stays unexplained"
-    of = f"Of the squared error at step {step} ({error} of the signal)"
+    nearer = _seen(-at.explained, at.explained_error, at.error_squared)
+    parts = [_explains(at.sel(cause=name), i) for i, name in enumerate(seen)]
+    of = f"Of the squared error at step {step} ({percent(np.sqrt(float(at.error_squared)))} of the signal)"
+    left = f"{percent(at.unexplained_share, at.unexplained_share_error)} stays unexplained"
     if not parts:
         return f"{of} no cause looked at explains a part that stands out; {left}."
-    return f"{of} {joined([_explains(part, i) for i, part in enumerate(parts)])}; {left}."
+    against = "".join(f"; {at.sel(cause=n).words.item()} takes {percent(-at.share.sel(cause=n))} off" for n in nearer)
+    return f"{of} {joined(parts)}{against}; {left}."
 
 
-def _explains(part: str, position: int) -> str:
+def _explains(one: xr.Dataset, position: int) -> str:
     """'the moving kernel explains 60 %', then 'finite-width fluctuation 30 %'."""
-    words, _, share = part.rpartition(" ")
-    return f"{words} {share}" if position else f"{words} explains {share}"
+    verb = "" if position else "explains "
+    return f"{one.words.item()} {verb}{percent(one.share, one.share_error)}"
 
 
 def _seen(part: xr.DataArray, error: xr.DataArray, whole: xr.DataArray) -> list[str]:

@@ -9,10 +9,12 @@ import xarray as xr
 
 from ntkspec.validation.seeds import CONFIDENCE
 
-__all__ = ["Errors", "errors", "law"]
+__all__ = ["NEVER", "Errors", "errors", "law"]
 
 #: Resamples of the seeds.
 DRAWS = 1000
+#: A width beyond all that can be built, where a law hardly falls or does not.
+NEVER = 1e12
 #: What is fitted, and what it is.
 QUANTITIES = {
     "error": "error of a network",
@@ -63,7 +65,7 @@ def law(grams: dict[int, np.ndarray], steps: np.ndarray, accuracy: float) -> xr.
     slope_ends = _percentiles(np.array([[fit.exponent for fit in one] for one in drawn]))
     # Too small to see on so many seeds: an interval from those draws that show it would be one of their luck.
     slope_ends[:, np.isnan([fit.exponent for fit in fits])] = np.nan
-    ends = _percentiles(np.array([_meets(one[0], accuracy) for one in drawn]))
+    ends = _percentiles(np.nan_to_num([_meets(one[0], accuracy) for one in drawn], nan=NEVER))
     by_width, by_step = ("quantity", "width", "step"), ("quantity", "step")
     found = xr.Dataset(
         {
@@ -90,10 +92,10 @@ def _label(long_name: str) -> dict[str, str]:
 
 
 def _meets(fit: _Fit, accuracy: float) -> float:
-    """The width at which a law is down to the accuracy at every step; NaN where it does not fall."""
+    """The width at which a law is down to the accuracy at every step, `NEVER` at most; NaN where it does not fall."""
     if not (fit.exponent > 0).all():
         return np.nan
-    return float(np.exp((np.log(fit.constant / accuracy) / fit.exponent).max()))
+    return float(np.exp(min((np.log(fit.constant / accuracy) / fit.exponent).max(), np.log(NEVER))))
 
 
 def errors(gram: np.ndarray, counts: np.ndarray) -> Errors:

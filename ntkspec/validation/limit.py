@@ -87,7 +87,7 @@ def spread_in_words(v: xr.Dataset) -> str:
     if bool(off.isnull().all()):
         return f"As the predicted covariance has it within the error of {seeds} seeds, {at_last}; {chance}."
     worst = v.isel(step=int(np.nanargmax(off.values)))
-    return (
-        f"Not as the predicted covariance has it, {at_last}, and {percent(worst.spread_ratio)} at step "
-        f"{int(worst.step)}; {chance}."
+    where = (
+        "" if int(worst.step) == int(last.step) else f", and {percent(worst.spread_ratio)} at step {int(worst.step)}"
     )
+    return f"Not as the predicted covariance has it, {at_last}{where}; {chance}."

@@ -105,14 +105,14 @@ def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, 
     seeds = difference.sizes["seed"]
     by_seed = ((difference**2).sum(inner)) ** 0.5 / signal
     mean = difference.mean("seed")
-    spread = np.sqrt(((difference - mean) ** 2).sum(inner).sum("seed") / max(seeds - 1, 1)) / signal
-    ensemble = np.sqrt((mean**2).sum(inner)) / signal
+    spread = (((difference - mean) ** 2).sum(inner).sum("seed") / max(seeds - 1, 1)) ** 0.5 / signal
+    ensemble = (mean**2).sum(inner) ** 0.5 / signal
     error, sem = by_seed.mean("seed"), standard_error(by_seed)
     gram = products(difference, inner, signal)
     common, common_error = (
         error.copy(data=values) for values in jackknife(lambda weights: split(gram, weights).common, seeds)
     )
-    return {
+    found: dict[str, xr.DataArray] = {
         "error_by_seed": by_seed,
         "error": error,
         "error_sem": sem,
@@ -122,6 +122,7 @@ def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, 
         "systematic_error": ((ensemble**2 - spread**2 / seeds).clip(min=0)) ** 0.5,
         "systematic_error_interval": interval(common, common_error, seeds).clip(min=0) ** 0.5,
     }
+    return found
 
 
 def _holds_until(error: xr.DataArray, tolerance: float) -> int:
@@ -154,9 +155,11 @@ def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
     whose = "" if judged.name == "error" else " of the ensemble's mean"
     who = f"At width {v.attrs['width']} ({seeds_in_words(v.sizes['seed'])})"
     peak = f"{percent(judged.sel(step=at), sem.sel(step=at))} of the signal at step {at}"
+    if whose and float(judged.sel(step=at)) == 0:
+        peak = f"too small for {seeds_in_words(v.sizes['seed'])} to show"
     if holds == last:
         trained = f"holds through step {last}, the last one trained"
-        return f"{who} the lazy regime {trained}: the error{whose} is at most {peak}."
+        return f"{who} the lazy regime {trained}: the error{whose} is {'' if whose else 'at most '}{peak}."
     until = (
         f"holds to {percent(judged.sel(step=slice(0, holds)).max())} until step {holds}; beyond," if holds > 0 else ""
     )

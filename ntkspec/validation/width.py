@@ -20,11 +20,11 @@ from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer import train
 from ntkspec.validation.errors import inner_dims, signal_norm
-from ntkspec.validation.fit import errors, law
+from ntkspec.validation.fit import NEVER, errors, law
 from ntkspec.validation.seeds import products
 from ntkspec.validation.words import digits, percent, seeds_in_words
 
-__all__ = ["at_width", "width_law"]
+__all__ = ["at_width", "width_law", "width_to_train"]
 
 #: How many times the widest trained network a law is believed. Biases fall otherwise than spreads, and take over.
 FARTHEST = 8.0
@@ -161,7 +161,7 @@ def width_law(
     )
     # Networks that the law has not seen.
     found.attrs |= _checked(found, max_width if check else 0, lambda width: trained(width, seed + 1))
-    found.attrs["verdict"] = _verdict(found, max_width)
+    found.attrs["verdict"] = _verdict(found, max_width if check else 0)
     return found
 
 
@@ -180,11 +180,10 @@ def _check(widths: Sequence[int], seeds: int, accuracy: float, max_width: int, s
 
 def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]) -> dict[str, float]:
     """Train the width that is needed, where the law is believed so far and it is not too wide."""
-    needed = d.attrs["needed_width"]
     nothing = {"checked_width": 0, "checked_error": np.nan, "checked_error_sem": np.nan, "expected_error": np.nan}
-    if not needed <= min(FARTHEST * int(d.width.max()), max_width):
+    width = width_to_train(d, max_width)
+    if width is None:
         return nothing
-    width = min(int(16 * np.ceil(needed / 16)), max_width)
     gram = trained(width)
     seeds = gram.shape[-1]
     by_seed = np.sqrt(np.einsum("tss->ts", gram))
@@ -198,26 +197,38 @@ def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]
     }
 
 
+def width_to_train(d: xr.Dataset, max_width: int) -> int | None:
+    """The width that is needed, rounded up; None where it is above `max_width`, or where the law is not believed."""
+    needed = d.attrs["needed_width"]
+    # NaN is not below anything.
+    if not needed <= min(FARTHEST * int(d.width.max()), max_width):
+        return None
+    return min(int(16 * np.ceil(needed / 16)), max_width)
+
+
 def _verdict(d: xr.Dataset, max_width: int) -> str:
     a, widest = d.attrs, int(d.width.max())
     one = d.sel(quantity="error")
     worst = one.isel(step=int(np.argmax(one.value.sel(width=widest).values)))
-    low, high = (float(worst.exponent_interval.sel(bound=bound)) for bound in ("low", "high"))
+    ends = [f"{float(worst.exponent_interval.sel(bound=bound)):.2f}" for bound in ("low", "high")]
     fall = (
         f"From width {int(d.width.min())} to {widest} ({seeds_in_words(a['seeds'])} each) the error of a network falls "
-        f"as width^−{float(worst.exponent):.2f} ({low:.2f} to {high:.2f}) at step {int(worst.step)}, its worst"
+        f"as width^−{float(worst.exponent):.2f} ({' to '.join(ends)}) at step {int(worst.step)}, its worst"
     )
     needed = a["needed_width"]
     if np.isnan(needed):
         return f"{fall}; at some step it does not fall at all, so no width is known to be enough."
     asked = f"{fall}; an accuracy of {percent(a['accuracy'])} needs width {digits(needed, 3)}"
     if not np.isnan(a["needed_width_low"]):
-        asked += f" ({digits(a['needed_width_low'], 3)} to {digits(a['needed_width_high'], 3)})"
+        high = "any" if a["needed_width_high"] >= NEVER else digits(a["needed_width_high"], 3)
+        asked += f" ({digits(a['needed_width_low'], 3)} to {high})"
     if needed > FARTHEST * widest:
         return (
             f"{asked}, which is {digits(needed / widest, 2)} times the widest trained. The law is not believed beyond "
             f"{FARTHEST:g} times: train wider ones (widths=...), or ask for less."
         )
+    if not max_width:
+        return f"{asked}."
     if not a["checked_width"]:
         return f"{asked}. That was not checked by training (max_width={max_width})."
     return f"{asked}. {_check_in_words(d)}"
