@@ -268,7 +268,13 @@ def _parts(chain: _Chain) -> xr.Dataset:
             parts.append(np.stack([spread, np.zeros_like(spread), spread]))
         return np.stack([squares[0], *parts, squares[0] - sum(parts)], axis=1)[..., later]
 
-    value, error = jackknife(statistic, case.settings["seeds"])
+    def shares(weights: np.ndarray) -> np.ndarray:
+        """Of E, whose own luck cancels."""
+        single = statistic(weights)[0]
+        return single[1:] / single[0]
+
+    seeds = case.settings["seeds"]
+    (value, error), (share, share_error) = jackknife(statistic, seeds), jackknife(shares, seeds)
     coords = {
         "cause": names,
         "step": ("step", case.steps[later], {"long_name": "training step", "units": "steps"}),
@@ -280,8 +286,8 @@ def _parts(chain: _Chain) -> xr.Dataset:
         "explained_common": value[1, 1:-1],
         "explained_common_error": error[1, 1:-1],
         "explained_spread": value[2, 1:-1],
-        "share": value[0, 1:-1] / value[0, 0],
-        "share_error": error[0, 1:-1] / value[0, 0],
+        "share": share[:-1],
+        "share_error": share_error[:-1],
     }
     of_steps: dict[str, np.ndarray] = {
         "error_squared": value[0, 0],
@@ -291,8 +297,8 @@ def _parts(chain: _Chain) -> xr.Dataset:
         "unexplained_error": error[0, -1],
         "unexplained_common": value[1, -1],
         "unexplained_common_error": error[1, -1],
-        "unexplained_share": value[0, -1] / value[0, 0],
-        "unexplained_share_error": error[0, -1] / value[0, 0],
+        "unexplained_share": share[-1],
+        "unexplained_share_error": share_error[-1],
     }
 
     def labelled(dims: tuple[str, ...], values: dict[str, np.ndarray]) -> dict[str, tuple]:

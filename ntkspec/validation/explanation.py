@@ -47,9 +47,15 @@ def named(causes: xr.Dataset, part: str) -> str:
         Its name; "unexplained" where none stands out from nothing, or what is left is larger.
     """
     at = causes.sel(step=worst_step(causes))
-    seen = _seen(at[part], at[f"{part}_error"], at.error_squared)
-    left = at["unexplained" if part == "explained" else "unexplained_common"]
-    if not seen or float(at[part].sel(cause=seen[0])) < float(left):
+    if part == "explained":
+        parts, errors, left = at.share, at.share_error, at.unexplained_share
+    else:
+        # Not as a share: what all networks share may be nothing at all.
+        whole = at.error_squared
+        parts, errors = at.explained_common / whole, at.explained_common_error / whole
+        left = at.unexplained_common / whole
+    seen = _seen(parts, errors)
+    if not seen or float(parts.sel(cause=seen[0])) < float(left):
         return "unexplained"
     return seen[0]
 
@@ -71,7 +77,7 @@ def gap_in_words(causes: xr.Dataset) -> str:
         )
     if "spread_exponent" in at:
         said.append(
-            f"With the width the spread falls as its power −{digits(float(at.spread_exponent), 2)} ± "
+            f"The spread goes with the width to the power {digits(-float(at.spread_exponent), 2).replace('-', '−')} ± "
             f"{digits(float(at.spread_exponent_error), 1)}, in theory −1/2."
         )
     if "limit_share" in at:
@@ -89,8 +95,7 @@ def gap_in_words(causes: xr.Dataset) -> str:
 
 
 def _parts_in_words(at: xr.Dataset, step: int) -> str:
-    seen = _seen(at.explained, at.explained_error, at.error_squared)
-    nearer = _seen(-at.explained, at.explained_error, at.error_squared)
+    seen, nearer = _seen(at.share, at.share_error), _seen(-at.share, at.share_error)
     parts = [_explains(at.sel(cause=name), i) for i, name in enumerate(seen)]
     of = f"Of the squared error at step {step} ({percent(np.sqrt(float(at.error_squared)))} of the signal)"
     left = f"{percent(at.unexplained_share, at.unexplained_share_error)} stays unexplained"
@@ -106,9 +111,9 @@ def _explains(one: xr.Dataset, position: int) -> str:
     return f"{one.words.item()} {verb}{percent(one.share, one.share_error)}"
 
 
-def _seen(part: xr.DataArray, error: xr.DataArray, whole: xr.DataArray) -> list[str]:
+def _seen(part: xr.DataArray, error: xr.DataArray) -> list[str]:
     """Causes whose part stands out, largest first; of one seed, whose error is not known, all that are worth a word."""
     known = np.nan_to_num(error.values, nan=0.0)
     values = part.values
-    keep = np.flatnonzero((values > SEEN * known) & (values > WORTH * float(whole)))
+    keep = np.flatnonzero((values > SEEN * known) & (values > WORTH))
     return [str(part.cause.values[i]) for i in keep[np.argsort(-values[keep])]]

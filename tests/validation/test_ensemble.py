@@ -53,7 +53,7 @@ def test_two_seeds_tell_no_spread(runs):
 
 def test_runs_that_do_not_belong_together_are_refused(runs):
     p, r, e = runs
-    with pytest.raises(ValueError, match="networks start up to .* ensemble=ns.dynamics.ensemble"):
+    with pytest.raises(ValueError, match=r"networks start up to .*ensemble=ns\.dynamics\.ensemble"):
         ns.validate(p, r)
     for other, message in (
         (e.drop_vars("standard_deviation"), "has no standard_deviation; expected a Dataset from ns.dynamics.ensemble"),
