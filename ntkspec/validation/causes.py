@@ -200,6 +200,8 @@ def _no_rounding(case: Case, error: float) -> str:
 
 
 def _no_moving_kernel(case: Case, error: float) -> str:
+    if case.settings["seeds"] < 2:
+        return "one seed does not tell what it shares with others; train at least 3"
     if isinstance(case.k.network, Linearised):
         return "the networks are linear in their parameters"
     return "the mapping is learned, and moves the kernel as well" if case.settings["trainable"] else ""
@@ -259,15 +261,15 @@ CAUSES: dict[str, Cause] = {
     ),
     "learning_rate": Cause("the too large learning rate", _no_large_rate, _slower),
     "precision": Cause("float32", _no_rounding, _with(dtype="float64", matmul_precision="float32"), 2.0),
+    "fluctuation": Cause(
+        "finite-width fluctuation",
+        _unless(lambda case: case.settings["seeds"] > 1, "one seed has no spread; train at least 3"),
+        None,
+    ),
     "moving_kernel": Cause(
         "the moving kernel (feature learning)",
         _no_moving_kernel,
         lambda case: case.differing(k=linearised(case.k)),
         3.0,
-    ),
-    "fluctuation": Cause(
-        "finite-width fluctuation",
-        _unless(lambda case: case.settings["seeds"] > 1, "one seed has no spread; train at least 3"),
-        None,
     ),
 }

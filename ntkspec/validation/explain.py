@@ -6,7 +6,6 @@ import ast
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import jax
@@ -47,11 +46,15 @@ def explain(
     A control is the same run, from the same seeds, differing in one respect: in smaller steps, with a linear output, in
     float64, linear in its parameters (a kernel that stands still), or compared with the prediction of another dynamics.
     They are taken away one after the other, in the order of the result's `cause`. With E = ⟨‖f − f_theory‖²⟩/‖y‖² over
-    seeds, the part of a cause is E before it is taken away, less E after. The last is finite-width fluctuation, whose
-    part needs no control: E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var splits, without bias however few the seeds, into what all
-    networks share and their spread. What is left, `unexplained`, is what the last control's networks share; so all
-    parts add up to E. Causes that act together are told apart by that order only, and a part below zero says that
-    networks come out nearer to theory with it than without.
+    seeds, the part of a cause is E before it is taken away, less E after.
+
+    The width comes last. Without bias, however few the seeds, E splits into what all networks share and their spread,
+    E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var. The spread is the part of finite-width fluctuation, and of what they share,
+    linearised networks tell the part of the moving kernel. What those share is left `unexplained`, so all parts add up
+    to E.
+
+    Causes that act together are told apart by that order only, and a part below zero says that networks come out nearer
+    to theory with it than without.
 
     Args:
         k: mapping and network that were trained.
@@ -74,6 +77,7 @@ def explain(
         - `share` and `share_error` (cause, step): of E; `unexplained_share` and its error (step); `words` (cause);
         - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
           the spread falls from this width to twice it, 1/2 in theory;
+        - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
         - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start;
 
         and attributes: `verdict`, sentences; `cause`, the name of the largest part, and `cause_of_mean`, of what all
@@ -106,6 +110,13 @@ def explain(
             chain.take_away(name, progress)
             stage.advance()
     extra = _spread_law(chain, int(r.attrs["width"]), progress) if "fluctuation" in chain.names else {}
+    if "moving_kernel" in chain.grams:
+        still = split(chain.grams["moving_kernel"], np.ones(r.sizes["seed"])).spread[case.steps > 0]
+        extra["linearised_spread_squared"] = (
+            "step",
+            still,
+            {"long_name": "spread of linearised networks", "units": ""},
+        )
     if "learning_rate" in chain.names:
         extra["limit_share"] = _limit_shares(case, progress)
     found = _parts(chain).assign(extra)
@@ -134,7 +145,7 @@ class _Chain:
         budget: that is left.
         first: the run itself, as a case.
         names: of the causes taken away.
-        grams: products of distances of the run and of each control, (step, seed, seed).
+        grams: products of distances of the run ("") and of the control of each cause that has one, (step, seed, seed).
         left_out: why the other causes were not looked at.
     """
 
@@ -144,17 +155,18 @@ class _Chain:
     budget: float
     first: Case = field(init=False)
     names: list[str] = field(default_factory=list)
-    grams: list[np.ndarray] = field(default_factory=list)
+    grams: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.first = self.case
-        self.grams.append(_distances(self.case, self.trained, self.theory))
+        self.grams[""] = _distances(self.case, self.trained, self.theory)
 
     def take_away(self, name: str, progress: Progress) -> None:
         """Go on to the control of a cause, unless it cannot matter, costs too much or diverges."""
         cause = CAUSES[name]
-        single = split(self.grams[-1], np.ones(self.grams[-1].shape[-1])).single
+        *_, gram = self.grams.values()
+        single = split(gram, np.ones(gram.shape[-1])).single
         if why := cause.dismissed(self.case, float(np.sqrt(single[self.case.steps > 0].min()))):
             self.left_out[name] = why
         elif cause.control is None:
@@ -176,7 +188,7 @@ class _Chain:
         self.theory = self.theory if control.predicts_as(self.case) else control.predicted(progress)
         self.case, self.trained, self.budget = control, trained, self.budget - price
         self.names.append(name)
-        self.grams.append(_distances(control, trained, self.theory))
+        self.grams[name] = _distances(control, trained, self.theory)
 
 
 def _asked(causes: Sequence[str] | None) -> list[str]:
@@ -261,12 +273,21 @@ def _parts(chain: _Chain) -> xr.Dataset:
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         """(single, common, spread) × (run, each cause, what is left) × step."""
-        squares = [np.stack(split(gram, weights)) for gram in chain.grams]
-        parts = [before - after for before, after in pairwise(squares)]
-        if "fluctuation" in names:
-            spread = squares[-1][2]
-            parts.append(np.stack([spread, np.zeros_like(spread), spread]))
-        return np.stack([squares[0], *parts, squares[0] - sum(parts)], axis=1)[..., later]
+        squares = {name: np.stack(split(gram, weights)) for name, gram in chain.grams.items()}
+        run = before = squares[""]
+        parts = []
+        for name in names:
+            after = squares.get(name, before)
+            single, common, spread = before - after
+            nothing = np.zeros_like(single)
+            if name == "fluctuation":
+                single, common, spread = before[2], nothing, before[2]
+            elif name == "moving_kernel":
+                # How networks scatter is fluctuation, whether their kernels stand still or not.
+                single, spread = common, nothing
+            parts.append(np.stack([single, common, spread]))
+            before = after
+        return np.stack([run, *parts, run - sum(parts)], axis=1)[..., later]
 
     def shares(weights: np.ndarray) -> np.ndarray:
         """Of E, whose own luck cancels."""
@@ -326,7 +347,7 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
         """Logarithm of the spread, and its error: wider networks share no weights with the others."""
         return jackknife(lambda weights: np.log(split(gram, weights).spread[later]) / 2, seeds)
 
-    narrow, of_narrow = log_spread(chain.grams[0])
+    narrow, of_narrow = log_spread(chain.grams[""])
     wide, of_wide = log_spread(_distances(wider, wider.trained(progress), wider.p.train.values))
     label = {"long_name": "power of the width by which the spread falls", "units": ""}
     off = np.hypot(of_narrow, of_wide) / np.log(WIDER)

@@ -104,6 +104,7 @@ def test_early_narrow_networks_fluctuate():
     y = signal(K.points[:, 0])
     p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=16, **options)
     d = explain(k, p, r, K=K)
+    assert d.cause.values.tolist() == ["fluctuation", "moving_kernel"]
     assert d.attrs["cause"] == "fluctuation"
     assert (d.share.sel(cause="fluctuation") > 0.7).all()
     assert "finite-width fluctuation" in d.attrs["verdict"]
@@ -114,6 +115,23 @@ def test_early_narrow_networks_fluctuate():
     np.testing.assert_allclose(d.spread_squared, v.spread.sel(step=d.step) ** 2, rtol=1e-9)
     common = np.sqrt(np.maximum(d.common_squared, 0))
     np.testing.assert_allclose(common, v.systematic_error.sel(step=d.step), rtol=1e-6, atol=1e-9)
+
+
+def test_late_in_training_kernels_have_moved():
+    mapping = ns.mapping.power_law(4, p=1.0)
+    k, K, options = problem(64, steps=[0, 30, 100], share=0.25, mapping=mapping, points=16)
+    y = 4 * np.sign(np.sin(2 * np.pi * K.points[:, 0] + 0.1))
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=12, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation", "moving_kernel"], budget=3)
+    # Labels of 4 take the weights of 64 units far: what networks are off by, they are off by together.
+    assert d.attrs["cause"] == d.attrs["cause_of_mean"] == "moving_kernel"
+    assert (d.share.sel(cause="moving_kernel") > 0.5).all()
+    assert (np.abs(d.unexplained_common) < 3 * d.unexplained_common_error).all()
+    assert_adds_up(d)
+    linear = ns.trainer.train(ns.kernel.linearised(k), K.points, y, seeds=12, **options)
+    still = ns.validate(p, linear)
+    np.testing.assert_allclose(d.linearised_spread_squared, still.spread.sel(step=d.step) ** 2, rtol=1e-6)
+    assert "the moving kernel (feature learning) explains" in ns.validate(p, r, causes=d).attrs["verdict"]
 
 
 def test_a_sigmoid_is_not_a_linear_output():
