@@ -14,6 +14,7 @@ from . import selection as selection
 from . import study as study
 from . import task as task
 from . import trainer as trainer
+from . import validation as validation
 from .prediction import predict as predict
 from .selection import design as design
 from .validation import psnr as psnr

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
+import numpy as np
 import xarray as xr
 
 from ntkspec import dynamics, eigen, mapping, operator
@@ -16,8 +18,9 @@ from ntkspec.kernel import ComposedKernel, compose
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.task import Task, signal
+from ntkspec.trainer import optimizer as trained_by
 from ntkspec.trainer import train
-from ntkspec.validation import psnr, validate
+from ntkspec.validation import explain, psnr, validate
 
 __all__ = [
     "Check",
@@ -68,6 +71,7 @@ class Check:
         prediction: from `ntkspec.predict`.
         training: from `ntkspec.trainer.train`.
         validation: from `ntkspec.validate`.
+        causes: from `ntkspec.validation.explain`; None where no controls were run.
     """
 
     key: str
@@ -76,6 +80,7 @@ class Check:
     prediction: xr.Dataset
     training: xr.Dataset
     validation: xr.Dataset
+    causes: xr.Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -242,16 +247,21 @@ def predictions(
     return _stack({scale: predicted(one, steps, progress=progress) for scale, one in problems.items()})
 
 
-def predicted(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
-    """One prediction on the whole lattice, with its `train_psnr` and, where points are held out, `test_psnr` in dB."""
-    p = predict(
-        one.K,
-        one.task.train_values,
-        steps=steps,
-        learning_rate=one.learning_rate,
-        everywhere=True,
-        progress=progress,
-    )
+def predicted(
+    one: Problem,
+    steps: Sequence[int],
+    *,
+    initial: float | None = None,
+    of: dynamics.Dynamics | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """One prediction on the whole lattice, with its `train_psnr` and, where points are held out, `test_psnr` in dB.
+
+    It starts from a constant where `initial` is given, and is `of` gradient descent where None.
+    """
+    start = None if initial is None else np.full(one.task.values.shape, initial)
+    options: dict = {"steps": steps, "learning_rate": one.learning_rate, "dynamics": of, "progress": progress}
+    p = predict(one.K, one.task.train_values, everywhere=True, initial=start, **options)
     return with_quality(p, one.task)
 
 
@@ -292,6 +302,9 @@ def check(
     seeds: int,
     seed: int = 0,
     tolerance: float = 0.05,
+    optimizer: str = "gradient_descent",
+    output: Literal["linear", "sigmoid"] = "linear",
+    controls: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> Check:
     """Predict a problem, train it from the same start, and compare.
@@ -304,24 +317,25 @@ def check(
         seeds: number of networks.
         seed: of the first.
         tolerance: up to which error, relative to the signal, the theory is said to hold.
+        optimizer: that trains; momentum is predicted as such, and what has no theory is compared with gradient descent.
+        output: "linear", or "sigmoid", compared with a linear one that starts from its ½.
+        controls: also run controls, which say what a gap is due to; see `ntkspec.validation.explain`.
         progress: reporter.
 
     Returns:
         Prediction, training and comparison, all with the learned function on the whole lattice.
     """
-    p = predicted(one, steps, progress=progress)
-    r = train(
-        one.kernel,
-        one.K.points,
-        one.task.train_values,
-        steps=steps,
-        learning_rate=one.learning_rate,
-        seeds=seeds,
-        seed=seed,
-        field_shape=one.task.shape,
-        progress=progress,
-    )
-    return Check(key, name, one, p, with_quality(r, one.task), validate(p, r, tolerance=tolerance))
+    chosen = trained_by(optimizer)
+    known = chosen.name if chosen.has_theory else "gradient_descent"
+    # A centred sigmoid starts at ½ everywhere.
+    start = 0.5 if output == "sigmoid" else None
+    p = predicted(one, steps, initial=start, of=getattr(dynamics, known)(), progress=progress)
+    options: dict = {"steps": steps, "learning_rate": one.learning_rate, "optimizer": chosen, "output": output}
+    options |= {"seeds": seeds, "seed": seed, "field_shape": one.task.shape, "progress": progress}
+    r = train(one.kernel, one.K.points, one.task.train_values, **options)
+    causes = explain(one.kernel, p, r, K=one.K, progress=progress) if controls else None
+    v = validate(p, r, tolerance=tolerance, causes=causes)
+    return Check(key, name, one, p, with_quality(r, one.task), v, causes)
 
 
 def run(task: Task, small: Task, config: StudyConfig, *, seeds: int = 4, progress: Progress = NO_PROGRESS) -> Study:

@@ -249,3 +249,45 @@ def test_interrupting_a_report_leaves_nothing_behind(tmp_path):
 
 def test_no_command_is_refused_in_one_line(capsys):
     assert "spectrum" in refusal(capsys, [])
+
+
+def test_validate_names_causes_and_keeps_standard_output_clean(capsys, signal, tmp_path):
+    options = ["--scales", "2", "--steps", "0", "3", "--seeds", "3", "--optimizer", "adam", "--explain", *SMALL]
+    result = run_json(capsys, ["validate", signal, "--out", str(tmp_path), *options])
+    assert set(result["causes"]) <= {"optimizer", "fluctuation", "moving_kernel"}
+    assert result["causes"]["optimizer"]["step"] == [3]
+    assert "adam has no theory here" in result["verdict"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "causes.nc", "causes.png", "validation.nc", "validation.png",
+    }  # fmt: skip
+
+
+def test_validate_finds_a_width(capsys, signal):
+    options = ["--num-frequencies", "16", "--width", "auto", "--depth", "1", "--tolerance", "0.2"]
+    result = run_json(capsys, ["validate", signal, "--scales", "2", "--steps", "0", "3", "--seeds", "3", *options])
+    law = result["width_law"]
+    assert law["width"] == [32, 64, 128, 256]
+    assert law["interval"][0] < law["needed_width"] < law["interval"][1]
+    assert 0 <= result["width"] - law["needed_width"] <= 16
+    assert f"width {result['width']}" in result["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--optimizer", "sophia2"], "optimizer='sophia2'; expected one of"),
+        (["--output", "tanh"], "tanh"),
+        (["--width", "broad"], "broad"),
+        (["--width", "auto", "--output", "sigmoid"], "--width auto asks theory"),
+        (["--width", "auto", "--optimizer", "adam"], "--width auto asks theory"),
+    ],
+)
+def test_validate_refuses_what_it_cannot_train(capsys, signal, options, message):
+    assert message in refusal(capsys, ["validate", signal, *options])
+
+
+def test_a_sigmoid_output_is_validated_from_where_it_starts(capsys, photograph):
+    options = ["--scales", "2", "--steps", "0", "3", "--seeds", "2", "--size", "8", "--output", "sigmoid", *SMALL]
+    result = run_json(capsys, ["validate", photograph, *options])
+    assert result["error"][0] == 0
+    assert "the output is a sigmoid" in result["verdict"]

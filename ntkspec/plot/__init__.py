@@ -2,6 +2,7 @@
 
 from ntkspec.plot.alignment import alignment
 from ntkspec.plot.bandwidth import bandwidth
+from ntkspec.plot.causes import causes
 from ntkspec.plot.convergence import convergence
 from ntkspec.plot.density import density
 from ntkspec.plot.design import design
@@ -11,11 +12,13 @@ from ntkspec.plot.movement import movement
 from ntkspec.plot.prediction import images, prediction, quality
 from ntkspec.plot.spectrum import spectrum
 from ntkspec.plot.validation import validation
+from ntkspec.plot.width_law import width_law
 
 __all__ = [
     "aliasing",
     "alignment",
     "bandwidth",
+    "causes",
     "convergence",
     "density",
     "design",
@@ -28,4 +31,5 @@ __all__ = [
     "risk",
     "spectrum",
     "validation",
+    "width_law",
 ]

@@ -70,15 +70,19 @@ def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:
             label=f"range of {seeds.sizes['seed']} seeds",
         )
         shown += [np.ravel(low), np.ravel(high)]
-    bars = data.get("error_sem")
+    bars, name = _bars(data)
     few = step.size <= 40
     ax.errorbar(
         step, data["error"], yerr=bars if few else None, color=blue, marker="o" if few else "", markersize=4,
-        linewidth=1.6, elinewidth=1.0, label="error" if bars is None else "mean ± standard error",
+        linewidth=1.6, elinewidth=1.0, label=name,
     )  # fmt: skip
     if "ensemble_error" in data:
         ax.plot(step, data["ensemble_error"], color=orange, linestyle="-.", label="mean of the ensemble")
         shown.append(np.ravel(data["ensemble_error"]))
+    if "predicted_spread" in data:
+        for key, line in (("spread", "-"), ("predicted_spread", ":")):
+            ax.plot(step, data[key], color=style.OKABE_ITO[3], linestyle=line, label=key.replace("_", " "))
+            shown.append(np.ravel(data[key]))
     tolerance = data.attrs.get("tolerance")
     if tolerance is not None:
         ax.axhline(float(tolerance), color="black", linestyle="--", linewidth=1.2, label=f"tolerance {tolerance:.3g}")
@@ -92,6 +96,16 @@ def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:
     style.legend(ax, outside=True)
     style.note(ax, str(data.attrs.get("verdict", "")))
     return ax
+
+
+def _bars(data: xr.Dataset) -> tuple[np.ndarray | xr.DataArray | None, str]:
+    """Lengths below and above the mean error: of its interval over seeds, or its standard error; and their name."""
+    if "error_interval" in data:
+        low, high = (data["error_interval"].sel(bound=bound).values for bound in ("low", "high"))
+        error = data["error"].values
+        return np.nan_to_num(np.stack([error - low, high - error])), "mean, 95 % interval"
+    bars = data.get("error_sem")
+    return bars, "error" if bars is None else "mean ± standard error"
 
 
 def _by_frequency(data: xr.Dataset, ax: Axes | None, frequencies: Sequence[float] | None) -> Axes:

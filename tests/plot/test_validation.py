@@ -95,3 +95,21 @@ def test_refusals(data):
         plot.validation(data.drop_vars("error"))
     with pytest.raises(ValueError, match="without trained_residual "):
         plot.validation(data.drop_vars("trained_residual"), by="frequency")
+
+
+def test_intervals_over_seeds_are_the_bars_where_there_are_any(data):
+    data["error_interval"] = (("bound", "step"), np.stack([0.5 * data.error, 2 * data.error]))
+    data["error_interval"][1, -1] = np.nan
+    data = data.assign_coords(bound=["low", "high"])
+    drawn = by_label(plot.validation(data))["mean, 95 % interval"]
+    segments = np.array(drawn.lines[2][0].get_segments())[:, :, 1]
+    np.testing.assert_allclose(segments[:-1], np.stack([0.5 * data.error[1:-1], 2 * data.error[1:-1]], axis=1))
+    # What is not known has no bar.
+    np.testing.assert_allclose(segments[-1], [0.5 * data.error[-1], data.error[-1]])
+
+
+def test_spreads_are_drawn_where_they_are_predicted(data):
+    data = data.assign(spread=0.5 * data.error, predicted_spread=0.4 * data.error)
+    drawn = by_label(plot.validation(data))
+    np.testing.assert_allclose(drawn["predicted spread"].get_ydata(), 0.4 * data.error[1:])
+    np.testing.assert_allclose(drawn["spread"].get_ydata(), 0.5 * data.error[1:])

@@ -1,0 +1,13 @@
+"""Trained networks against their prediction: how far they are apart, why, and how wide they would have to be.
+
+Squared distances to theory are averaged over seeds, where those of single networks split without remainder into what
+all seeds share and what each has of its own; `validate` gives them, `explain` asks controls what they are due to, and
+`width_law` how they fall with the width.
+"""
+
+from ntkspec.validation.errors import psnr
+from ntkspec.validation.explain import explain
+from ntkspec.validation.verdict import validate
+from ntkspec.validation.width import width_law
+
+__all__ = ["explain", "psnr", "validate", "width_law"]

@@ -1,0 +1,371 @@
+"""Controls: the same run differing in one respect, and the part of its distance to theory that goes with it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ntkspec import empirical
+from ntkspec.kernel import ComposedKernel
+from ntkspec.operator import Operator, largest_eigenvalue
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+from ntkspec.trainer import Optimizer, optimizer, train
+from ntkspec.validation.causes import CAUSES, Case, filters_of
+from ntkspec.validation.errors import common_steps, inner_dims, require_same_start, signal_norm
+from ntkspec.validation.explanation import gap_in_words, named
+from ntkspec.validation.seeds import jackknife, products, split
+from ntkspec.validation.width import at_width
+
+__all__ = ["explain"]
+
+#: How many times as wide the networks are that the spread is compared with.
+WIDER = 2
+
+
+def explain(
+    k: ComposedKernel,
+    p: xr.Dataset,
+    r: xr.Dataset,
+    *,
+    K: Operator | None = None,
+    causes: Sequence[str] | None = None,
+    options: dict[str, Any] | None = None,
+    budget: float = 24.0,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """Say what a gap between prediction and training is due to, by controls.
+
+    A control is the same run, from the same seeds, differing in one respect: in smaller steps, with a linear output, in
+    float64, linear in its parameters (a kernel that stands still), or compared with the prediction of another dynamics.
+    They are taken away one after the other, in the order of the result's `cause`. With E = ⟨‖f − f_theory‖²⟩/‖y‖² over
+    seeds, the part of a cause is E before it is taken away, less E after.
+
+    The width comes last. Without bias, however few the seeds, E splits into what all networks share and their spread,
+    E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var. The spread is the part of finite-width fluctuation, and of what they share,
+    linearised networks tell the part of the moving kernel. What those share is left `unexplained`, so all parts add up
+    to E.
+
+    Causes that act together are told apart by that order only, and a part below zero says that networks come out nearer
+    to theory with it than without.
+
+    Args:
+        k: mapping and network that were trained.
+        p: from `ntkspec.predict`.
+        r: from `ntkspec.trainer.train`, with centered=True.
+        K: the operator of the prediction; None makes a dense one if a control needs another prediction.
+        causes: names of those to look at, such as ("moving_kernel", "fluctuation"); None looks at all that can matter.
+        options: what the run was given that its attributes cannot hold: an `optimizer` from optax itself, a `schedule`,
+            a `point_loss`.
+        budget: of the controls together, in units of the run's own cost; what would exceed it is left out, and named.
+        progress: reporter.
+
+    Returns:
+        Dataset over `cause` and `step` (those after 0), all squares relative to ‖y‖²:
+
+        - `error_squared`, `common_squared`, `spread_squared` (step): E and its parts;
+        - `explained` (cause, step) with its standard error `explained_error` (leaving out one seed at a time), and
+          of it `explained_common`, `explained_common_error` and `explained_spread`;
+        - `unexplained`, `unexplained_error`, `unexplained_common`, `unexplained_common_error` (step);
+        - `share` and `share_error` (cause, step): of E; `unexplained_share` and its error (step); `words` (cause);
+        - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
+          the spread falls from this width to twice it, 1/2 in theory;
+        - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
+        - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start;
+
+        and attributes: `verdict`, sentences; `cause`, the name of the largest part, and `cause_of_mean`, of what all
+        seeds share; `left_out`, why others were not looked at (JSON); `catapults`, networks whose recorded loss rose
+        above its start.
+
+    Raises:
+        ValueError: if the three do not belong together, a cause is unknown, networks start from functions of their own,
+            or an option is needed that the run's attributes cannot hold.
+
+    Source: Lee et al. 2019, section 2 (linearised networks); Lewkowycz et al. 2020, "The large learning rate phase of
+    deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=16))
+        >>> K = ns.operator.lattice(k, shape=(8,))
+        >>> run = dict(steps=[0, 20], learning_rate=ns.dynamics.max_learning_rate(K) / 4)
+        >>> y = np.sin(2 * np.pi * K.points[:, 0])
+        >>> p, r = ns.predict(K, y, **run), ns.trainer.train(k, K.points, y, seeds=3, **run)
+        >>> found = ns.validation.explain(k, p, r, causes=["fluctuation", "moving_kernel"], budget=3)
+        >>> found.cause.values.tolist(), list(json.loads(found.attrs["left_out"]))
+        (['fluctuation', 'moving_kernel'], ['width'])
+    """
+    asked = _asked(causes)
+    case, trained = _case(k, p, r, K, options or {})
+    chain = _Chain(case, trained, case.p.train.values, budget)
+    with progress.start("controls", len(asked), "causes") as stage:
+        for name in asked:
+            chain.take_away(name, progress)
+            stage.advance()
+    extra = _spread_law(chain, int(r.attrs["width"]), progress) if "fluctuation" in chain.names else {}
+    if "moving_kernel" in chain.grams:
+        still = split(chain.grams["moving_kernel"], np.ones(r.sizes["seed"])).spread[case.steps > 0]
+        extra["linearised_spread_squared"] = (
+            "step",
+            still,
+            {"long_name": "spread of linearised networks", "units": ""},
+        )
+    if "learning_rate" in chain.names:
+        extra["limit_share"] = _limit_shares(case, progress)
+    found = _parts(chain).assign(extra)
+    found.attrs = {
+        **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "optimizer")},
+        **attributes(kernel=k, causes=chain.names, budget=budget),
+        "seeds": r.sizes["seed"],
+        "left_out": json.dumps(chain.left_out, ensure_ascii=False),
+        "catapults": int((r.loss > r.loss.isel(step=0)).any("step").sum()),
+        "cause": named(found, "explained"),
+        "cause_of_mean": named(found, "explained_common"),
+        "prediction_error": float(case.p.error_bound.max()),
+    }
+    found.attrs["verdict"] = gap_in_words(found)
+    return found
+
+
+@dataclass
+class _Chain:
+    """Controls, each without one cause more than the last.
+
+    Attributes:
+        case: with all that was taken away so far.
+        trained: its networks, (seed, step, …).
+        theory: its prediction, (step, …).
+        budget: that is left.
+        first: the run itself, as a case.
+        names: of the causes taken away.
+        grams: products of distances of the run ("") and of the control of each cause that has one, (step, seed, seed).
+        left_out: why the other causes were not looked at.
+    """
+
+    case: Case
+    trained: np.ndarray
+    theory: np.ndarray
+    budget: float
+    first: Case = field(init=False)
+    names: list[str] = field(default_factory=list)
+    grams: dict[str, np.ndarray] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.first = self.case
+        self.grams[""] = _distances(self.case, self.trained, self.theory)
+
+    def take_away(self, name: str, progress: Progress) -> None:
+        """Go on to the control of a cause, unless it cannot matter, costs too much or diverges."""
+        cause = CAUSES[name]
+        *_, gram = self.grams.values()
+        single = split(gram, np.ones(gram.shape[-1])).single
+        if why := cause.dismissed(self.case, float(np.sqrt(single[self.case.steps > 0].min()))):
+            self.left_out[name] = why
+        elif cause.control is None:
+            self.names.append(name)
+        else:
+            self._go_on(name, cause.control(self.case), cause.cost, progress)
+
+    def _go_on(self, name: str, control: Case, cost: float, progress: Progress) -> None:
+        again = not control.trains_as(self.case)
+        price = cost * control.stretch if again else 0.0
+        if price > self.budget:
+            self.left_out[name] = f"{CAUSES[name].words} would cost {price:g} times the run, with {self.budget:g} left"
+            return
+        try:
+            trained = control.trained(progress) if again else self.trained
+        except FloatingPointError as error:
+            self.left_out[name] = f"the control of {CAUSES[name].words} diverged ({error})"
+            return
+        self.theory = self.theory if control.predicts_as(self.case) else control.predicted(progress)
+        self.case, self.trained, self.budget = control, trained, self.budget - price
+        self.names.append(name)
+        self.grams[name] = _distances(control, trained, self.theory)
+
+
+def _asked(causes: Sequence[str] | None) -> list[str]:
+    if causes is None:
+        return list(CAUSES)
+    if isinstance(causes, str) or (unknown := sorted(set(causes) - set(CAUSES))):
+        got = repr(causes) if isinstance(causes, str) else ", ".join(unknown)
+        raise ValueError(f"causes: got {got}; expected a list of {', '.join(CAUSES)}")
+    return [name for name in CAUSES if name in causes]
+
+
+def _case(
+    k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
+) -> tuple[Case, np.ndarray]:
+    """The run as its attributes tell it, and its networks, at the steps that both know."""
+    steps = common_steps(p, r)
+    require_same_start(p, r)
+    signal_norm(p)
+    if K is not None and (K.points.shape != p.x.shape or not np.allclose(K.points, p.x, atol=1e-12)):
+        raise ValueError(f"K is on other points than the prediction, {K.points.shape} and {p.x.shape}; give the same K")
+    if "seed" not in r.dims or not np.array_equal(r.seed, np.arange(r.sizes["seed"])):
+        raise ValueError("the training holds a part of its seeds; give the whole, for controls start from the same")
+    if json.loads(attributes(kernel=k)["configuration"])["kernel"] != json.loads(r.attrs["configuration"])["kernel"]:
+        raise ValueError("the networks were not trained from this kernel; give the `k` that `train` was given")
+    if r.attrs["output"] == "linear" and not r.attrs["starts_from_zero"]:
+        raise ValueError("controls are of networks that start from zero; train with centered=True")
+    if not r.attrs["starts_from_zero"] and 0 not in steps:
+        raise ValueError("the common function that these networks start from is not known; record step 0 in both")
+    settings = {**_settings(r, options), **options}
+    trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
+    return Case(k, p.sel(step=steps), settings, filters_of(p), K=K), trained
+
+
+def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `train` as the attributes of its result tell them."""
+    a, points = r.attrs, r.sizes["point"]
+    name = str(json.loads(a["point_loss"])).rpartition(".")[2]
+    for option, lost in (
+        ("optimizer", a["optimizer"].startswith("optax.")),
+        ("schedule", bool(a["schedule"])),
+        ("point_loss", name not in ("squared", "logistic")),
+    ):
+        if lost and option not in options:
+            raise ValueError(
+                f"the run had a {option} that its attributes cannot hold; give options={{'{option}': ...}}"
+            )
+    return {
+        "learning_rate": None if np.isnan(a["learning_rate"]) else float(a["learning_rate"]),
+        "loss": "logistic" if name == "logistic" else a["loss"],
+        "optimizer": None if a["optimizer"].startswith("optax.") else _optimizer(a["optimizer"]),
+        "batch_size": None if a["batch_size"] == points else int(a["batch_size"]),
+        "output": a["output"],
+        "init": a["init"],
+        "trainable": tuple(filter(None, a["trainable"].split(","))),
+        "seeds": r.sizes["seed"],
+        "seed": int(a["first_seed"]),
+        "dtype": a["dtype"],
+        "matmul_precision": "bfloat16" if a["matmul_precision"] == "bfloat16" else "float32",
+    }
+
+
+def _optimizer(text: str) -> Optimizer:
+    """From how it calls itself: 'adam', 'heavy_ball(momentum=0.5)'."""
+    name, _, rest = text.partition("(")
+    if not rest:
+        return optimizer(name)
+    call = ast.parse(f"f({rest}", mode="eval").body
+    assert isinstance(call, ast.Call)
+    return optimizer(name, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+
+
+def _distances(case: Case, trained: np.ndarray, theory: np.ndarray) -> np.ndarray:
+    """Products of distances of networks (seed, step, …) to a theory (step, …), (step, seed, seed)."""
+    dims = ("seed", *case.p.train.dims)
+    return products(xr.DataArray(trained - theory, dims=dims), inner_dims(case.p), signal_norm(case.p))
+
+
+def _parts(chain: _Chain) -> xr.Dataset:
+    """E, what goes with each cause and what is left, with errors over seeds."""
+    case, names = chain.case, chain.names
+    later = case.steps > 0
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        """(single, common, spread) × (run, each cause, what is left) × step."""
+        squares = {name: np.stack(split(gram, weights)) for name, gram in chain.grams.items()}
+        run = before = squares[""]
+        parts = []
+        for name in names:
+            after = squares.get(name, before)
+            single, common, spread = before - after
+            nothing = np.zeros_like(single)
+            if name == "fluctuation":
+                single, common, spread = before[2], nothing, before[2]
+            elif name == "moving_kernel":
+                # How networks scatter is fluctuation, whether their kernels stand still or not.
+                single, spread = common, nothing
+            parts.append(np.stack([single, common, spread]))
+            before = after
+        return np.stack([run, *parts, run - sum(parts)], axis=1)[..., later]
+
+    def shares(weights: np.ndarray) -> np.ndarray:
+        """Of E, whose own luck cancels."""
+        single = statistic(weights)[0]
+        return single[1:] / single[0]
+
+    seeds = case.settings["seeds"]
+    (value, error), (share, share_error) = jackknife(statistic, seeds), jackknife(shares, seeds)
+    coords = {
+        "cause": names,
+        "step": ("step", case.steps[later], {"long_name": "training step", "units": "steps"}),
+        "words": ("cause", [CAUSES[name].words for name in names]),
+    }
+    of_causes: dict[str, np.ndarray] = {
+        "explained": value[0, 1:-1],
+        "explained_error": error[0, 1:-1],
+        "explained_common": value[1, 1:-1],
+        "explained_common_error": error[1, 1:-1],
+        "explained_spread": value[2, 1:-1],
+        "share": share[:-1],
+        "share_error": share_error[:-1],
+    }
+    of_steps: dict[str, np.ndarray] = {
+        "error_squared": value[0, 0],
+        "common_squared": value[1, 0],
+        "spread_squared": value[2, 0],
+        "unexplained": value[0, -1],
+        "unexplained_error": error[0, -1],
+        "unexplained_common": value[1, -1],
+        "unexplained_common_error": error[1, -1],
+        "unexplained_share": share[-1],
+        "unexplained_share_error": share_error[-1],
+    }
+
+    def labelled(dims: tuple[str, ...], values: dict[str, np.ndarray]) -> dict[str, tuple]:
+        return {n: (dims, v, {"long_name": n.replace("_", " "), "units": ""}) for n, v in values.items()}
+
+    return xr.Dataset(labelled(("cause", "step"), of_causes) | labelled(("step",), of_steps), coords=coords)
+
+
+def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]:
+    """By which power of the width the spread of the run falls, from its networks to wider ones."""
+    price = float(WIDER**2)
+    if price > chain.budget:
+        chain.left_out["width"] = (
+            f"{WIDER} times the width would cost {price:g} times the run, with {chain.budget:g} left"
+        )
+        return {}
+    try:
+        wider = chain.first.differing(k=at_width(chain.first.k, WIDER * width))
+    except ValueError as error:
+        chain.left_out["width"] = str(error)
+        return {}
+    later, seeds = chain.first.steps > 0, chain.first.settings["seeds"]
+
+    def log_spread(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logarithm of the spread, and its error: wider networks share no weights with the others."""
+        return jackknife(lambda weights: np.log(split(gram, weights).spread[later]) / 2, seeds)
+
+    narrow, of_narrow = log_spread(chain.grams[""])
+    wide, of_wide = log_spread(_distances(wider, wider.trained(progress), wider.p.train.values))
+    label = {"long_name": "power of the width by which the spread falls", "units": ""}
+    off = np.hypot(of_narrow, of_wide) / np.log(WIDER)
+    return {
+        "spread_exponent": ("step", (narrow - wide) / np.log(WIDER), label),
+        "spread_exponent_error": ("step", off, {**label, "long_name": "standard error of that power"}),
+    }
+
+
+def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict[str, str]]:
+    """η over the limit of each network at its start, from the largest eigenvalue of its own kernel."""
+    x = case.p.x.values
+
+    def largest(step: int, params: Any) -> xr.Dataset:
+        ones = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(jax.tree.leaves(params)[0].shape[0])]
+        found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
+        return xr.Dataset({"largest": ("seed", found)})
+
+    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **case.settings)
+    share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
+    return "seed", share, {"long_name": "learning rate over the network's stability limit", "units": ""}

@@ -1,0 +1,248 @@
+"""How the distance to theory falls with the width, and how wide networks must be for an asked accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
+from ntkspec.dynamics import max_learning_rate
+from ntkspec.kernel import ComposedKernel, compose
+from ntkspec.kernel.linearised import Linearised
+from ntkspec.operator import Operator, dense
+from ntkspec.prediction import predict
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+from ntkspec.trainer import train
+from ntkspec.validation.errors import inner_dims, signal_norm
+from ntkspec.validation.fit import NEVER, errors, law
+from ntkspec.validation.seeds import products
+from ntkspec.validation.words import digits, percent, seeds_in_words
+
+__all__ = ["at_width", "width_law", "width_to_train"]
+
+#: How many times the widest trained network a law is believed. Biases fall otherwise than spreads, and take over.
+FARTHEST = 8.0
+
+
+def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
+    """The same mapping and infinitely wide kernel with a finite network of another width.
+
+    Raises:
+        ValueError: if the network's width is no setting of it, or its kernel depends on it.
+    """
+    return compose(k.mapping, _at_width(k.network, width))
+
+
+def _at_width(network: Any, width: int) -> Any:
+    if isinstance(network, Linearised):
+        return Linearised(_at_width(network.network, width))
+    if not any(field.name == "width" for field in dataclasses.fields(network)):
+        raise ValueError(f"a {type(network).__name__} has its width built in; give an ns.kernel.MLP")
+    if getattr(network, "parametrization", "ntk") != "ntk":
+        raise ValueError(
+            "the kernel of a network in the standard parametrisation changes with its width, and its law is that of "
+            "several kernels; take parametrization='ntk'"
+        )
+    return dataclasses.replace(network, width=width)
+
+
+def width_law(
+    k: ComposedKernel,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    steps: Sequence[int],
+    learning_rate: float | None = None,
+    loss: str = "sum",
+    widths: Sequence[int] = (32, 64, 128, 256),
+    seeds: int = 8,
+    accuracy: float = 0.05,
+    max_width: int = 4096,
+    K: Operator | None = None,
+    check: bool = True,
+    seed: int = 0,
+    dtype: str = "float32",
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """Train a few small widths, fit error = c · width^−a at each step, and say how wide theory needs networks to be.
+
+    The squared error of a network is that of the mean of infinitely many (bias²) and the variance about it (spread²);
+    the mean of S networks is off by bias² + spread²/S in expectation, so both are told without bias, from |d_s|² and
+    from ⟨d_s, d_s'⟩ over pairs of different seeds. Intervals come from drawing seeds anew, of each width for itself.
+    The width for the asked accuracy of a single network is where the law, at its worst step, meets it. It is believed
+    up to eight times the widest that was trained, as biases fall more slowly than spreads in places; then that width is
+    trained, from other seeds, to check.
+
+    Args:
+        k: mapping and network; the network's own width plays no part.
+        x: training points, shape (n, d).
+        y: labels, shape (n,) or (n, channels).
+        steps: increasing whole numbers of steps to compare at.
+        learning_rate: η of the loss; None takes half the stability limit.
+        loss: "sum" or "mean".
+        widths: at least two to fit.
+        seeds: networks of each width, at least 3.
+        accuracy: error relative to the signal that a single network is to keep to at all steps.
+        max_width: that is trained to check at most.
+        K: the kernel on the points; None makes a dense one.
+        check: train the width that is found.
+        seed: of the first network of each width.
+        dtype: of training, "float32" or "float64".
+        progress: reporter.
+
+    Returns:
+        Dataset over `width`, `step` (those after 0) and `quantity` ("error" of a network, "ensemble_error" of the
+        mean of all, "spread" and "bias"):
+
+        - `value` (quantity, width, step), relative to the signal; NaN where the square of a bias comes out below zero,
+          which is to say too small for so many seeds to see; `value_interval` (bound, quantity, width, step);
+        - `constant`, `exponent` (quantity, step): of value = constant · width^−exponent; `exponent_interval` (bound,
+          quantity, step), NaN where less than two widths show a value;
+
+        and attributes: `verdict`, sentences; `accuracy`; `needed_width` with `needed_width_low`, `needed_width_high`,
+        not rounded (NaN where the law does not fall); `checked_width` (0 if none), its `checked_error`,
+        `checked_error_sem` at the worst step, and `expected_error`, what the law says there.
+
+    Raises:
+        ValueError: if an argument is no good, or the network is not one whose width can be set.
+        FloatingPointError: if a network diverges; take a smaller learning rate.
+
+    Source: Lee et al. 2019, section 3.2 (errors of O(width^−1/2)); Efron & Tibshirani 1993, chapter 13 (percentile
+    intervals).
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1))
+        >>> x = np.arange(8)[:, None] / 8
+        >>> y = np.sin(2 * np.pi * x[:, 0])
+        >>> d = width_law(k, x, y, steps=[0, 5], widths=(16, 64), seeds=4, accuracy=0.2, max_width=256)
+        >>> bool(d.exponent.sel(quantity="error", step=5) > 0)
+        True
+    """
+    points = np.asarray(check_points(x, k.dim))
+    labels = np.asarray(check_labels(y, len(points)))
+    asked = check_steps(steps)
+    _check(widths, seeds, accuracy, max_width, asked)
+    at_width(k, widths[0])
+    K = dense(k, points, progress=progress) if K is None else K
+    rate = max_learning_rate(K, loss) / 2 if learning_rate is None else learning_rate  # type: ignore[arg-type]
+    p = predict(K, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, progress=progress)  # type: ignore[arg-type]
+    later = asked > 0
+
+    def trained(width: int, first: int) -> np.ndarray:
+        """Products of the networks' distances to theory, (step, seed, seed)."""
+        r = train(
+            at_width(k, width), points, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, seeds=seeds,
+            seed=first, dtype=dtype, progress=progress,
+        )  # fmt: skip
+        return products(r.train - p.train, inner_dims(p), signal_norm(p))[later]
+
+    with progress.start("widths", len(widths), "widths") as stage:
+        grams = {}
+        for width in widths:
+            grams[width] = trained(width, seed)
+            stage.advance()
+    found = law(grams, asked[later].astype(int), accuracy)
+    found = found.assign_attrs(
+        {
+            **attributes(kernel=k, operator=K),
+            "learning_rate": rate,
+            "loss": loss,
+            "seeds": seeds,
+            "first_seed": seed,
+            "accuracy": accuracy,
+        }
+    )
+    # Networks that the law has not seen.
+    found.attrs |= _checked(found, max_width if check else 0, lambda width: trained(width, seed + 1))
+    found.attrs["verdict"] = _verdict(found, max_width if check else 0)
+    return found
+
+
+def _check(widths: Sequence[int], seeds: int, accuracy: float, max_width: int, steps: np.ndarray) -> None:
+    if len(widths) < 2 or list(widths) != sorted(set(widths)):
+        raise ValueError(f"widths={tuple(widths)}; expected two or more, increasing: a law needs a slope")
+    for width in widths:
+        check_sizes(width=width)
+    check_sizes(seeds=seeds, max_width=max_width)
+    check_positive("accuracy", accuracy, "such as 0.05, relative to the signal")
+    if seeds < 3:
+        raise ValueError(f"seeds={seeds}; expected at least 3, to tell the spread of networks from what they share")
+    if steps[-1] == 0:
+        raise ValueError("steps=[0]; expected one after the start")
+
+
+def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]) -> dict[str, float]:
+    """Train the width that is needed, where the law is believed so far and it is not too wide."""
+    nothing = {"checked_width": 0, "checked_error": np.nan, "checked_error_sem": np.nan, "expected_error": np.nan}
+    width = width_to_train(d, max_width)
+    if width is None:
+        return nothing
+    gram = trained(width)
+    seeds = gram.shape[-1]
+    by_seed = np.sqrt(np.einsum("tss->ts", gram))
+    worst = int(np.argmax(errors(gram, np.ones(seeds)).error))
+    one = d.isel(step=worst).sel(quantity="error")
+    return {
+        "checked_width": width,
+        "checked_error": float(by_seed[worst].mean()),
+        "checked_error_sem": float(by_seed[worst].std(ddof=1) / np.sqrt(seeds)),
+        "expected_error": float(one.constant * width ** -float(one.exponent)),
+    }
+
+
+def width_to_train(d: xr.Dataset, max_width: int) -> int | None:
+    """The width that is needed, rounded up; None where it is above `max_width`, or where the law is not believed."""
+    needed = d.attrs["needed_width"]
+    # NaN is not below anything.
+    if not needed <= min(FARTHEST * int(d.width.max()), max_width):
+        return None
+    return min(int(16 * np.ceil(needed / 16)), max_width)
+
+
+def _verdict(d: xr.Dataset, max_width: int) -> str:
+    a, widest = d.attrs, int(d.width.max())
+    one = d.sel(quantity="error")
+    worst = one.isel(step=int(np.argmax(one.value.sel(width=widest).values)))
+    ends = [f"{float(worst.exponent_interval.sel(bound=bound)):.2f}" for bound in ("low", "high")]
+    fall = (
+        f"From width {int(d.width.min())} to {widest} ({seeds_in_words(a['seeds'])} each) the error of a network falls "
+        f"as width^−{float(worst.exponent):.2f} ({' to '.join(ends)}) at step {int(worst.step)}, its worst"
+    )
+    needed = a["needed_width"]
+    if np.isnan(needed):
+        return f"{fall}; at some step it does not fall at all, so no width is known to be enough."
+    asked = f"{fall}; an accuracy of {percent(a['accuracy'])} needs width {digits(needed, 3)}"
+    if not np.isnan(a["needed_width_low"]):
+        high = "any" if a["needed_width_high"] >= NEVER else digits(a["needed_width_high"], 3)
+        asked += f" ({digits(a['needed_width_low'], 3)} to {high})"
+    if needed > FARTHEST * widest:
+        return (
+            f"{asked}, which is {digits(needed / widest, 2)} times the widest trained. The law is not believed beyond "
+            f"{FARTHEST:g} times: train wider ones (widths=...), or ask for less."
+        )
+    if not max_width:
+        return f"{asked}."
+    if not a["checked_width"]:
+        return f"{asked}. That was not checked by training (max_width={max_width})."
+    return f"{asked}. {_check_in_words(d)}"
+
+
+def _check_in_words(d: xr.Dataset) -> str:
+    a = d.attrs
+    error, sem, expected = a["checked_error"], a["checked_error_sem"], a["expected_error"]
+    kept = "keeps to" if error <= a["accuracy"] else "misses"
+    # A quarter of a 95 % interval is about its standard error.
+    exponent = float(d.exponent.sel(quantity="error").max())
+    of_law = expected * exponent * np.log(a["needed_width_high"] / a["needed_width_low"]) / 4
+    agrees = abs(error - expected) <= 2 * np.hypot(sem, np.nan_to_num(of_law))
+    return (
+        f"Checked: at width {a['checked_width']} the error is {percent(error, sem)}, which {kept} the accuracy; the "
+        f"law says {percent(expected)} and {'holds within its errors' if agrees else 'is off by more than its errors'}."
+    )

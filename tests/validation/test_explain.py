@@ -1,0 +1,250 @@
+"""Each cause on a case that was built to show it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ntkspec as ns
+from ntkspec.validation import explain
+
+N = 8
+
+
+def signal(x):
+    return np.sin(2 * np.pi * x) + 0.5 * np.cos(4 * np.pi * x)
+
+
+def problem(width, *, steps, share, mapping=None, network=None, points=N):
+    """A kernel, its operator on a lattice, and steps at a share of the stability limit."""
+    mapping = ns.mapping.power_law(4, p=0.0) if mapping is None else mapping
+    network = ns.kernel.MLP(depth=1, width=width) if network is None else network
+    k = ns.kernel.compose(mapping, network)
+    K = ns.operator.lattice(k, (points,))
+    return k, K, {"steps": steps, "learning_rate": share * ns.dynamics.max_learning_rate(K)}
+
+
+def at_worst(d):
+    return d.isel(step=int(np.argmax(d.error_squared.values)))
+
+
+def assert_adds_up(d):
+    np.testing.assert_allclose(d.explained.sum("cause") + d.unexplained, d.error_squared, rtol=1e-9, atol=1e-18)
+    np.testing.assert_allclose(
+        d.explained_common.sum("cause") + d.unexplained_common, d.common_squared, rtol=1e-9, atol=1e-18
+    )
+    np.testing.assert_allclose(d.common_squared + d.spread_squared, d.error_squared, rtol=1e-9, atol=1e-18)
+
+
+@pytest.fixture(scope="module")
+def descent():
+    """Networks of width 512 by gradient descent at ηλ = 1."""
+    k, K, options = problem(512, steps=[0, 1, 2, 4], share=0.5)
+    y = signal(K.points[:, 0])
+    return k, K, y, options, ns.trainer.train(k, K.points, y, seeds=4, **options)
+
+
+def test_the_discrete_step_is_what_a_flow_misses(descent):
+    k, K, y, options, r = descent
+    flow = ns.predict(K, y, dynamics=ns.dynamics.gradient_flow(), **options)
+    d = explain(k, flow, r, K=K, causes=["discrete_step", "fluctuation"], budget=0)
+    assert d.attrs["cause"] == d.attrs["cause_of_mean"] == "discrete_step"
+    assert (d.share.sel(cause="discrete_step") > 0.8).all()
+    assert_adds_up(d)
+    # Its control is nothing but another prediction, so the part is known in advance.
+    steps = ns.predict(K, y, **options)
+    by_hand = ((r.train - flow.train) ** 2).sum("point") - ((r.train - steps.train) ** 2).sum("point")
+    expected = by_hand.mean("seed").sel(step=d.step) / np.sum(y**2)
+    np.testing.assert_allclose(d.explained.sel(cause="discrete_step"), expected, rtol=1e-6)
+    v = ns.validate(flow, r, causes=d)
+    assert "the discrete step explains" in v.attrs["verdict"]
+    assert "feature learning" not in v.attrs["verdict"]
+
+
+def test_a_prediction_that_takes_steps_has_no_such_cause(descent):
+    k, K, y, options, r = descent
+    d = explain(
+        k, ns.predict(K, y, **options), r, K=K, causes=["discrete_step", "learning_rate", "fluctuation"], budget=0
+    )
+    why = json.loads(d.attrs["left_out"])
+    assert d.cause.values.tolist() == ["fluctuation"]
+    assert "takes steps, too" in why["discrete_step"]
+    assert "no mode overshoots" in why["learning_rate"]
+    assert "would cost 4 times the run" in why["width"]
+
+
+def test_a_rate_that_infinite_width_bears_and_finite_width_does_not():
+    k, K, options = problem(32, steps=[0, 2, 5, 20], share=0.95)
+    y = signal(K.points[:, 0])
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=6, **options)
+    d = explain(k, p, r, K=K, causes=["learning_rate", "fluctuation"], budget=4)
+    assert d.attrs["cause"] == "learning_rate"
+    assert float(at_worst(d).share.sel(cause="learning_rate")) > 0.9
+    assert_adds_up(d)
+    # Their own kernels have larger eigenvalues than the infinite one, some past the limit.
+    assert d.limit_share.sizes == {"seed": 6}
+    assert float(d.limit_share.max()) > 1
+    theirs = [
+        float(
+            options["learning_rate"] / 2 * np.linalg.eigvalsh(ns.empirical.ntk(k, k.network.init(key, 8), K.points))[-1]
+        )
+        for key in _keys(6)
+    ]
+    np.testing.assert_allclose(d.limit_share, theirs, rtol=1e-3)
+
+
+def _keys(count):
+    import jax
+
+    return [jax.random.fold_in(jax.random.key(0), s) for s in range(count)]
+
+
+def test_early_narrow_networks_fluctuate():
+    k, K, options = problem(32, steps=[0, 1, 3], share=0.25)
+    y = signal(K.points[:, 0])
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=16, **options)
+    d = explain(k, p, r, K=K)
+    assert d.cause.values.tolist() == ["fluctuation", "moving_kernel"]
+    assert d.attrs["cause"] == "fluctuation"
+    assert (d.share.sel(cause="fluctuation") > 0.7).all()
+    assert "finite-width fluctuation" in d.attrs["verdict"]
+    assert_adds_up(d)
+    # The spread of twice the width against W^-1/2, to what 2 × 16 seeds tell.
+    assert (np.abs(d.spread_exponent - 0.5) < 3 * d.spread_exponent_error).all()
+    v = ns.validate(p, r)
+    np.testing.assert_allclose(d.spread_squared, v.spread.sel(step=d.step) ** 2, rtol=1e-9)
+    common = np.sqrt(np.maximum(d.common_squared, 0))
+    np.testing.assert_allclose(common, v.systematic_error.sel(step=d.step), rtol=1e-6, atol=1e-9)
+
+
+def test_late_in_training_kernels_have_moved():
+    mapping = ns.mapping.power_law(4, p=1.0)
+    k, K, options = problem(64, steps=[0, 30, 100], share=0.25, mapping=mapping, points=16)
+    y = 4 * np.sign(np.sin(2 * np.pi * K.points[:, 0] + 0.1))
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=12, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation", "moving_kernel"], budget=3)
+    # Labels of 4 take the weights of 64 units far: what networks are off by, they are off by together.
+    assert d.attrs["cause"] == d.attrs["cause_of_mean"] == "moving_kernel"
+    assert (d.share.sel(cause="moving_kernel") > 0.5).all()
+    assert (np.abs(d.unexplained_common) < 3 * d.unexplained_common_error).all()
+    assert_adds_up(d)
+    linear = ns.trainer.train(ns.kernel.linearised(k), K.points, y, seeds=12, **options)
+    still = ns.validate(p, linear)
+    np.testing.assert_allclose(d.linearised_spread_squared, still.spread.sel(step=d.step) ** 2, rtol=1e-6)
+    assert "the moving kernel (feature learning) explains" in ns.validate(p, r, causes=d).attrs["verdict"]
+
+
+def test_a_sigmoid_is_not_a_linear_output():
+    k, K, options = problem(128, steps=[0, 3, 10, 30], share=0.25)
+    y = 0.5 + 0.25 * signal(K.points[:, 0])
+    p = ns.predict(K, y, initial=np.full(N, 0.5), **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, output="sigmoid", **options)
+    d = explain(k, p, r, K=K, causes=["output", "fluctuation"], budget=1)
+    assert d.attrs["cause"] == d.attrs["cause_of_mean"] == "output"
+    assert float(at_worst(d).share.sel(cause="output")) > 0.9
+    assert_adds_up(d)
+    assert "the output is a sigmoid" in ns.validate(p, r).attrs["remarks"]
+
+
+def test_adam_is_not_gradient_descent():
+    k, K, options = problem(128, steps=[0, 3, 10, 30], share=0.25)
+    y = signal(K.points[:, 0])
+    optimizer = ns.trainer.optimizer("adam", b1=0.8)
+    p = ns.predict(K, y, **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, optimizer=optimizer, **options)
+    d = explain(k, p, r, K=K, causes=["optimizer", "learning_rate", "fluctuation"], budget=1)
+    assert d.attrs["cause"] == d.attrs["cause_of_mean"] == "optimizer"
+    assert (d.share.sel(cause="optimizer") > 0.9).all()
+    v = ns.validate(p, r, causes=d)
+    assert "adam(b1=0.8) has no theory here" in v.attrs["verdict"]
+    assert "the optimizer explains" in v.attrs["verdict"]
+
+
+def test_momentum_has_a_theory_of_its_own():
+    k, K, options = problem(256, steps=[0, 3, 10], share=0.25)
+    y = signal(K.points[:, 0])
+    p = ns.predict(K, y, **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, optimizer="heavy_ball", **options)
+    d = explain(k, p, r, K=K, causes=["optimizer", "fluctuation"], budget=0)
+    assert d.attrs["cause"] == "optimizer"
+    assert float(at_worst(d).share.sel(cause="optimizer")) > 0.9
+    right = ns.predict(K, y, dynamics=ns.dynamics.heavy_ball(0.9), **options)
+    d = explain(k, right, r, K=K, causes=["optimizer", "fluctuation"], budget=0)
+    assert d.cause.values.tolist() == ["fluctuation"]
+    assert "has no theory" not in ns.validate(right, r).attrs["verdict"]
+
+
+def test_float32_is_what_remains_at_the_end():
+    k, K, options = problem(256, steps=[0, 1000], share=0.5)
+    y = signal(K.points[:, 0])
+    p = ns.predict(K, y, tolerance=1e-10, **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, **options)
+    d = explain(k, p, r, K=K, causes=["precision", "fluctuation"])
+    assert 0 < np.sqrt(d.error_squared.item()) < 1e-5
+    assert d.attrs["cause"] == "precision"
+    assert d.share.sel(cause="precision").item() > 0.99
+    assert_adds_up(d)
+    # In float64 there is nothing of the kind.
+    double = ns.trainer.train(k, K.points, y, seeds=4, dtype="float64", **options)
+    again = explain(k, p, double, K=K, causes=["precision", "fluctuation"])
+    assert again.cause.values.tolist() == ["fluctuation"]
+
+
+# What is refused, and what is not known.
+
+
+def test_one_network_tells_no_errors(descent):
+    k, K, y, options, _ = descent
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=1, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation"])
+    assert d.sizes["cause"] == 0
+    assert "one seed has no spread" in json.loads(d.attrs["left_out"])["fluctuation"]
+    assert np.isnan(d.unexplained_error).all()
+    assert np.isfinite(d.error_squared).all()
+    assert "One network tells no error" in d.attrs["verdict"]
+    v = ns.validate(p, r, causes=d)
+    assert np.isnan(v.error_interval).all()
+
+
+def test_a_budget_is_kept_and_what_it_costs_is_said(descent):
+    k, K, y, options, r = descent
+    d = explain(k, ns.predict(K, y, **options), r, K=K, causes=["moving_kernel"], budget=2)
+    assert d.sizes["cause"] == 0
+    assert "would cost 3 times the run, with 2 left" in d.attrs["verdict"]
+
+
+def test_what_does_not_belong_together_is_refused(descent):
+    k, K, y, options, r = descent
+    p = ns.predict(K, y, **options)
+    with pytest.raises(ValueError, match="causes: got feature_learning; expected a list of optimizer, discrete_step"):
+        explain(k, p, r, causes=["feature_learning"])
+    with pytest.raises(ValueError, match="causes: got 'precision'; expected a list"):
+        explain(k, p, r, causes="precision")
+    other = ns.kernel.compose(k.mapping, ns.kernel.MLP(depth=1, width=256))
+    with pytest.raises(ValueError, match="not trained from this kernel"):
+        explain(other, p, r)
+    with pytest.raises(ValueError, match="K is on other points"):
+        explain(k, p, r, K=ns.operator.lattice(k, (4,)))
+    with pytest.raises(ValueError, match="a part of its seeds"):
+        explain(k, p, r.isel(seed=[1, 2]))
+    with pytest.raises(ValueError, match="had a schedule that its attributes cannot hold"):
+        explain(k, p, r.assign_attrs(schedule="[1, 0.5]"))
+    with pytest.raises(ValueError, match="had a optimizer that its attributes cannot hold"):
+        explain(k, p, r.assign_attrs(optimizer="optax.chain"))
+    with pytest.raises(ValueError, match="train with centered=True"):
+        explain(k, p, r.assign_attrs(starts_from_zero=0))
+
+
+def test_validate_takes_the_explanation_of_its_own_run_only(descent):
+    k, K, y, options, r = descent
+    p = ns.predict(K, y, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation"], budget=0)
+    assert d.attrs["verdict"] in ns.validate(p, r, causes=d).attrs["verdict"]
+    with pytest.raises(ValueError, match="explains a run with seeds=4, this one has 2"):
+        ns.validate(p, r.isel(seed=[0, 1]), causes=d)
+    with pytest.raises(ValueError, match="explains a run with width=512, this one has 64"):
+        ns.validate(p, r.assign_attrs(width=64), causes=d)
+    with pytest.raises(ValueError, match=r"explains steps \[1, 2, 4\], these runs share \[0, 1, 2\]"):
+        ns.validate(p.sel(step=[0, 1, 2]), r, causes=d)
+    with pytest.raises(ValueError, match="`causes` has no `explained`"):
+        ns.validate(p, r, causes=p)

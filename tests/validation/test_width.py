@@ -1,0 +1,89 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import ntkspec as ns
+from ntkspec.validation.width import at_width, width_law, width_to_train
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0]) + 0.5 * np.cos(4 * np.pi * X[:, 0])
+OPTIONS = {"steps": [0, 1, 3], "widths": (16, 32, 64), "seeds": 8}
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    return ns.kernel.compose(ns.mapping.power_law(4, p=0.0), ns.kernel.MLP(depth=1))
+
+
+@pytest.fixture(scope="module")
+def found(kernel):
+    return width_law(kernel, X, Y, accuracy=0.08, **OPTIONS)
+
+
+def test_the_width_that_is_found_keeps_its_promise(found):
+    assert found.sizes["width"] == 3
+    assert found.step.values.tolist() == [1, 3]
+    # Theory says 1/2; the interval is that of 24 networks.
+    low, high = found.exponent_interval.sel(quantity="error", step=1)
+    assert low < 0.5 < high
+    needed = found.attrs["needed_width"]
+    assert found.attrs["needed_width_low"] < needed < found.attrs["needed_width_high"]
+    assert found.attrs["checked_width"] == 16 * np.ceil(needed / 16)
+    off = found.attrs["checked_error"] - found.attrs["expected_error"]
+    assert abs(off) < 4 * found.attrs["checked_error_sem"]
+    assert "Checked: at width" in found.attrs["verdict"]
+
+
+def test_errors_are_those_that_validate_gives(kernel, found):
+    k = at_width(kernel, 32)
+    K = ns.operator.dense(k, X)
+    options = {"steps": [0, 1, 3], "learning_rate": found.attrs["learning_rate"]}
+    v = ns.validate(ns.predict(K, Y, **options), ns.trainer.train(k, X, Y, seeds=8, **options)).sel(step=[1, 3])
+    one = found.sel(width=32)
+    np.testing.assert_allclose(one.value.sel(quantity="error"), v.error, rtol=1e-6)
+    np.testing.assert_allclose(one.value.sel(quantity="spread"), v.spread, rtol=1e-6)
+    np.testing.assert_allclose(one.value.sel(quantity="ensemble_error"), v.ensemble_error, rtol=1e-4)
+    np.testing.assert_allclose(one.value.sel(quantity="bias").fillna(0), v.systematic_error, rtol=1e-3, atol=1e-6)
+
+
+def test_a_law_is_not_believed_far_beyond_what_was_trained(found):
+    far = found.assign_attrs(needed_width=64 * 8 + 1.0)
+    assert width_to_train(far, 10**6) is None
+    assert width_to_train(found.assign_attrs(needed_width=500.0), 10**6) == 512
+    assert width_to_train(found.assign_attrs(needed_width=500.0), 400) is None
+    assert width_to_train(found.assign_attrs(needed_width=np.nan), 10**6) is None
+
+
+def test_a_width_out_of_reach_is_said_and_not_trained(kernel):
+    d = width_law(kernel, X, Y, accuracy=1e-3, **OPTIONS)
+    assert d.attrs["checked_width"] == 0
+    assert np.isnan(d.attrs["checked_error"])
+    assert "The law is not believed beyond 8 times" in d.attrs["verdict"]
+    near = width_law(kernel, X, Y, accuracy=0.08, max_width=64, **OPTIONS)
+    assert "That was not checked by training (max_width=64)" in near.attrs["verdict"]
+
+
+def test_only_a_width_that_is_a_setting_can_be_set(kernel):
+    assert at_width(kernel, 8).network == dataclasses.replace(kernel.network, width=8)
+    assert at_width(ns.kernel.linearised(kernel), 8).network.width == 8
+    standard = ns.kernel.compose(kernel.mapping, ns.kernel.MLP(depth=1, parametrization="standard", width=64))
+    with pytest.raises(ValueError, match="changes with its width"):
+        width_law(standard, X, Y, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widths": (16,)}, "two or more, increasing"),
+        ({"widths": (32, 16)}, "two or more, increasing"),
+        ({"widths": (0, 16)}, "width=0; expected a positive integer"),
+        ({"seeds": 2}, "seeds=2; expected at least 3"),
+        ({"accuracy": 0.0}, "accuracy=0.0; expected a positive number"),
+        ({"steps": [0]}, "expected one after the start"),
+        ({"max_width": 0}, "max_width=0; expected a positive integer"),
+    ],
+)
+def test_bad_input_is_refused_before_any_training(kernel, options, message):
+    with pytest.raises(ValueError, match=message):
+        width_law(kernel, X, Y, **{**OPTIONS, **options})
