@@ -28,6 +28,7 @@ CLAIMS = (
     "cost_vs_size",
     "leave_one_out",
     "learning_curves",
+    "tuned_amplitudes",
     "trainer_vs_matmul",
     "movement_overhead",
 )
