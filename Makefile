@@ -60,8 +60,8 @@ bench: $(VENV)/.dev  ## measured ratios against peers and limits, as one table (
 bench-gpu: $(VENV)/.dev  ## what an attached GPU does with the same code; says "no GPU" where there is none
 	@$(BIN)/python -m benchmarks.gpu
 
-bench-large: $(VENV)/.dev  ## the same for millions of points (half an hour, 12 GB)
-	@$(BIN)/python -m benchmarks.run lattice_sizes scattered_products
+bench-large: $(VENV)/.dev  ## the same for millions of points, photographs and wide networks (hours, 12 GB)
+	@$(BIN)/python -m benchmarks.run lattice_sizes scattered_products learning_curves regret width_law
 
 table: $(VENV)/.dev  ## docs/activations.md, from a run of the tests that bound its numbers (minutes)
 	@$(BIN)/python -m pytest tests/kernel/test_activation_page.py --write-table

@@ -27,13 +27,12 @@ CLAIMS = (
     "measured_mri",
     "cost_vs_size",
     "leave_one_out",
-    "learning_curves",
     "tuned_amplitudes",
     "trainer_vs_matmul",
     "movement_overhead",
 )
 #: Those that take ten minutes or more, run by name or by `make bench-large`.
-LARGE = ("lattice_sizes", "scattered_products")
+LARGE = ("lattice_sizes", "scattered_products", "learning_curves", "regret", "width_law")
 RESULTS = Path(__file__).parent / "results"
 
 
