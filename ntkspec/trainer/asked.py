@@ -99,7 +99,7 @@ def planned(
         points=np.asarray(points),
         labels=np.asarray(labels).reshape(len(points), -1),
         recipe=recipe,
-        rates=rates,
+        rates=None if rates is None else tuple(map(float, rates)),
         factors=factors,
         starts=starts,
         mean=loss == "mean",

@@ -78,7 +78,9 @@ def run(
     if saved is not None:
         number, rates = saved.progress["part"], saved.progress["rates"]
         done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
-    clock = None if keeping.checkpoints is None else Clock(keeping.checkpoints)
+    clock = (
+        None if keeping.checkpoints is None else Clock(keeping.checkpoints, path=None if saved is None else saved.path)
+    )
     # On a GPU the default product of float32 is coarser than float32.
     with (
         jax.default_matmul_precision("highest"),
