@@ -253,11 +253,11 @@ def test_no_command_is_refused_in_one_line(capsys):
 
 def test_validate_names_causes_and_keeps_standard_output_clean(capsys, signal, tmp_path):
     options = ["--scales", "2", "--steps", "0", "3", "--seeds", "3", "--optimizer", "adam", "--explain", *SMALL]
-    result = run_json(capsys, ["validate", signal, "--out", str(tmp_path), *options])
+    result = run_json(capsys, ["validate", signal, "--out", str(tmp_path / "out"), *options])
     assert set(result["causes"]) <= {"optimizer", "fluctuation", "moving_kernel"}
     assert result["causes"]["optimizer"]["step"] == [3]
     assert "adam has no theory here" in result["verdict"]
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "causes.nc", "causes.png", "validation.nc", "validation.png",
     }  # fmt: skip
 
@@ -287,7 +287,7 @@ def test_validate_refuses_what_it_cannot_train(capsys, signal, options, message)
 
 
 def test_a_sigmoid_output_is_validated_from_where_it_starts(capsys, photograph):
-    options = ["--scales", "2", "--steps", "0", "3", "--seeds", "2", "--size", "8", "--output", "sigmoid", *SMALL]
+    options = ["--scales", "2", "--steps", "0", "3", "--seeds", "2", "--size", "16", "--output", "sigmoid", *SMALL]
     result = run_json(capsys, ["validate", photograph, *options])
     assert result["error"][0] == 0
     assert "the output is a sigmoid" in result["verdict"]

@@ -5,8 +5,8 @@ all seeds share and what each has of its own; `validate` gives them, `explain` a
 `width_law` how they fall with the width.
 """
 
+from ntkspec.validation.controls import explain
 from ntkspec.validation.errors import psnr
-from ntkspec.validation.explain import explain
 from ntkspec.validation.verdict import validate
 from ntkspec.validation.width import width_law
 

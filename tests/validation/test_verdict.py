@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 import ntkspec as ns
 from ntkspec.grid import energy_by_frequency, place
@@ -110,6 +111,50 @@ def test_ensemble_error_and_spread_make_up_the_errors(rng):
     np.testing.assert_allclose(v.error_sem, v.error_by_seed.std("seed", ddof=1) / 5**0.5, rtol=1e-12)
     expected = np.sqrt(np.maximum(v.ensemble_error**2 - v.spread**2 / 5, 0))
     np.testing.assert_allclose(v.systematic_error, expected, atol=1e-15)
+
+
+def test_intervals_are_those_of_student_over_seeds(rng):
+    r = growing() + 0.1 * rng.standard_normal((5, len(STEPS), N)) * np.array([0, 1, 1, 1])[:, None]
+    v = ns.validate(dataset(growing()), dataset(r))
+    by_seed = np.linalg.norm(r[:, 2] - growing()[2], axis=1) / np.linalg.norm(Y)
+    low, high = stats.t.interval(0.95, 4, loc=by_seed.mean(), scale=stats.sem(by_seed))
+    np.testing.assert_allclose(v.error_interval.sel(step=4), [low, high], rtol=1e-10)
+    assert v.error_interval.dims == ("bound", "step")
+    assert v.error_by_frequency_interval.dims == ("bound", "step", "frequency")
+    for name in ("error_by_frequency", "trained_residual"):
+        low, high = v[f"{name}_interval"].isel(step=2)
+        known = v[name].isel(step=2).notnull()
+        assert ((low <= v[name].isel(step=2)) & (v[name].isel(step=2) <= high)).where(known, True).all()
+        assert (low >= 0).where(known, True).all()
+    assert (v.systematic_error_interval.sel(bound="low") <= v.systematic_error + 1e-15).all()
+    alone = ns.validate(dataset(growing()), dataset(r[:1]))
+    assert np.isnan(alone.error_interval).all()
+    assert np.isnan(alone.systematic_error_interval).all()
+
+
+@pytest.mark.parametrize(
+    ("attrs", "said"),
+    [
+        ({"optimizer": "adam", "optimizer_has_theory": 0}, "adam has no theory here"),
+        ({"optimizer": "optax.chain", "optimizer_has_theory": 0, "learning_rate": np.nan}, "optax.chain has no theory"),
+        ({"output": "sigmoid"}, "the output is a sigmoid"),
+        ({"point_loss": '"ntkspec.trainer.model.logistic"'}, "the loss is not of squares"),
+        ({"batch_size": 4}, "steps were taken on 4 of 8 points"),
+        ({"trainable": "amplitudes,frequencies"}, "amplitudes and frequencies were learned"),
+        ({"init": "siren"}, "networks started as siren has it"),
+    ],
+)
+def test_what_theory_does_not_know_is_compared_all_the_same_and_said(attrs, said):
+    v = ns.validate(dataset(growing()), dataset(trained([0, 0.01, 0.02, 0.03]), **attrs))
+    assert said in v.attrs["verdict"]
+    assert v.attrs["holds_until_step"] == 10
+    assert ns.validate(dataset(growing()), dataset(trained([0, 0.01, 0.02, 0.03]))).attrs["remarks"] == ""
+
+
+def test_labels_of_zero_are_refused():
+    p = dataset(np.zeros((4, N)), y=np.zeros(N))
+    with pytest.raises(ValueError, match="the labels are all zero"):
+        ns.validate(p, dataset(np.zeros((2, 4, N)), y=np.zeros(N)))
 
 
 @pytest.mark.parametrize(
