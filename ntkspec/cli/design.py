@@ -30,6 +30,10 @@ class Design:
     """Depths to try; by default the network's own."""
     activations: tuple[str, ...] = ()
     """Activations to try; by default the network's own."""
+    W_stds: tuple[float, ...] = ()
+    """Standard deviations of the weights to try; by default the network's own."""
+    b_stds: tuple[float, ...] = ()
+    """Standard deviations of the biases to try; by default the network's own."""
     num_frequencies: int = 256
     """Frequencies of the mapping."""
     criterion: Literal["leave_one_out", "expected", "generalised", "evidence"] = "leave_one_out"
@@ -59,6 +63,8 @@ class Design:
             network=self.network.build(),
             depths=self.depths or None,
             activations=self.activations or None,
+            W_stds=self.W_stds or None,
+            b_stds=self.b_stds or None,
             num_frequencies=self.num_frequencies,
             criterion=self.criterion,
             accuracy=self.accuracy,
@@ -66,7 +72,7 @@ class Design:
             progress=TerminalProgress(),
         )
         names = ("family", "scale", "learning_rate", "steps", "psnr", "psnr_low", "psnr_high", "width", "width_safe")
-        table = found[["chosen_scale", "plateau_low", "plateau_high", "open_ended"]]
+        table = found[["chosen_family", "chosen_scale", "plateau_low", "plateau_high", "open_ended"]]
         return {
             "notices": list(chosen.notices),
             "verdict": found.attrs["verdict"],
@@ -85,6 +91,9 @@ class Design:
         for one in result["criteria"]:
             flat = f"{one['plateau_low']:.3g} … {one['plateau_high']:.3g}"
             end = "   (the search ends there)" if one["open_ended"] else ""
-            lines.append(f"{one['criterion'].replace('_', ' '):16} {one['chosen_scale']:8.3g}   {flat}{end}")
+            lines.append(
+                f"{one['criterion'].replace('_', ' '):16} {one['chosen_scale']:8.3g}   {flat}   "
+                f"{one['chosen_family']}{end}"
+            )
         code = result["lines"][result["code"]] or f"# {result['code']} has no name for this activation"
         return "\n".join([*lines, "", code, *result["files"]])

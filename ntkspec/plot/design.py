@@ -50,11 +50,10 @@ def design(data: xr.Dataset) -> np.ndarray:
 
 
 def _chosen_curve(data: xr.Dataset) -> xr.Dataset:
-    """The candidates that differ from the best in scale alone, in order."""
-    best = data.isel(candidate=int(np.argmax(data["psnr"].max("time").values)))
+    """The candidates that differ from the chosen one in scale alone, in order."""
     same = np.ones(data.sizes["candidate"], dtype=bool)
     for name in ("family", "depth", "activation", "W_std", "b_std"):
-        same &= np.asarray(data[name] == best[name])
+        same &= np.asarray(data[name] == data.attrs[name])
     curve = data.isel(candidate=np.flatnonzero(same))
     return curve.sortby("scale") if curve.sizes["candidate"] > 1 else curve
 
@@ -89,10 +88,15 @@ def _criteria(ax: Axes, curve: xr.Dataset, data: xr.Dataset) -> None:
         values = np.asarray(curve[name])
         # A nat a sample of a Gaussian is 20/ln 10 dB of its error.
         best = _NAT * values.max(axis=1) if name == "evidence" else -10 * np.log10(values.min(axis=1))
-        chosen = float(data["chosen_scale"].sel(criterion=name))
-        text = f"{name.replace('_', ' ')}: {chosen:.3g}"
+        chosen, family = (
+            float(data["chosen_scale"].sel(criterion=name)),
+            data["chosen_family"].sel(criterion=name).item(),
+        )
+        other = "" if family == data.attrs["family"] else f" ({family})"
+        text = f"{name.replace('_', ' ')}: {chosen:.3g}{other}"
         ax.plot(curve["scale"], best - best.max(), color=colour, marker=marker, ms=4, label=text)
-        ax.plot(chosen, 0.15, marker="v", color=colour, ms=8, clip_on=False)
+        if not other:
+            ax.plot(chosen, 0.15, marker="v", color=colour, ms=8, clip_on=False)
     used = data.sel(criterion=data.attrs["criterion"])
     ax.axvspan(float(used["plateau_low"]), float(used["plateau_high"]), color="0.93", zorder=0)
     _scale_axis(ax, curve)

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_positive, check_sizes
+from ntkspec.checks import check_sizes
 from ntkspec.dynamics import max_learning_rate
 from ntkspec.eigen import convergence
 from ntkspec.eigen.frequency import rates
@@ -84,7 +84,8 @@ def design(
         `evidence` in nats a sample, `psnr` of the expected error in dB below 1; over `criterion`, what each would
         choose: `chosen_scale`, and `plateau_low` and `plateau_high` where it is flat; for the chosen kernel
         `predicted_psnr` (step) with `predicted_psnr_low` and `predicted_psnr_high` (two standard errors over patches of
-        the signal and of theory's own), `rayleigh_quotient` and `signal_energy` (frequency) on a lattice. Attributes:
+        the signal and of theory's own, and down to leave-one-out),
+        `rayleigh_quotient` and `signal_energy` (frequency) on a lattice. Attributes:
         `family`, `scale`, `learning_rate`, `steps`, `psnr`, `psnr_low`, `psnr_high`, `width`, `width_safe` and the law
         they come from, `lines_ntkspec`, `lines_jax`, `lines_torch` to paste, and `verdict`, a sentence.
 
@@ -105,7 +106,11 @@ def design(
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r}; expected of {', '.join(CRITERIA)}")
     check_sizes(num_frequencies=num_frequencies)
-    check_positive("accuracy", accuracy, "an error relative to the signal, such as 0.1")
+    if not 1e-3 <= accuracy < 1:
+        raise ValueError(f"accuracy={accuracy}; expected an error relative to the signal from 0.001 to 1, such as 0.1")
+    _refuse_empty(
+        families=families, scales=scales, depths=depths, activations=activations, W_stds=W_stds, b_stds=b_stds
+    )
     networks = _networks(network, depths, activations, W_stds, b_stds)
     tried = candidates(
         [family(name) for name in families], scales, networks, samples.highest_frequency, num_frequencies, seed
@@ -116,7 +121,7 @@ def design(
     found = search(tried, box, progress)
     choices = {name: _choose(found, name) for name in CRITERIA}
     chosen = choices[criterion].candidate
-    plan = _plan(samples, box, chosen, accuracy)
+    plan = _plan(samples, box, chosen, criterion, accuracy)
     return _dataset(samples, found, choices, plan, criterion, accuracy, progress)
 
 
@@ -135,6 +140,12 @@ def _samples(signal: Signal | Operator, y: ArrayLike | None, network: MLP | None
             "operator with its labels y"
         )
     return from_signal(signal), network or MLP(depth=3)
+
+
+def _refuse_empty(**asked: Sequence[Any] | None) -> None:
+    for name, values in asked.items():
+        if isinstance(values, str) or (values is not None and len(values) == 0):
+            raise ValueError(f"{name}={values!r}; expected a list of at least one")
 
 
 def _networks(
@@ -183,18 +194,22 @@ class _Plan:
     learning_rate: float
     step: np.ndarray
     psnr: np.ndarray
-    error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     best: int
     width: tuple[int, int]
 
 
-def _plan(samples: Samples, box: Box, chosen: Candidate, accuracy: float) -> _Plan:
+def _plan(samples: Samples, box: Box, chosen: Candidate, criterion: str, accuracy: float) -> _Plan:
     k = chosen.kernel(samples.dim)
     K, judged = samples.operator(k), score(k, box)
     learning_rate = max_learning_rate(K) / 2
-    psnr = quality("expected", judged.expected)
-    best = int(np.argmax(psnr >= psnr.max() - GOOD_ENOUGH))
+    psnr, nearest = quality("expected", judged.expected), quality("leave_one_out", judged.leave_one_out)
+    # Where labels are noisy, leave-one-out sees when to stop; the error between the points counts on clean ones.
+    by = nearest if criterion == "evidence" else quality(criterion, getattr(judged, criterion))
+    best = int(np.argmax(by >= np.nanmax(by) - GOOD_ENOUGH))
     sampling = 10 / math.log(10) * judged.expected_error / judged.expected
+    error = np.hypot(sampling, MODEL_ERROR)
     step = np.maximum(np.rint(judged.flow_time / learning_rate), 1)
     return _Plan(
         candidate=chosen,
@@ -203,7 +218,8 @@ def _plan(samples: Samples, box: Box, chosen: Candidate, accuracy: float) -> _Pl
         learning_rate=learning_rate,
         step=step,
         psnr=psnr,
-        error=np.hypot(sampling, MODEL_ERROR),
+        low=np.minimum(psnr - 2 * error, nearest - 2 * sampling),
+        high=psnr + 2 * error,
         best=best,
         width=width_for(accuracy, law_of(samples.dim)),
     )
@@ -222,6 +238,9 @@ def _dataset(
     variables: dict[str, Any] = {
         **_judged(found),
         "chosen_scale": ("criterion", [one.candidate.scale for one in choices.values()], _label("scale it would take")),
+        "chosen_family": ("criterion", [one.candidate.family.name for one in choices.values()]),
+        "chosen_depth": ("criterion", [one.candidate.network.depth for one in choices.values()]),
+        "chosen_activation": ("criterion", [_name(one.candidate.network) for one in choices.values()]),
         "plateau_low": ("criterion", [one.plateau.low for one in choices.values()], _label("flat from")),
         "plateau_high": ("criterion", [one.plateau.high for one in choices.values()], _label("flat to")),
         "open_ended": (
@@ -230,8 +249,8 @@ def _dataset(
             _label("whether the search ends before the criterion falls"),
         ),
         "predicted_psnr": ("step", plan.psnr, _label("predicted PSNR between the training points", "dB")),
-        "predicted_psnr_low": ("step", plan.psnr - 2 * plan.error, _label("two standard errors less", "dB")),
-        "predicted_psnr_high": ("step", plan.psnr + 2 * plan.error, _label("two standard errors more", "dB")),
+        "predicted_psnr_low": ("step", plan.low, _label("two standard errors less, or leave-one-out", "dB")),
+        "predicted_psnr_high": ("step", plan.high, _label("two standard errors more", "dB")),
         **_spectra(samples, plan.K, progress),
     }
     attrs = {
@@ -241,12 +260,16 @@ def _dataset(
         "num_points": samples.num_points,
         "family": chosen.family.name,
         "scale": chosen.scale,
+        "depth": chosen.network.depth,
+        "activation": _name(chosen.network),
+        "W_std": float(np.mean(np.asarray(chosen.network.W_std))),
+        "b_std": float(np.mean(np.asarray(chosen.network.b_std))),
         "scale_units": chosen.family.units,
         "learning_rate": plan.learning_rate,
         "steps": int(plan.step[best]),
         "psnr": float(plan.psnr[best]),
-        "psnr_low": float(plan.psnr[best] - 2 * plan.error[best]),
-        "psnr_high": float(plan.psnr[best] + 2 * plan.error[best]),
+        "psnr_low": float(plan.low[best]),
+        "psnr_high": float(plan.high[best]),
         "width": plan.width[0],
         "width_safe": plan.width[1],
         "width_law": law.source,
@@ -326,8 +349,9 @@ def _verdict(attrs: dict[str, Any], choice: _Choice, criterion: str) -> str:
     expected = f"{attrs['psnr']:.1f} dB between the training points ({interval})"
     return (
         f"Take {attrs['family']} frequencies of scale {attrs['scale']:.3g}{units} and gradient descent at learning "
-        f"rate {attrs['learning_rate']:.3g} for {attrs['steps']:,} steps: theory expects {expected}. By "
-        f"{CRITERIA[criterion][0]} any scale from {flat.low:.3g} to {flat.high:.3g} is as good{edge}. A network of "
+        f"rate {attrs['learning_rate']:.3g} (of half the summed squares) for {attrs['steps']:,} steps: "
+        f"theory expects {expected}. "
+        f"By {CRITERIA[criterion][0]} any scale from {flat.low:.3g} to {flat.high:.3g} is as good{edge}. A network of "
         f"width {attrs['width']:,} should follow to {attrs['accuracy']:.0%} by the width law measured over the first "
         f"{attrs['width_law_steps']:,.0f} steps of {attrs['width_law']} ({attrs['width_safe']:,} to be safe)"
         f"{extrapolated}."

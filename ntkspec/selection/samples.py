@@ -203,6 +203,11 @@ def from_signal(signal: Signal) -> Samples:
 def from_operator(K: Operator, y: ArrayLike) -> Samples:
     """The points of an operator, with labels (n,) or (n, channels); on a lattice they are known to be."""
     points = np.asarray(K.points)
+    if not np.isfinite(points).all():
+        raise ValueError(
+            f"{type(K).__name__} holds measurements, which have no place of their own; a design needs an operator on "
+            "points (ns.operator.lattice, dense or scattered)"
+        )
     if not isinstance(K, Lattice):
         return _samples(points, y, None, None)
     shape = K.sublattice.full

@@ -25,7 +25,7 @@ CRITERIA = {
 }
 
 #: How far into the flat stretch the choice is taken.
-TAKEN = 0.25
+TAKEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Plateau:
         best: scale of the best candidate.
         low: scale where the criterion has fallen by `flatness` below the best, to the left.
         high: the same to the right.
-        taken: a quarter of the way from the first to the second, on the axis of the search.
+        taken: half-way from the first to the second, on the axis of the search.
         at_edge: whether the range of the search ends before the criterion falls, on either side.
     """
 
@@ -123,9 +123,8 @@ class Plateau:
 def plateau(family: Family, scales: Sequence[float], values: Sequence[float], flatness: float) -> Plateau:
     """The stretch about the best scale where the quality is within `flatness` of it, its ends by interpolation.
 
-    What theory does not see moves the optimum by more than a flat top is high. Trained networks move their features
-    to higher frequencies by themselves, so the lower side is the better one; its very end learns too slowly. A quarter
-    of the way is what lost least in `benchmarks/regret.py`.
+    What theory does not see (the moving kernel, the optimizer, the draw of the frequencies) moves the optimum either
+    way by more than a flat top is high; its middle leaves most room on both sides.
 
     Args:
         family: whose axis the scales are on.

@@ -101,8 +101,9 @@ def tune_amplitudes(
         progress: reporter.
 
     Returns:
-        Dataset with `amplitude` (frequency), `frequency` (frequency, axis) in cycles per unit, `loss` (iteration), the
-        mean squared error between the training points, and `gradient_norm` (iteration), of its logarithm: where the
+        Dataset with `amplitude` (frequency), `wave_number` (frequency, axis) in cycles per unit, `loss`
+        (iteration), the mean squared error between the training points, and `gradient_norm` (iteration), of its
+        logarithm: where the
         last is not small, more iterations help.
 
     Raises:
@@ -169,6 +170,8 @@ def _checked(k: ComposedKernel, values: ArrayLike, stride: int) -> Array:
         raise ValueError(f"values have shape {signals.shape}; expected (signals, *shape) with {k.dim} axes")
     if not bool(jnp.isfinite(signals).all()):
         raise ValueError("values hold NaN or infinity")
+    if not float(jnp.max(jnp.ptp(signals.reshape(len(signals), -1), axis=1))) > 0:
+        raise ValueError("the signals are constant, so there is nothing to tune for")
     check_sizes(stride=stride)
     if stride < 2 or any(n % stride or n == stride for n in signals.shape[1:]):
         raise ValueError(f"stride={stride}; expected at least 2, and a divisor of each of {signals.shape[1:]}")

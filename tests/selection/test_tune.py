@@ -92,6 +92,7 @@ def test_the_loss_is_the_error_of_the_amplitudes():
         ({"k": behind(ns.mapping.gaussian(1, 4, scale=1.0))}, "whole frequencies"),
         ({"values": np.zeros(32)}, "expected \\(signals"),
         ({"values": np.full((1, 32), np.nan)}, "NaN"),
+        ({"values": np.ones((1, 32))}, "constant"),
         ({"stride": 3}, "divisor"),
         ({"stride": 1}, "at least 2"),
         ({"time": -1.0}, "time"),
@@ -100,6 +101,6 @@ def test_the_loss_is_the_error_of_the_amplitudes():
     ],
 )
 def test_bad_input_is_refused(change, message):
-    options = {"k": behind(ns.mapping.power_law(4, p=1.0)), "values": np.ones((1, 32)), "time": 1.0} | change
+    options = {"k": behind(ns.mapping.power_law(4, p=1.0)), "values": np.eye(1, 32), "time": 1.0} | change
     with pytest.raises(ValueError, match=message):
         tune_amplitudes(options.pop("k"), options.pop("values"), **options)
