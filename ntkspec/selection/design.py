@@ -34,7 +34,8 @@ __all__ = ["design"]
 BOX = 1024
 #: Below the best, in dB, what is as good: later steps are not worth their time.
 GOOD_ENOUGH = 0.1
-#: Standard deviation of predicted PSNR about that of infinitely wide networks, in dB, measured by benchmarks/regret.py.
+#: Taken for the standard deviation of the expected PSNR about that of infinitely wide networks, in dB: it was 0.2 to
+#: 1.3 dB off on photographs and up to 5 on a texture that the training pixels alias.
 MODEL_ERROR = 1.0
 
 
