@@ -19,8 +19,8 @@ from ntkspec.trainer.plan import Plan
 __all__ = ["Need", "Part", "available", "need_of", "partition"]
 
 #: Copies of the parameters in a step (they, their gradient, the update), and of every product's output (before and
-#: after the activation, and the same on the way back). Compilers use between half and all of it.
-PARAMETERS, OUTPUTS = 3, 4
+#: after the activation, its derivative, and both on the way back). Compilers use between half and all of it.
+PARAMETERS, OUTPUTS = 3, 5
 #: The part of the free memory that is planned for.
 USED = 0.8
 #: Bytes for each recorded number: float32, float64, residual and its transform.

@@ -89,7 +89,8 @@ def standard_error(by_seed: xr.DataArray) -> xr.DataArray:
     """Of the mean over seeds; NaN for a single one, whose error is not known."""
     if by_seed.sizes["seed"] < 2:
         return xr.full_like(by_seed.isel(seed=0, drop=True), np.nan)
-    return by_seed.std("seed", ddof=1) / np.sqrt(by_seed.sizes["seed"])
+    # Some versions of xarray warn where all seeds are NaN, which a frequency without energy in the signal is.
+    return by_seed.std("seed", ddof=1, skipna=False) / np.sqrt(by_seed.sizes["seed"])
 
 
 def interval(value: xr.DataArray, error: xr.DataArray, seeds: int, confidence: float = CONFIDENCE) -> xr.DataArray:
