@@ -86,11 +86,12 @@ def exact_inverse(K: Operator | Decomposition, columns: np.ndarray, ridge: float
     Raises:
         ValueError: if K + δI is singular up to rounding.
     """
-    structured = isinstance(K, Decomposition | LowRank) or (isinstance(K, Lattice) and K.circulant)
+    if isinstance(K, Decomposition):
+        return _by_decomposition(K, columns, ridge, name)
+    structured = isinstance(K, LowRank) or (isinstance(K, Lattice) and K.circulant)
     found = decomposition_where_cheap(K) if structured else None
     if found is not None:
         return _by_decomposition(found, columns, ridge, name)
-    assert isinstance(K, Operator)
     return _by_cholesky(K, columns, ridge, name) if K.num_points <= EXACT_LIMIT else None
 
 

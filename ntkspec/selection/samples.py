@@ -103,18 +103,11 @@ class Samples:
         extent = np.ptp(self.points, axis=0) * (1 + 1 / max(per_axis - 1, 1))
         return float(per_axis / np.prod(extent) ** (1 / self.dim) / 2)
 
-    def operator(self, k: ComposedKernel, kept: np.ndarray | None = None) -> Operator:
-        """The kernel on the points, or on those that `kept` (n,) is True at."""
+    def operator(self, k: ComposedKernel) -> Operator:
+        """The kernel on the points."""
         if self.shape is not None and self.mask is not None and k.stationary:
-            return lattice(k, self.shape, self.mask if kept is None else self.on_lattice(kept))
-        points = self.points if kept is None else self.points[kept]
-        return dense(k, points) if len(points) <= DENSE else choose(k, points).build()
-
-    def expand(self, k: ComposedKernel, K: Operator, weights: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        """Σ_j k(x, x_j) w_j at the points where `asked` (n,) is True, for weights (c, n') of K's points: (c, a)."""
-        if isinstance(K, Lattice):
-            return np.stack([np.asarray(K.field(w))[self.on_lattice(asked)] for w in weights])
-        return np.asarray(k.gram(self.points[asked], K.points, which="ntk") @ weights.T).T
+            return lattice(k, self.shape, self.mask)
+        return dense(k, self.points) if self.num_points <= DENSE else choose(k, self.points).build()
 
     def boxes(self, num_points: int) -> Box:
         """Boxes of up to so many points: of a strided lattice all that fit side by side, else the middle one."""
@@ -138,12 +131,6 @@ class Samples:
         mask = np.zeros(self.mask.shape, dtype=bool)  # type: ignore[union-attr]
         mask[tuple(slice(0, s * n, s) for s, n in zip(stride, sides, strict=True))] = True
         return Box(points, split, inner, unseen, mask)
-
-    def on_lattice(self, kept: np.ndarray) -> np.ndarray:
-        """The points where `kept` (n,) is True, as a mask of the lattice."""
-        full = np.zeros(self.mask.shape, dtype=bool)  # type: ignore[union-attr]  # asked of a lattice alone
-        full[self.mask] = kept
-        return full
 
     def _between(self, sides: list[int], stride: tuple[int, ...], spacing: np.ndarray) -> np.ndarray:
         """Lattice points of a box that are not learned from; where there are none, the middles of its cells."""

@@ -42,8 +42,8 @@ class WidthLaw:
 
 #: By the number of coordinates, fitted by `python -m benchmarks.width_law`: three hidden ReLU layers.
 MEASURED = {
-    1: WidthLaw(1.24, 0.515, 0.2, 300.0, (64, 1024), "the paper's 1-D signal, 64 points (benchmarks/width_law.py)"),
-    2: WidthLaw(1.24, 0.46, 0.1, 300.0, (64, 256), "a photograph of 32² points (benchmarks/width_law.py)"),
+    1: WidthLaw(1.2, 0.511, 0.175, 300.0, (64, 1024), "the paper's 1-D signal, 64 points (benchmarks/width_law.py)"),
+    2: WidthLaw(0.801, 0.348, 0.0812, 300.0, (64, 256), "a photograph of 32² points (benchmarks/width_law.py)"),
 }
 
 

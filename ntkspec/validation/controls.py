@@ -256,7 +256,8 @@ def _optimizer(text: str) -> Optimizer:
     if not rest:
         return optimizer(name)
     call = ast.parse(f"f({rest}", mode="eval").body
-    assert isinstance(call, ast.Call)
+    if not isinstance(call, ast.Call):
+        raise ValueError(f"optimizer={text!r} cannot be read back; give options={{'optimizer': ...}}")
     return optimizer(name, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
 
 
