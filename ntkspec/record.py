@@ -30,6 +30,7 @@ __all__ = [
     "replace_file",
     "save",
     "save_groups",
+    "variable",
     "versions",
 ]
 
@@ -106,6 +107,25 @@ def _array(obj: Any) -> Any:
         "dtype": array.dtype.name,
         "sha256": hashlib.sha256(stored.tobytes()).hexdigest(),
     }
+
+
+def variable(dims: str | tuple[str, ...], values: Any, long_name: str, units: str = "") -> tuple:
+    """A variable of a Dataset with what labels its axis in a plot.
+
+    Args:
+        dims: names of its dimensions.
+        values: an array of as many.
+        long_name: in words.
+        units: of the values; empty where they have none.
+
+    Returns:
+        What `xarray.Dataset` takes for a variable.
+
+    Example:
+        >>> variable("step", [1, 2], "loss")
+        ('step', [1, 2], {'long_name': 'loss', 'units': ''})
+    """
+    return dims, values, {"long_name": long_name, "units": units}
 
 
 def versions() -> dict[str, str]:

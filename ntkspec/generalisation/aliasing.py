@@ -13,11 +13,11 @@ from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.eigen.frequency import one_sign
 from ntkspec.generalisation.fold import Fold, fold_of
 from ntkspec.generalisation.learning_curve import check_noise
-from ntkspec.generalisation.tables import check_training, step_coordinate, variable
+from ntkspec.generalisation.tables import check_training, step_coordinate
 from ntkspec.grid import Grid
 from ntkspec.operator import Operator
 from ntkspec.operator.base import refuse_if_too_large
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["aliasing", "grid_risk"]
 

@@ -20,10 +20,10 @@ from ntkspec.eigen.trajectory import ConvergenceWarning
 from ntkspec.generalisation.contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation.decomposition import Decomposition, decomposition_where_cheap
 from ntkspec.generalisation.inverse import operator_of
-from ntkspec.generalisation.tables import Sampling, check_training, step_coordinate, variable
+from ntkspec.generalisation.tables import Sampling, check_training, step_coordinate
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["cross_validation"]
 

@@ -17,10 +17,10 @@ from ntkspec.eigen.quadrature import Quadrature, quadrature
 from ntkspec.eigen.trajectory import ConvergenceWarning
 from ntkspec.generalisation.decomposition import Decomposition
 from ntkspec.generalisation.inverse import check_resolved, check_ridge, exact_inverse, operator_of
-from ntkspec.generalisation.tables import Sampling, variable
+from ntkspec.generalisation.tables import Sampling
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["evidence", "scaled_evidence"]
 

@@ -12,10 +12,9 @@ from ntkspec.checks import check_labels
 from ntkspec.generalisation.decomposition import Decomposition, decompose
 from ntkspec.generalisation.equivalent import capacity_ridge
 from ntkspec.generalisation.inverse import check_ridge
-from ntkspec.generalisation.tables import variable
 from ntkspec.grid import energy_by_frequency
 from ntkspec.operator import Operator
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["by_frequency", "check_counts", "check_noise", "eigenlearning", "frequency_variables", "learning_curve"]
 

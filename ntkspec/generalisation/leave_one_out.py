@@ -17,10 +17,10 @@ from ntkspec.generalisation.contour import has_resolvents, resolvents
 from ntkspec.generalisation.decomposition import Decomposition, decompose
 from ntkspec.generalisation.inverse import check_resolved, check_ridge, exact_inverse, operator_of
 from ntkspec.generalisation.solve import circulant_of, solve
-from ntkspec.generalisation.tables import check_training, step_coordinate, variable
+from ntkspec.generalisation.tables import check_training, step_coordinate
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["leave_one_out", "leave_one_out_path"]
 

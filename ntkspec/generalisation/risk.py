@@ -15,9 +15,9 @@ from ntkspec.generalisation.contour import Resolvents, has_resolvents, resolvent
 from ntkspec.generalisation.decomposition import Decomposition, decompose
 from ntkspec.generalisation.equivalent import compression_shift
 from ntkspec.generalisation.learning_curve import by_frequency, check_counts, check_noise
-from ntkspec.generalisation.tables import check_training, step_coordinate, variable
+from ntkspec.generalisation.tables import check_training, step_coordinate
 from ntkspec.operator import Operator
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["risk"]
 

@@ -26,10 +26,10 @@ from ntkspec.eigen.exact import half_weights
 from ntkspec.generalisation.decomposition import EXACT_LIMIT, spectral_rounding
 from ntkspec.generalisation.inverse import check_ridge, operator_of
 from ntkspec.generalisation.learning_curve import check_counts, check_noise, frequency_variables
-from ntkspec.generalisation.tables import check_training, step_coordinate, variable
+from ntkspec.generalisation.tables import check_training, step_coordinate
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["sampled_learning_curve", "sampled_risk"]
 

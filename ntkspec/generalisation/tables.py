@@ -1,9 +1,8 @@
-"""What the tables of this room share: variables with units, the axis of steps, the limit of stability, the probes."""
+"""What the tables of this room share: the axis of steps, the limit of stability, the probes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from ntkspec.dynamics import Dynamics
 from ntkspec.eigen.trajectory import check_stable
 from ntkspec.progress import Progress
 
-__all__ = ["Sampling", "check_training", "step_coordinate", "variable"]
+__all__ = ["Sampling", "check_training", "step_coordinate"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,6 @@ class Sampling:
     max_steps: int
     seed: int
     progress: Progress
-
-
-def variable(dims: str | tuple[str, ...], values: Any, long_name: str, units: str = "") -> tuple:
-    """A variable of a Dataset."""
-    return dims, values, {"long_name": long_name, "units": units}
 
 
 def step_coordinate(steps: np.ndarray) -> tuple:

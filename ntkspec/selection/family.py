@@ -28,6 +28,7 @@ class Family:
         meaning: of the scale, in words.
         units: of the scale.
         logarithmic: whether equal steps of the search are equal ratios of the scale.
+        above: what every scale is larger than.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Family:
     meaning: str
     units: str
     logarithmic: bool
+    above: float = 0.0
 
     def position(self, scale: np.ndarray) -> np.ndarray:
         """Where scales lie on the axis of the search, and of its plots."""
@@ -71,6 +73,10 @@ def _octaves(highest: float) -> np.ndarray:
     return np.linspace(1, max(2.0, np.log2(4 * highest + 1)), 10)
 
 
+def _decays(_: float) -> np.ndarray:
+    return np.linspace(0, 2, 9)
+
+
 FAMILIES = {
     one.name: one
     for one in (
@@ -78,7 +84,9 @@ FAMILIES = {
         _sampled("laplace", mapping.laplace, "mean |frequency| of an axis"),
         _sampled("uniform", mapping.uniform, "highest |frequency| of an axis"),
         Family("positional", _positional, _octaves, "log2 of the highest frequency plus one", "", logarithmic=False),
-        Family("power_law", _power_law, lambda _: np.linspace(0, 2, 9), "decay p of the amplitudes", "", False),
+        Family(
+            "power_law", _power_law, lambda _: np.linspace(0, 2, 9), "decay p of the amplitudes", "", False, -np.inf
+        ),
     )
 }
 """Every family that a search knows, by name."""

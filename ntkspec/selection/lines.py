@@ -23,6 +23,8 @@ ELSEWHERE = {
     "swish": ("jax.nn.silu", "torch.nn.functional.silu"),
     "softplus": ("jax.nn.softplus", "torch.nn.functional.softplus"),
 }
+#: What the lines work on.
+DATA = "# x: points, shape (n, d), coordinates as the design had them; y: values there, shape (n, channels)"
 #: How the frequencies of each family are drawn with NumPy: the same numbers as ntkspec's.
 DRAW = {
     "gaussian": "np.random.default_rng({seed}).standard_normal(({m}, {d}))",
@@ -41,6 +43,7 @@ def ntkspec_lines(chosen: Candidate, dim: int, width: int, learning_rate: float,
     sampled = f"ns.mapping.{name}({dim}, {m}, scale={scale}, seed={chosen.seed}, normalize=False)"
     return f"""import ntkspec as ns
 
+{DATA}
 g = {calls.get(name, sampled)}
 net = ns.kernel.MLP({_arguments(chosen.network)}, width={width})
 k = ns.kernel.compose(g, net)
@@ -56,6 +59,7 @@ def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, ste
     weight, bias, forward = _layer(chosen.network, "jnp.sqrt")
     return f"""import jax, jax.numpy as jnp, numpy as np
 
+{DATA}
 {_frequencies(chosen, dim)}
 phi = {activation[0]}
 
@@ -75,7 +79,7 @@ def network(params, x):
         h = phi(h) if i + 1 < len(params) else h
     return h
 
-params = first = init(jax.random.key(0), y.shape[1])  # y has shape (n, channels)
+params = first = init(jax.random.key(0), y.shape[1])
 loss = lambda params: 0.5 * jnp.sum((network(params, x) - network(first, x) - y) ** 2)
 step = jax.jit(lambda params: jax.tree.map(lambda p, g: p - {learning_rate:.6g} * g, params, jax.grad(loss)(params)))
 for _ in range({steps}):
@@ -91,10 +95,11 @@ def torch_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, s
     weight, bias, forward = _layer(chosen.network, "np.sqrt")
     return f"""import numpy as np, torch
 
+{DATA}, both float32
 {_frequencies(chosen, dim)}
 B, a = torch.tensor(B, dtype=torch.float32), torch.tensor(a, dtype=torch.float32)
 phi = {activation[1]}
-sizes = [{2 * chosen.num_frequencies}, {", ".join([str(width)] * chosen.network.depth)}, y.shape[1]]  # y: (n, channels)
+sizes = [{2 * chosen.num_frequencies}, {", ".join([str(width)] * chosen.network.depth)}, y.shape[1]]
 params = [({weight.format(normal="torch.randn(p, q)")}, {bias.format(normal="torch.randn(q)")})
           for p, q in zip(sizes, sizes[1:])]
 params = [tuple(one.clone().requires_grad_() for one in layer) for layer in params]

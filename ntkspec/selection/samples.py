@@ -21,6 +21,8 @@ __all__ = ["Box", "Samples", "Signal", "from_operator", "from_signal"]
 DENSE = 4096
 #: Spacings from the side of a box within which a point lacks neighbours that it has in truth.
 MARGIN = 2
+#: Sizes of labels between which squares, their sums and quotients are numbers.
+SMALLEST, LARGEST = 1e-100, 1e100
 #: Unseen points of a box, at most.
 UNSEEN = 128
 
@@ -208,6 +210,11 @@ def _samples(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, ma
     labels = np.asarray(check_labels(y, len(points)))
     if len(points) < 8:
         raise ValueError(f"{len(points)} training points; expected at least 8, to judge a kernel by")
+    largest = float(np.abs(labels).max())
+    if largest and not SMALLEST < largest < LARGEST:
+        raise ValueError(
+            f"the largest label is {largest:.3g} in size, whose square is no number; rescale the labels to about 1"
+        )
     if not np.ptp(labels, axis=0).any():
         raise ValueError("the labels are constant, so there is nothing to learn; give a signal that varies")
     return Samples(points, labels.reshape(len(points), -1), shape, mask)

@@ -14,7 +14,19 @@ from ntkspec.selection.family import Family
 from ntkspec.selection.samples import Box
 from ntkspec.selection.score import Score, score
 
-__all__ = ["CRITERIA", "Candidate", "Plateau", "Search", "candidates", "plateau", "quality", "search"]
+__all__ = [
+    "CRITERIA",
+    "Candidate",
+    "Choice",
+    "Plateau",
+    "Search",
+    "candidates",
+    "choose",
+    "plateau",
+    "quality",
+    "search",
+    "widened",
+]
 
 #: The criteria of a search, each with what it is in words and how much of it counts as flat, in its units.
 CRITERIA = {
@@ -26,6 +38,8 @@ CRITERIA = {
 
 #: How far into the flat stretch the choice is taken.
 TAKEN = 0.5
+#: Scales that are added at most to either end of a search that is too narrow.
+WIDER = 4
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,10 @@ class Search:
         """A field of all scores, shape (candidate, time)."""
         return np.stack([getattr(one, name) for one in self.scores])
 
+    def curve(self, like: Candidate) -> list[float]:
+        """The scales of the candidates that differ from one in scale alone, increasing."""
+        return sorted(one.scale for one in self.candidates if one.same_curve(like))
+
 
 def candidates(
     families: Sequence[Family],
@@ -93,6 +111,43 @@ def search(found: Sequence[Candidate], box: Box, progress: Progress) -> Search:
     return Search(tuple(found), tuple(scores))
 
 
+def widened(found: Search, criterion: str, box: Box, progress: Progress) -> Search:
+    """Go on beyond the tried scales while the criterion has not fallen at their ends, up to `WIDER` on either side.
+
+    A single scale is a question about that scale, and is left alone.
+
+    Args:
+        found: scored candidates.
+        criterion: of `CRITERIA`, whose best family and network are followed.
+        box: points and labels.
+        progress: reporter.
+
+    Returns:
+        The same candidates, and the further ones after them.
+    """
+    for _ in range(WIDER):
+        beyond = _beyond(found, criterion)
+        if not beyond:
+            return found
+        more = search(beyond, box, progress)
+        found = Search(found.candidates + more.candidates, found.scores + more.scores)
+    return found
+
+
+def _beyond(found: Search, criterion: str) -> list[Candidate]:
+    """The next scale on each side where the plateau of the best candidate has no end."""
+    choice = choose(found, criterion)
+    scales = found.curve(choice.candidate)
+    if len(scales) < 2:
+        return []
+    family = choice.candidate.family
+    position = family.position(np.asarray(scales))
+    step = (position[-1] - position[0]) / (len(position) - 1)
+    low, high = choice.plateau.at_edge
+    next_ones = [family.scale_at(position[0] - step)] * low + [family.scale_at(position[-1] + step)] * high
+    return [replace(choice.candidate, scale=one) for one in next_ones if one > family.above]
+
+
 def quality(criterion: str, values: np.ndarray) -> np.ndarray:
     """A criterion so that larger is better: mean squared errors in dB below 1, the evidence as it is."""
     if criterion == "evidence":
@@ -106,14 +161,12 @@ class Plateau:
     """Where a criterion is as good as at its best.
 
     Attributes:
-        best: scale of the best candidate.
         low: scale where the criterion has fallen by `flatness` below the best, to the left.
         high: the same to the right.
         taken: half-way from the first to the second, on the axis of the search.
         at_edge: whether the range of the search ends before the criterion falls, on either side.
     """
 
-    best: float
     low: float
     high: float
     taken: float
@@ -150,9 +203,35 @@ def plateau(family: Family, scales: Sequence[float], values: Sequence[float], fl
 
     (low, low_edge), (high, high_edge) = end(-1), end(1)
     return Plateau(
-        best=float(scales[top]),
         low=family.scale_at(low),
         high=family.scale_at(high),
         taken=family.scale_at(low + TAKEN * (high - low)),
         at_edge=(low_edge, high_edge),
     )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a criterion would choose."""
+
+    candidate: Candidate
+    plateau: Plateau
+
+
+def choose(found: Search, criterion: str, times: slice = slice(None)) -> Choice:
+    """The family and network of the best candidate, in its plateau of scales.
+
+    Args:
+        found: scored candidates.
+        criterion: of `CRITERIA`.
+        times: which of `TIMES` count; each candidate is judged at its best one.
+
+    Returns:
+        The choice.
+    """
+    values = np.nanmax(quality(criterion, found.stacked(criterion))[:, times], axis=1)
+    best = found.candidates[int(np.argmax(values))]
+    by_scale = {one.scale: value for one, value in zip(found.candidates, values, strict=True) if one.same_curve(best)}
+    scales = found.curve(best)
+    flat = plateau(best.family, scales, [by_scale[one] for one in scales], CRITERIA[criterion][1])
+    return Choice(replace(best, scale=flat.taken), flat)

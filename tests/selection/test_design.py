@@ -7,7 +7,7 @@ import ntkspec as ns
 from ntkspec.selection import FAMILIES, width_for
 from ntkspec.selection.samples import from_operator, from_signal
 from ntkspec.selection.score import TIMES, score
-from ntkspec.selection.search import plateau
+from ntkspec.selection.search import WIDER, plateau
 from ntkspec.selection.width import law_of
 
 NETWORK = ns.kernel.MLP(depth=2)
@@ -147,6 +147,54 @@ def test_a_rougher_signal_takes_a_larger_scale():
     assert scales[0] < scales[1]
 
 
+def wave(frequency, n=64):
+    mask = np.arange(n) % 2 == 0
+    return ns.task.Task("wave", np.sin(2 * np.pi * frequency * np.arange(n) / n), mask, ~mask)
+
+
+def test_a_search_that_is_too_narrow_goes_on():
+    options = {"network": NETWORK, "num_frequencies": 64}
+    found = ns.design(wave(6), scales=(1.0, 2.0), **options)
+    added = found.sizes["candidate"] - 2
+    assert added >= 1
+    np.testing.assert_allclose(sorted(found.scale.values), 2.0 ** np.arange(2 + added))
+    assert found.attrs["scale"] > 2
+    assert not bool(found.open_ended.sel(criterion="leave_one_out"))
+    # A single scale is what was asked about.
+    alone = ns.design(wave(6), scales=(2.0,), **options)
+    assert alone.sizes["candidate"] == 1
+    assert alone.attrs["scale"] == pytest.approx(2.0)
+    assert "No other scale was compared" in alone.attrs["verdict"]
+
+
+def test_a_search_that_finds_no_end_says_so():
+    # Far below its frequency a wave is best predicted by its mean, the more so the smaller the scale.
+    found = ns.design(wave(12), network=NETWORK, scales=(0.5, 1.0), num_frequencies=64)
+    assert found.sizes["candidate"] == 2 + WIDER
+    assert bool(found.open_ended.sel(criterion="leave_one_out"))
+    assert "the search ends there" in found.attrs["verdict"]
+
+
+def test_psnr_is_relative_to_the_peak(task, found):
+    other = ns.design(task, network=NETWORK, scales=SCALES, num_frequencies=32, peak=10.0)
+    assert other.attrs["psnr"] == pytest.approx(found.attrs["psnr"] + 20)
+    np.testing.assert_allclose(other.psnr, found.psnr + 20)
+    assert other.attrs["steps"] == found.attrs["steps"]
+
+
+def test_momentum_reaches_the_same_in_the_steps_it_is_said_to(found, task):
+    attrs = found.attrs
+    k = ns.kernel.compose(ns.mapping.gaussian(1, 32, scale=attrs["scale"], seed=0, normalize=False), NETWORK)
+    K = ns.operator.lattice(k, task.shape, task.train_mask)
+    y, rate = task.train_values, attrs["learning_rate"]
+    assert attrs["steps_with_momentum"] < attrs["steps"]
+    slow = ns.predict(K, y, steps=[attrs["steps"]], learning_rate=rate)
+    fast = ns.predict(
+        K, y, steps=[attrs["steps_with_momentum"]], learning_rate=rate, dynamics=ns.dynamics.heavy_ball(0.9)
+    )
+    assert np.linalg.norm(fast.train[-1] - y) <= 1.01 * np.linalg.norm(slow.train[-1] - y)
+
+
 def test_every_option_of_the_network_is_searched(task):
     found = ns.design(
         task,
@@ -159,7 +207,8 @@ def test_every_option_of_the_network_is_searched(task):
         b_stds=[0.0, 0.1],
         num_frequencies=16,
     )
-    assert found.sizes["candidate"] == 2 * 2 * 2 * 2 * 2
+    asked = found.scale.isin([1.0, 2.0])
+    assert int(asked.sum()) == 2 * 2 * 2 * 2 * 2
     assert set(found.family.values) == {"power_law", "positional"}
     assert set(found.activation.values) == {"relu", "erf"}
     assert set(found.b_std.values) == {0.0, 0.1}
@@ -198,6 +247,11 @@ def test_bad_input_is_refused(task):
         ns.design(K, np.ones(3))
     with pytest.raises(ValueError, match="constant"):
         ns.design(K, np.ones(16))
+    for size in (1e-300, 1e200):
+        with pytest.raises(ValueError, match="rescale the labels"):
+            ns.design(K, size * np.arange(16.0))
+    with pytest.raises(ValueError, match="peak"):
+        ns.design(task, peak=0.0)
     with pytest.raises(ValueError, match="at least 8"):
         ns.design(ns.operator.lattice(k, (4,)), np.arange(4.0))
     with pytest.raises(ValueError, match="its own labels"):
