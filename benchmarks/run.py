@@ -28,6 +28,7 @@ CLAIMS = (
     "cost_vs_size",
     "leave_one_out",
     "tuned_amplitudes",
+    "design_time",
     "trainer_vs_matmul",
     "movement_overhead",
 )

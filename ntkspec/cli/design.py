@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any, Literal
 
 from ntkspec.cli.shared import AsJson, Signal, check_early, keep
-from ntkspec.config import NetworkConfig
 from ntkspec.progress import TerminalProgress
 
 
@@ -26,14 +23,16 @@ class Design:
     """Families of mappings to search: gaussian, laplace, uniform, positional, and in 1-D power_law."""
     scales: tuple[float, ...] = ()
     """Scales to try; by default ten that suit the spacing of the points."""
-    depths: tuple[int, ...] = ()
-    """Depths to try; by default the network's own."""
-    activations: tuple[str, ...] = ()
-    """Activations to try; by default the network's own."""
-    W_stds: tuple[float, ...] = ()
-    """Standard deviations of the weights to try; by default the network's own."""
-    b_stds: tuple[float, ...] = ()
-    """Standard deviations of the biases to try; by default the network's own."""
+    depths: tuple[int, ...] = (3,)
+    """Hidden layers to try."""
+    activations: tuple[str, ...] = ("relu",)
+    """Activations to try: relu, gelu, tanh, sin, siren and others."""
+    W_stds: tuple[float, ...] = (2**0.5,)
+    """Standard deviations of the weights to try, before 1/sqrt(fan-in)."""
+    b_stds: tuple[float, ...] = (0.0,)
+    """Standard deviations of the biases to try."""
+    parametrization: Literal["ntk", "standard"] = "ntk"
+    """Where the 1/sqrt(fan-in) stands: in the forward pass (ntk) or in the initial weights (standard)."""
     num_frequencies: int = 256
     """Frequencies of the mapping."""
     criterion: Literal["leave_one_out", "expected", "generalised", "evidence"] = "leave_one_out"
@@ -42,7 +41,6 @@ class Design:
     """Error relative to the signal to which a finite network shall follow: the width is recommended for it."""
     seed: int = 0
     """Seed of the frequencies."""
-    network: Annotated[NetworkConfig, tyro.conf.arg(name="")] = field(default_factory=NetworkConfig)
     code: Literal["ntkspec", "jax", "torch"] = "ntkspec"
     """Which lines to print for pasting; --json holds all three."""
     out: Path | None = None
@@ -53,25 +51,36 @@ class Design:
     def run(self) -> dict[str, Any]:
         """Search and recommend."""
         check_early(self)
-        from ntkspec import plot, selection, task
+        from ntkspec import kernel, plot, selection, task
 
         chosen = task.load(self.signal, max_size=self.size, max_length=self.length)
         found = selection.design(
             chosen,
             families=self.families,
             scales=self.scales or None,
-            network=self.network.build(),
-            depths=self.depths or None,
-            activations=self.activations or None,
-            W_stds=self.W_stds or None,
-            b_stds=self.b_stds or None,
+            network=kernel.MLP(depth=3, parametrization=self.parametrization),
+            depths=self.depths,
+            activations=self.activations,
+            W_stds=self.W_stds,
+            b_stds=self.b_stds,
             num_frequencies=self.num_frequencies,
             criterion=self.criterion,
             accuracy=self.accuracy,
             seed=self.seed,
             progress=TerminalProgress(),
         )
-        names = ("family", "scale", "learning_rate", "steps", "psnr", "psnr_low", "psnr_high", "width", "width_safe")
+        names = (
+            "family",
+            "scale",
+            "learning_rate",
+            "steps",
+            "steps_with_momentum",
+            "psnr",
+            "psnr_low",
+            "psnr_high",
+            "width",
+            "width_safe",
+        )
         table = found[["chosen_family", "chosen_scale", "plateau_low", "plateau_high", "open_ended"]]
         return {
             "notices": list(chosen.notices),

@@ -151,9 +151,9 @@ def _verdict(choice: Choice, plan: Plan) -> str:
     late = " The criterion still rises at the last step that was looked at: longer training may help." * plan.late
     return (
         f"Take {plan.candidate.family.name} frequencies of scale {plan.candidate.scale:.3g}{units} and gradient "
-        f"descent at learning rate {plan.learning_rate:.3g} (of half the summed squares) for {plan.steps:,} steps{faster}: "
-        f"theory expects {expected:.1f} dB between the training points ({low:.1f} to {high:.1f}).{late} "
-        f"{_flatness(choice, plan)} {_wide_enough(plan)}"
+        f"descent at learning rate {plan.learning_rate:.3g} (of half the summed squares) for "
+        f"{plan.steps:,} steps{faster}: theory expects {expected:.1f} dB between the training points "
+        f"({low:.1f} to {high:.1f}).{late} {_flatness(choice, plan)} {_wide_enough(plan)}"
     )
 
 
