@@ -11,7 +11,11 @@ from typing import Any
 from benchmarks.run import CLAIMS, LARGE, RESULTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-PLOT = "cost_vs_size.png"
+#: Drawn by a benchmark, and what they show.
+PLOTS = {
+    "cost_vs_size.png": "Seconds of a lattice product against the number of points",
+    "width_law.png": "Distance of finite networks to theory against their width, single and mean, by step",
+}
 HEAD = """# Benchmarks
 
 Written by `python -m benchmarks.page` from what `make bench` and `make bench-large` measured. A ratio is between two
@@ -47,9 +51,10 @@ def main() -> int:
         print(f"no results in {RESULTS}: run `make bench` first", file=sys.stderr)
         return 1
     parts = [HEAD, *(section(content) for content in found)]
-    if (RESULTS / PLOT).exists():
-        shutil.copyfile(RESULTS / PLOT, PAGE.parent / PLOT)
-        parts.append(f"![Seconds of a lattice product against the number of points]({PLOT})\n")
+    for name, caption in PLOTS.items():
+        if (RESULTS / name).exists():
+            shutil.copyfile(RESULTS / name, PAGE.parent / name)
+            parts.append(f"![{caption}]({name})\n")
     PAGE.write_text("\n".join(parts), encoding="utf-8")
     print(PAGE)
     return 0

@@ -4,7 +4,7 @@ Two problems: the paper's 1-D signal (64 points, b = 1 … 32, a = 1/b) and a ph
 frequencies), depth 3, ntk parametrization, gradient descent at η = 1/λ_max from f − f_0 = 0, at steps 10, 100 and 300.
 
 ``python -m benchmarks.width_law [LARGEST_1D LARGEST_2D]`` goes on where an earlier run was stopped, and draws
-docs/width_law.png.
+results/width_law.png, which `benchmarks.page` puts on docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.measure import Record, Spread, show
 
 RESULTS = Path(__file__).parent / "results"
-PLOT = Path(__file__).parent.parent / "docs" / "width_law.png"
+PLOT = RESULTS / "width_law.png"
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 STEPS = (0, 10, 100, 300)
 SEEDS = 16

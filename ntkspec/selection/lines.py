@@ -24,7 +24,7 @@ ELSEWHERE = {
     "softplus": ("jax.nn.softplus", "torch.nn.functional.softplus"),
 }
 #: What the lines work on.
-DATA = "# x: points, shape (n, d), coordinates as the design had them; y: values there, shape (n, channels)"
+DATA = "# x: points, shape (n, d), coordinates in [0, 1) as the design had them; y: values there, shape (n, channels)"
 #: How the frequencies of each family are drawn with NumPy: the same numbers as ntkspec's.
 DRAW = {
     "gaussian": "np.random.default_rng({seed}).standard_normal(({m}, {d}))",
