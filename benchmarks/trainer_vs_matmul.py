@@ -110,23 +110,50 @@ def against_products(width: int, points: int, features: int, at_least: float | N
 
 
 def side_by_side(width: int, points: int, features: int, seeds: int, at_least: float | None) -> Record:
-    """The time of networks one by one over that of all at once."""
+    """The time of networks one by one over that of all at once, beside the same ratio of their bare products."""
     steps = 20
+    plan = plan_of(points, features, width, seeds)
     one, compiling_one = training(plan_of(points, features, width, 1), steps)
-    together, compiling = training(plan_of(points, features, width, seeds), steps)
+    together, compiling = training(plan, steps)
+    weights = [{name: leaf[0] for name, leaf in layer.items()} for layer in plan.params(0, seeds)]
+    first = jax.tree.map(lambda leaf: leaf[0], weights)
+    inputs = plan.inputs(plan.points)[0]
+    batched = jax.jit(jax.vmap(products, in_axes=(0, None)))
 
     def one_by_one() -> None:
         for _ in range(seeds):
             one()
 
-    seconds = in_turn(ROUNDS, one_by_one=one_by_one, together=together)
-    spans = {f"{name} (s)": Spread.of(seconds[name]).median for name in ("one_by_one", "together")}
+    def bare_one_by_one() -> None:
+        for _ in range(seeds * steps):
+            jax.block_until_ready(products(first, inputs))
+
+    def bare_together() -> None:
+        for _ in range(steps):
+            jax.block_until_ready(batched(weights, inputs))
+
+    bare_one_by_one(), bare_together()
+    cases = {
+        "one_by_one": one_by_one,
+        "together": together,
+        "bare_one_by_one": bare_one_by_one,
+        "bare_together": bare_together,
+    }
+    seconds = in_turn(ROUNDS, **cases)
+    billions = seeds * steps * operations(points, features, width) / 1e9
+    rates = {f"{name} (GFLOP/s)": billions / Spread.of(seconds[name]).median for name in cases}
+    limit = ratio(seconds["bare_one_by_one"], seconds["bare_together"])
     return Record(
         f"{seeds} seeds one by one over side by side, width {width}, {points:,} points",
         ratio(seconds["one_by_one"], seconds["together"]),
         "×",
         at_least=at_least,
-        detail={**spans, "compiling one (s)": compiling_one, "compiling all (s)": compiling},
+        detail={
+            **rates,
+            "bare products, the same (×)": str(limit),
+            "compiling one (s)": compiling_one,
+            "compiling all (s)": compiling,
+        },
     )
 
 
