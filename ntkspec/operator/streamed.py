@@ -40,6 +40,11 @@ class Streamed(OnPoints):
     coordinates: Array
     which: Which = field(metadata={"static": True})
 
+    @property
+    def error(self) -> float:
+        """Of a product, relative to λ_max: 0, as entries are exact; what `Nonuniform.error` is to a fast form."""
+        return 0.0
+
     def matvec(self, v: Array) -> Array:
         """K v for one vector (n,); under vmap the entries are computed once for all vectors."""
         n = self.num_points
