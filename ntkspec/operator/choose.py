@@ -289,7 +289,7 @@ def _fast_scattered_form(k: ComposedKernel, n: int, x: np.ndarray | None, tol: f
     needed = f"to {tol:g} of λ_max takes about {cutoff:,.3g} frequencies an axis (a cusp needs many)"
     # A table shows four times the frequencies that it vouches for; its sizes are powers of two.
     exponent = max(math.ceil(math.log2(4 * cutoff)), int(math.log2(SMALLEST_TABLE)))
-    if exponent * k.dim > math.log2(MAX_TABLE[k.dim - 1]):
+    if exponent * k.dim > math.log2(MAX_TABLE):
         return impossible(f"a Fourier series {needed}, more than can be searched")
     # Two transforms run on a complex grid twice as fine as the modes; each point touches (digits + 2)^d cells of it.
     grid = (2 * (2 * cutoff + 1)) ** k.dim
@@ -310,7 +310,7 @@ def _cutoff(k: ComposedKernel, x: np.ndarray, tol: float, which: Which) -> float
         series = kernel_series(k, period, size, which)
         allowed = SERIES_SHARE * tol * len(x) * float(np.abs(series.coefficients).max())
         # Quarters of an octave, beyond all that can be searched.
-        cutoffs = 2.0 ** np.arange(0, math.log2(max(MAX_TABLE)), 0.25)
+        cutoffs = 2.0 ** np.arange(0, math.log2(MAX_TABLE), 0.25)
         enough = [cutoff for cutoff in cutoffs if beyond(series, bound, cutoff) <= allowed] if series.summable else []
         found = float(enough[0]) if enough else math.inf
         # Continued too early, a series still falls as its mapping's frequencies do, and not as its cusp.

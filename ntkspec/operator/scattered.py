@@ -41,8 +41,8 @@ def scattered(
     |ξ|^−(d+1): every factor 10 in tol costs a factor 10^(1/(d+1)) in frequencies an axis, from the mapping's bandwidth
     on, so 1e-3 is cheap, 1e-8 is within reach for d = 1 and mostly out of it for d = 2 and 3; that is refused with the
     smallest error within reach. Few points need more of them, for λ_max is small. The search costs at most a table of
-    16 million lags (1.3 GiB, about a minute; for d = 3 134 million, 10 GiB), and ends before it where the decay seen
-    so far tells that this would not do.
+    16 million lags (1.3 GiB, about a minute), and ends before it where the decay seen so far tells that this would not
+    do; for d = 3 that is 64 frequencies an axis, which a kernel without a period seldom gets by with.
 
     **Where exact entries are quicker** than any series to the tolerance (always up to 128 points; up to 8,192 if the
     series is long) the exact form is taken, at once, and reported to `progress`: a `Streamed`, whose `error` is 0.

@@ -1,6 +1,6 @@
 """The shortest Fourier series of a kernel that meets a tolerance on given points, and what its error is.
 
-The search is bounded: no table has more lags than `MAX_TABLE` allows, and each table is followed by a look ahead. Where
+The search is bounded: no table has more lags than `MAX_TABLE`, and each table is followed by a look ahead. Where
 the decay that it shows puts the tolerance out of reach of the largest table the search ends there, and where so many
 frequencies would make a product dearer than one of exact entries, those are taken.
 """
@@ -28,9 +28,8 @@ from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Search", "beyond", "left_out"]
 
-#: Lags of the first table on an axis, and lags at most for one, two and three axes: a minute on two cores, and 1.3 GiB
-#: (10 GiB for three axes, where the window of a kernel without a period asks for 512 lags on each).
-SMALLEST_TABLE, MAX_TABLE = 64, (2**24, 2**24, 2**27)
+#: Lags of the first table on an axis, and lags at most: 1.3 GiB, and about a minute on two cores.
+SMALLEST_TABLE, MAX_TABLE = 64, 2**24
 #: Lags in all up to which tables cost nothing to speak of, and a look ahead is not yet taken for the truth.
 LAGS = 2**16
 #: Points up to which exact entries take less than the planning of two transforms, a millisecond; and up to which a
@@ -86,7 +85,7 @@ class Search:
         norm = Norm(0.0, self.points.shape[0] * self._origin)
         best, size, before = np.inf, SMALLEST_TABLE, 0.0
         with progress.start("Fourier series", None, "tables") as stage:
-            while size**self.kernel.dim <= MAX_TABLE[self.kernel.dim - 1]:
+            while size**self.kernel.dim <= MAX_TABLE:
                 # The table with its margins, its transform and their magnitudes.
                 what = f"{self._out_of_reach(best)}. A table of {size}^{self.kernel.dim} lags"
                 refuse_if_too_large(80 * size**self.kernel.dim, what, "take a larger tol")
@@ -234,7 +233,7 @@ class Ahead:
 
 def _ahead(series: Series, bound: Sieve, reached: float) -> Ahead:
     """From the error reached at the end of a table on, in quarters of an octave."""
-    first, last = np.log2(series.size / 4), np.log2(MAX_TABLE[series.dim - 1]) / series.dim - 2
+    first, last = np.log2(series.size / 4), np.log2(MAX_TABLE) / series.dim - 2
     cutoffs = 2.0 ** np.arange(first, max(first, np.floor(last)) + 0.125, 0.25)
     left = np.array([beyond(series, bound, cutoff) for cutoff in cutoffs])
     return Ahead(cutoffs, reached * left / left[0])

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from ntkspec.kernel.composed import ComposedKernel, Which
-from ntkspec.operator.base import OnPoints, refuse_if_too_large
+from ntkspec.operator.base import OfKernel, OnPoints, refuse_if_too_large
 
 __all__ = ["Streamed"]
 
@@ -24,7 +24,7 @@ Carry = TypeVar("Carry")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Streamed(OnPoints):
+class Streamed(OnPoints, OfKernel):
     """A kernel on scattered points whose matrix is computed as it is multiplied; build one with `scattered`.
 
     Every product computes the blocks on and above the diagonal and uses each twice, for K_IJ v_J and K_IJᵀ v_I. The
