@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from ntkspec.checks import check_labels, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.eigen.trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
 from ntkspec.operator import Operator
+from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -29,7 +32,9 @@ def predict(
     loss: Loss = "sum",
     dynamics: Dynamics | None = None,
     everywhere: bool = False,
+    unseen: ArrayLike | None = None,
     initial: ArrayLike | None = None,
+    initial_unseen: ArrayLike | None = None,
     tolerance: float = 1e-6,
     max_products: int = 1024,
     max_basis_bytes: float | None = None,
@@ -48,8 +53,11 @@ def predict(
         loss: "sum", ½ Σ_i |f_i − y_i|², or "mean", that over n points.
         dynamics: `ntkspec.dynamics.gradient_descent()` where None.
         everywhere: also give the learned function on the whole lattice (lattice operators, and measurements of one).
+        unseen: also give the learned function at these points, shape (m, d), on any lattice or none (every operator
+            that knows its kernel, measurements of one too). Costs one entry of the kernel for each pair of points.
         initial: f_0 at the points, shaped as `y`; on a lattice also as (*shape) or (*shape, channels): that is what
             `everywhere` needs. None starts from zero, as a network trained as f − f_0 does.
+        initial_unseen: f_0 at the unseen points, shape (m,) or (m, channels), which `unseen` needs beside `initial`.
         tolerance: on the error bound relative to ‖y − f_0‖.
         max_products: Lanczos steps at most; a result short of the tolerance says so and warns.
         max_basis_bytes: of Lanczos vectors to keep. What exceeds it is computed a second time, in up to twice the time
@@ -61,14 +69,16 @@ def predict(
         a bound on ‖error of train‖/‖y − f_0‖ for the operator as it is, and `converged` (step). An operator that is an
         approximation K̃ adds `operator_error_bound` (step): ηt‖K − K̃‖, which bounds ‖r(K, t) − r(K̃, t)‖ for gradient
         flow, and for gradient descent within its limit; see `Dynamics.sensitivity` for the others. With `everywhere`,
-        `field` (step, axis0, … [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. `x`
-        (point, axis) holds the points.
+        `field` (step, axis0, … [, channel]) and `field_error_bound` (step), root-sum-square over the lattice. With
+        `unseen`, `unseen` (step, asked[, channel]) and `unseen_error_bound` (step), root-sum-square over those points
+        and for the operator as it is; `unseen_x` (asked, axis) holds them. `x` (point, axis) holds the training points.
 
     Warns:
         ConvergenceWarning: if an error bound is above the tolerance.
 
     Raises:
-        ValueError: if labels, steps or the initial function have the wrong shape, or the learning rate is past the
+        ValueError: if labels, steps, points or the initial function have the wrong shape, the operator cannot tell of
+            other points, or the learning rate is past the
             stability limit (the message gives it).
 
     Source: Lee et al. 2019, equations 8 to 11; Tancik et al. 2020, equation 4.
@@ -82,6 +92,9 @@ def predict(
         >>> p = ns.predict(K, y, steps=[0, 10, 1000], learning_rate=rate, everywhere=True)
         >>> dict(p.sizes)["point"], dict(p.sizes)["axis0"], bool(p.loss[2] < p.loss[1] < p.loss[0])
         (32, 64, True)
+        >>> between = ns.predict(K, y, steps=[1000], learning_rate=rate, unseen=[[1 / 12]])
+        >>> bool(abs(between.unseen.item() - 1) < 0.1)
+        True
     """
     labels = check_labels(y, K.num_points)
     asked = check_steps(steps)
@@ -90,6 +103,8 @@ def predict(
     if everywhere and K.field_shape is None:
         raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
     start, start_field = _initial(K, labels, initial, everywhere)
+    elsewhere = None if unseen is None else _Unseen.of(K, labels, unseen, initial, initial_unseen, len(asked))
+    norms = ([K.field_norm()] if everywhere else []) + ([elsewhere.norm] if elsewhere else [])
     path = trajectory(
         K,
         jnp.atleast_2d((labels - start).T),
@@ -98,11 +113,11 @@ def predict(
         dynamics,
         tolerance=tolerance,
         max_products=max_products,
-        field_norm=K.field_norm() if everywhere else 0.0,
+        field_norm=max(norms, default=0.0),
         max_basis_bytes=max_basis_bytes,
         progress=progress,
     )
-    warn_unless_converged(path.field_error_bound if everywhere else path.error_bound, tolerance)
+    warn_unless_converged(path.field_error_bound if norms else path.error_bound, tolerance)
     train = start + _as_labels(path.learned, labels)
     variables = _variables(K, labels, train, path, loss, tolerance)
     if K.approximation_error:
@@ -113,12 +128,15 @@ def predict(
         )
     if everywhere:
         variables |= _field(K, labels, path, start_field, asked, progress)
+    if elsewhere is not None:
+        variables |= elsewhere.variables(K, labels, path, progress)
     return xr.Dataset(
         variables,
         coords={
             "step": ("step", asked, {"long_name": "training step", "units": "steps"}),
             "x": (("point", "axis"), K.points, {"long_name": "coordinate", "units": "unit"}),
             **(_axis_coordinates(K) if everywhere else {}),
+            **(elsewhere.coordinates() if elsewhere else {}),
         },
         attrs={
             **attributes(operator=K, dynamics=dynamics),
@@ -198,6 +216,61 @@ def _field(
             stage.advance()
     bound = ("step", path.field_error_bound, _label("bound on the field's error relative to the labels"))
     return {"field": (dims, values, _label("learned function on the lattice")), "field_error_bound": bound}
+
+
+@dataclass(frozen=True)
+class _Unseen:
+    """Points other than the lattice's, with f_0 there and a bound on the kernel's norm on them."""
+
+    points: np.ndarray
+    start: np.ndarray | None
+    norm: float
+
+    @classmethod
+    def of(
+        cls,
+        K: Operator,
+        labels: Array,
+        unseen: ArrayLike,
+        initial: ArrayLike | None,
+        initial_unseen: ArrayLike | None,
+        num_steps: int,
+    ) -> _Unseen:
+        """What was asked for, checked before any work."""
+        points = np.asarray(unseen, dtype=float)
+        norm = K.norm_at(points)
+        shape = (len(points), *labels.shape[1:])
+        start = None if initial_unseen is None else np.asarray(initial_unseen, dtype=float)
+        if (initial is None) != (start is None) or (start is not None and start.shape != shape):
+            found = "none" if start is None else f"one of shape {start.shape}"
+            raise ValueError(
+                f"`initial` goes with an `initial_unseen` of shape {shape} where unseen points are asked for, and "
+                f"without it there is none; got {found} beside initial={'None' if initial is None else 'an array'}"
+            )
+        refuse_if_too_large(
+            8 * num_steps * (3 * math.prod(shape) + 2 * labels.size),
+            f"{num_steps} steps of {len(points):,} unseen points",
+            "ask for fewer points or steps",
+        )
+        return cls(points, start, norm)
+
+    def variables(self, K: Operator, labels: Array, path: Trajectory, progress: Progress) -> dict[str, tuple]:
+        """The function there, all steps and channels from the same entries of the kernel."""
+        num_steps, channels, n = path.weights.shape
+        values = np.asarray(K.at(self.points, path.weights.reshape(-1, n).T, progress=progress))
+        values = np.moveaxis(values.reshape(-1, num_steps, channels), 0, 1)
+        values = values.reshape(num_steps, len(self.points), *labels.shape[1:])
+        values = values if self.start is None else self.start + values
+        dims = ("step", "asked", "channel")[: 1 + labels.ndim]
+        bound = _label("bound on the error at unseen points relative to the labels")
+        return {
+            "unseen": (dims, values, _label("learned function at unseen points")),
+            "unseen_error_bound": ("step", path.field_error_bound, bound),
+        }
+
+    def coordinates(self) -> dict[str, tuple]:
+        """Where that is."""
+        return {"unseen_x": (("asked", "axis"), self.points, _label("coordinate of an unseen point", "unit"))}
 
 
 def _axis_coordinates(K: Operator) -> dict[str, tuple]:

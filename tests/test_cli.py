@@ -13,6 +13,7 @@ from PIL import Image
 
 import ntkspec as ns
 from ntkspec.cli import main
+from ntkspec.cli.learning import ROWS, learning_lines
 
 SMALL = ["--num-frequencies", "16", "--width", "32"]
 # A design finds the width itself.
@@ -68,11 +69,46 @@ def test_spectrum_says_in_how_many_steps_a_frequency_is_learned(capsys, signal):
     assert learning["learning_rate"] == pytest.approx(one["max_learning_rate"] / 2)
     rates = learning["learning_rate"] * np.array([mode["eigenvalue"] for mode in one["modes"]])
     np.testing.assert_array_equal(learning["steps"], ns.dynamics.steps_to(0.1, rates))
-    assert sum(row["modes"] for row in learning["by_frequency"]) == 9
+    # Every frequency that 24 training points can tell, not only those of the leading modes.
+    rows = learning["by_frequency"]
+    assert sum(row["waves"] for row in rows) == 24
+    assert sum(row["modes"] for row in rows) == 9
+    assert not all(row["by_eigenvalue"] for row in rows)
+    total, mean = learning["by_loss"]
+    assert (total["loss"], mean["loss"]) == ("sum", "mean")
+    assert mean["max_learning_rate"] == pytest.approx(24 * one["max_learning_rate"])
+    assert mean["flow_time_of_a_step"] == pytest.approx(mean["learning_rate"] / 24)
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert "steps until 0.1 of a mode is left" in out
-    assert f"{learning['by_frequency'][0]['slowest']:,.0f}" in out
+    assert "steps until 0.1 of a frequency is left" in out
+    assert f"{rows[0]['slowest']:,.0f}" in out
+    assert f"{mean['max_learning_rate']:.4g}" in out
+    assert "edge of stability" in out
+
+
+def test_the_table_of_steps_is_short_and_says_never():
+    rows = [
+        {
+            "frequency": float(i),
+            "waves": 2,
+            "modes": 2,
+            "fastest": 10.0 * i,
+            "slowest": 20.0 * i,
+            "by_eigenvalue": i < 9,
+        }
+        for i in range(300)
+    ]
+    rows[-1]["slowest"] = float("inf")
+    numbers = ("max_learning_rate", "learning_rate", "sharpness", "edge_of_stability", "flow_time_of_a_step")
+    losses = [{"loss": loss, **dict.fromkeys(numbers, 0.5)} for loss in ("sum", "mean")]
+    lines = learning_lines({"by_frequency": rows, "by_loss": losses, "num_points": 600, "epsilon": 0.1})
+    table = [line for line in lines if line.endswith(("eigenvalues", "both", "plane waves"))]
+    assert 8 <= len(table) <= ROWS
+    assert "never" in table[-1]
+    assert not any("inf" in line or "nan" in line for line in lines)
+    assert table[0].split()[0] == "0"
+    assert table[-1].split()[2] == "299"
+    assert max(len(line) for line in lines) <= 120
 
 
 def test_predict_reports_the_asked_steps_and_writes_what_it_says(capsys, signal, tmp_path):
@@ -215,6 +251,7 @@ def test_report_never_replaces_what_is_not_a_report(capsys, photograph, tmp_path
         ("validate", ["--seeds", "0"], "seeds=0; expected a positive integer"),
         ("validate", ["--steps", "0", "5", "5"], "expected increasing numbers"),
         ("spectrum", ["--steps-to", "1.5"], "steps_to=1.5; expected between 0 and 1"),
+        ("spectrum", ["--seed", "-1"], "seed=-1; expected a whole number from 0 on"),
         ("spectrum", ["--num-modes", "0"], "num_modes=0; expected a positive integer"),
         ("report", ["--seeds", "-1"], "seeds=-1; expected a positive integer"),
     ],

@@ -33,6 +33,9 @@ def check_early(command: Any) -> None:
         check_writable(command.out)
     names = ("seeds", "num_modes", "size", "length")
     check_sizes(**{name: getattr(command, name) for name in names if hasattr(command, name)})
+    seed = getattr(getattr(command, "study", command), "seed", 0)
+    if seed < 0:
+        raise ValueError(f"seed={seed}; expected a whole number from 0 on")
     part = getattr(command, "steps_to", None)
     if part is not None and not 0 < part < 1:
         raise ValueError(f"steps_to={part}; expected between 0 and 1, such as 0.1: the part still to be learned")

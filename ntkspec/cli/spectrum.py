@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ntkspec.cli.learning import learning, learning_lines
 from ntkspec.cli.shared import AsJson, Signal, keep, problems
 from ntkspec.config import StudyConfig
 from ntkspec.progress import TerminalProgress
@@ -29,7 +30,8 @@ class Spectrum:
     num_modes: int = 64
     """How many of the largest eigenvalues."""
     steps_to: float | None = None
-    """Also print in how many steps each frequency is learned, up to this part of it: 0.1 leaves a tenth."""
+    """Also print in how many steps each frequency is learned, up to this part of it (0.1 leaves a tenth), and what the
+    learning rate means under the summed and the mean loss."""
     out: Path | None = None
     """Write spectrum.nc and spectrum.png to this directory."""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = field(default_factory=StudyConfig)
@@ -47,7 +49,11 @@ class Spectrum:
         if self.steps_to is not None:
             for scale, one in zip(s.scale.values, summaries, strict=True):
                 rate = found[scale].learning_rate
-                one["learning"] = _learning(eigen.steps_to(s.sel(scale=scale), self.steps_to, learning_rate=rate))
+                here = s.sel(scale=scale)
+                one["learning"] = learning(
+                    eigen.steps_to(here, self.steps_to, learning_rate=rate),
+                    eigen.stability(here, learning_rate=rate),
+                )
         return {
             "notices": list(task.notices),
             "num_points": s.attrs["num_points"],
@@ -69,7 +75,7 @@ class Spectrum:
                 lines.append(
                     f"    {mode['eigenvalue']:12.5g} ± {mode['eigenvalue_error']:.0e}   at ({place}) cycles per unit"
                 )
-            lines += _learning_table(one["learning"]) if "learning" in one else []
+            lines += learning_lines(one["learning"]) if "learning" in one else []
         return "\n".join([*lines, *result["files"]])
 
 
@@ -91,22 +97,3 @@ def _spectrum_summary(s: xr.Dataset, b: xr.Dataset) -> dict[str, Any]:
         **measures,
         "modes": modes,
     }
-
-
-def _learning(table: xr.Dataset) -> dict[str, Any]:
-    """Steps of each mode, and the first and last at each frequency."""
-    return {
-        **{name: float(table.attrs[name]) for name in ("epsilon", "learning_rate", "max_learning_rate")},
-        **{name: table[name].values.tolist() for name in ("steps", "steps_at_most")},
-        "by_frequency": table[["modes", "fastest", "slowest"]].to_dataframe().reset_index().to_dict("records"),
-    }
-
-
-def _learning_table(learning: dict[str, Any]) -> list[str]:
-    part, rate = learning["epsilon"], learning["learning_rate"]
-    lines = [f"    steps until {part:g} of a mode is left, gradient descent at learning rate {rate:.4g}:"]
-    lines.append(f"    {'cycles per unit':>15} {'modes':>6} {'fastest':>12} {'slowest':>12}")
-    for row in learning["by_frequency"]:
-        # Infinity where it is never learned.
-        lines.append(f"    {row['frequency']:15.4g} {row['modes']:6,} {row['fastest']:12,.0f} {row['slowest']:12,.0f}")
-    return lines

@@ -82,7 +82,7 @@ def ensemble(
     refuse_if_too_large(
         8 * (4 * (n + m) ** 2 + (len(times) + 2) * m * (m + n)),
         f"an ensemble of {n:,} training and {m:,} asked points at {len(times)} steps",
-        "ask for fewer points: the mean alone at any number of points is `ntkspec.predict`",
+        "ask for fewer points: the mean alone at any number of points is `ntkspec.predict(K, y, ..., unseen=)`",
     )
     theta = np.asarray(k.gram(points, which="ntk", progress=progress))
     value, vector = np.linalg.eigh(theta)

@@ -95,6 +95,7 @@ def function_space_flow(
     learning_rate: float,
     loss: Loss = "sum",
     everywhere: bool = False,
+    unseen: ArrayLike | None = None,
     tolerance: float = 1e-6,
     max_products: int = 20_000,
     progress: Progress = NO_PROGRESS,
@@ -110,6 +111,7 @@ def function_space_flow(
         learning_rate: η of the loss.
         loss: "sum", Σ_i ℓ(f_i, y_i), or "mean", that over n points.
         everywhere: also give the function on the whole lattice (operators with a field).
+        unseen: also give it at these points, shape (m, d).
         tolerance: of a step of the solver, relative to the function's size.
         max_products: operator products of one run at most.
         progress: reporter.
@@ -118,7 +120,7 @@ def function_space_flow(
         Dataset with `train` (step, point[, channel]), `weights`, shaped alike, whose kernel expansion is the function,
         `loss` (step) in the asked reduction and `error_estimate` (step): the distance from a run of order 5 at a
         ten times larger tolerance, relative to the largest norm of `train`. With `everywhere`, `field` (step, axis0, …
-        [, channel]). The attribute `num_products` counts both runs.
+        [, channel]), with `unseen`, `unseen` (step, asked[, channel]). The attribute `num_products` counts both runs.
 
     Raises:
         ValueError: if labels or steps have the wrong shape, the loss is not convex or not finite where it was looked
@@ -139,6 +141,8 @@ def function_space_flow(
     """
     labels = check_labels(y, K.num_points)
     times = check_steps(steps).astype(float)
+    if unseen is not None:
+        K.norm_at(unseen)  # refuses points that it cannot tell of
     rate = summed_rate(learning_rate, K.num_points, loss)
     check_positive("tolerance", tolerance, "such as 1e-6")
     if everywhere and K.field_shape is None:
@@ -181,11 +185,21 @@ def function_space_flow(
         field = np.stack([np.asarray(K.field(one[:, 0] if labels.ndim == 1 else one)) for one in weights])
         axes = tuple(f"axis{i}" for i in range(len(K.field_shape or ())))
         variables["field"] = (("step", *axes, *dims[2:]), field, _label("learned function on the lattice"))
+    if unseen is not None:
+        found = np.asarray(K.at(unseen, jnp.moveaxis(weights, 1, 0).reshape(K.num_points, -1), progress=progress))
+        found = np.moveaxis(found.reshape(len(found), len(times), -1), 0, 1)
+        variables["unseen"] = (
+            ("step", "asked", *dims[2:]),
+            found.reshape(len(times), -1, *labels.shape[1:]),
+            _label("learned function at unseen points"),
+        )
+    where = {"long_name": "coordinate", "units": "unit"}
     return xr.Dataset(
         variables,
         coords={
             "step": ("step", times, {"long_name": "time in training steps", "units": "steps"}),
-            "x": (("point", "axis"), K.points, {"long_name": "coordinate", "units": "unit"}),
+            "x": (("point", "axis"), K.points, where),
+            **({} if unseen is None else {"unseen_x": (("asked", "axis"), np.asarray(unseen, dtype=float), where)}),
         },
         attrs={
             **attributes(operator=K, point_loss=point_loss),

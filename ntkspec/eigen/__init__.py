@@ -5,7 +5,7 @@ from ntkspec.eigen.bandwidth import bandwidth, energy_below
 from ntkspec.eigen.convergence import convergence
 from ntkspec.eigen.density import density
 from ntkspec.eigen.spectrum import spectrum
-from ntkspec.eigen.steps import steps_to
+from ntkspec.eigen.steps import stability, steps_to
 from ntkspec.eigen.trace import log_determinant, trace_of
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "energy_below",
     "log_determinant",
     "spectrum",
+    "stability",
     "steps_to",
     "trace_of",
 ]

@@ -99,6 +99,8 @@ def one_sign(frequency: np.ndarray) -> np.ndarray:
 def rates(K: Lattice) -> dict[str, tuple]:
     """The rate at which each frequency band starts to be learned, and how many plane waves are in it.
 
+    The mean over the band's plane waves, the least and the largest of them.
+
     The Rayleigh quotient of the plane wave u_k = e^{2πik·x} on the points is Σ_lag count(lag) k(lag) e^{−2πik·lag} / n,
     count(lag) the number of pairs of points so far apart: one FFT of the lags, folded onto the lattice. On a
     circulant lattice it is the eigenvalue.
@@ -110,8 +112,13 @@ def rates(K: Lattice) -> dict[str, tuple]:
     count = np.bincount(band, weights=weight.ravel())
     total = np.bincount(band, weights=(weight * quotient).ravel())
     present = np.flatnonzero(count)
+    order = np.argsort(band, kind="stable")
+    first = np.searchsorted(band[order], present)
+    ordered = quotient.ravel()[order]
     return {
         "rayleigh_quotient": ("frequency", total[present] / count[present]),
+        "rayleigh_least": ("frequency", np.minimum.reduceat(ordered, first)),
+        "rayleigh_largest": ("frequency", np.maximum.reduceat(ordered, first)),
         "frequency_count": ("frequency", count[present].astype(np.int32)),
         "frequency": ("frequency", present * grid.frequency_step),
     }

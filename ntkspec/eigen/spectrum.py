@@ -53,7 +53,8 @@ def spectrum(
         that are not on a lattice). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis,
         lag), and `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band,
         which is the rate at which that band starts to be learned (and an eigenvalue where K is circulant);
-        `frequency_count` (frequency) is the number of its plane waves.
+        `frequency_count` (frequency) is the number of its plane waves, `rayleigh_least` and `rayleigh_largest` the
+        ends of what they range over.
 
     Raises:
         ValueError: if `num_modes` is not between 1 and n.
@@ -179,6 +180,8 @@ LABELS = {
     "frobenius_norm": ("Frobenius norm of K", ""),
     "kernel_lag": ("kernel along an axis", ""),
     "frequency_count": ("plane waves in the band", ""),
+    "rayleigh_least": ("least Rayleigh quotient of a plane wave", ""),
+    "rayleigh_largest": ("largest Rayleigh quotient of a plane wave", ""),
     "rayleigh_quotient": ("mean Rayleigh quotient of plane waves", ""),
     "frequency": ("frequency", "cycles per unit"),
     "lag": ("lag", "unit"),

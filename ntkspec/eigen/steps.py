@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 
@@ -9,7 +12,7 @@ from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.dynamics import steps_to as steps_of_rate
 from ntkspec.record import attributes
 
-__all__ = ["steps_to"]
+__all__ = ["stability", "steps_to"]
 
 
 def steps_to(
@@ -32,9 +35,16 @@ def steps_to(
     Returns:
         Dataset with dimension `mode`: `steps` (infinity where ε is never reached), `steps_at_most`, those of λ less its
         error bound, `eigenvalue`, `multiplicity`, and `mode_frequency`, |dominant frequency| in cycles per unit, NaN
-        for points on no lattice. For each such `frequency` the number of `modes`, `fastest` and `slowest`, the first
-        and last steps among them. Its attributes hold `epsilon`, `learning_rate`, `max_learning_rate` (the edge of
-        stability in the asked loss) and `flow_time_of_a_step`, ητ of one step for the flow on the summed loss.
+        for points on no lattice.
+
+        With dimension `frequency`, every band that the points of a lattice can tell (of other operators those of the
+        modes): the number of its `waves` and of the `modes` that are mostly there, `fastest` and `slowest`, the first
+        and last steps among them, and `by_eigenvalue`: True where they are those of modes, all of them known. Else
+        they are those of plane waves by their Rayleigh quotients, the rate at which each starts to be learned: exact
+        where K is circulant, and otherwise from below, for a mask or a boundary makes the last part of a wave slower.
+
+        Its attributes hold `epsilon`, `learning_rate`, `max_learning_rate` (the edge of stability in the asked loss)
+        and `flow_time_of_a_step`, ητ of one step for the flow on the summed loss.
 
     Raises:
         ValueError: if ε is not between 0 and 1, or the learning rate is past the stability limit.
@@ -63,9 +73,11 @@ def steps_to(
     filters = dynamics.at(rate)
     steps = [steps_of_rate(epsilon, rate * np.maximum(of, 0), filters) for of in (value, value - error)]
     of_mode = np.linalg.norm(s.dominant_frequency.values, axis=1)
-    frequency = np.unique(of_mode[np.isfinite(of_mode)])
-    at = of_mode == frequency[:, None]
-    steps_at = np.broadcast_to(steps[0], at.shape)
+
+    def steps_at(value: np.ndarray) -> np.ndarray:
+        return steps_of_rate(epsilon, rate * np.maximum(value, 0), filters)
+
+    bands = _bands(s, of_mode, steps[0], steps_at)
     unit = {"units": "steps" if dynamics.discrete else "time"}
     cycles = {"units": "cycles per unit"}
     return xr.Dataset(
@@ -75,19 +87,13 @@ def steps_to(
             "mode_frequency": ("mode", of_mode, {"long_name": "dominant frequency", **cycles}),
             "steps": ("mode", steps[0], {"long_name": f"steps until {epsilon:g} is left", **unit}),
             "steps_at_most": ("mode", np.maximum(*steps), {"long_name": "the same, for λ less its error", **unit}),
-            "modes": ("frequency", at.sum(axis=1), {"long_name": "modes of the frequency", "units": ""}),
-            "fastest": (
-                "frequency",
-                np.min(steps_at, axis=1, where=at, initial=np.inf),
-                {"long_name": "steps of its fastest mode", **unit},
-            ),
-            "slowest": (
-                "frequency",
-                np.max(steps_at, axis=1, where=at, initial=0),
-                {"long_name": "steps of its slowest mode", **unit},
-            ),
+            "waves": ("frequency", bands.waves, {"long_name": "plane waves of the frequency", "units": ""}),
+            "modes": ("frequency", bands.modes, {"long_name": "modes of the frequency", "units": ""}),
+            "fastest": ("frequency", bands.fastest, {"long_name": "steps of its fastest", **unit}),
+            "slowest": ("frequency", bands.slowest, {"long_name": "steps of its slowest", **unit}),
+            "by_eigenvalue": ("frequency", bands.known, {"long_name": "steps of modes, all known", "units": ""}),
         },
-        coords={"frequency": ("frequency", frequency, {"long_name": "frequency", **cycles})},
+        coords={"frequency": ("frequency", bands.frequency, {"long_name": "frequency", **cycles})},
         attrs={
             **attributes(dynamics=dynamics),
             "epsilon": epsilon,
@@ -97,3 +103,106 @@ def steps_to(
             "flow_time_of_a_step": rate,
         },
     )
+
+
+@dataclass(frozen=True)
+class _Bands:
+    """First and last steps of each frequency, and what they are known from; all of shape (frequency,)."""
+
+    frequency: np.ndarray
+    waves: np.ndarray
+    modes: np.ndarray
+    fastest: np.ndarray
+    slowest: np.ndarray
+    known: np.ndarray
+
+
+def _bands(s: xr.Dataset, of_mode: np.ndarray, steps: np.ndarray, steps_at: Callable) -> _Bands:
+    """From the modes of a band where all are known, else from the Rayleigh quotients of its plane waves."""
+    finite = np.isfinite(of_mode)
+    waves_known = "rayleigh_least" in s
+    frequency = s.frequency.values if waves_known else np.unique(of_mode[finite])
+    band = np.searchsorted((frequency[1:] + frequency[:-1]) / 2, of_mode[finite])
+    modes = np.bincount(band, minlength=len(frequency))
+    first, last = np.full(len(frequency), np.inf), np.zeros(len(frequency))
+    np.minimum.at(first, band, steps[finite])
+    np.maximum.at(last, band, steps[finite])
+    if not waves_known:
+        return _Bands(frequency, modes, modes, first, last, np.full(len(frequency), bool(s.attrs["complete"])))
+    waves = s.frequency_count.values
+    known = (modes >= waves) | (bool(s.attrs["complete"]) & (modes > 0))
+    # Past the fastest rate a mode swings, and takes longer again.
+    ends = [steps_at(s[name].values) for name in ("rayleigh_largest", "rayleigh_quotient", "rayleigh_least")]
+    return _Bands(
+        frequency,
+        waves,
+        modes,
+        np.where(known, first, np.min(ends, axis=0)),
+        np.where(known, last, np.max(ends, axis=0)),
+        known,
+    )
+
+
+def stability(s: xr.Dataset, *, learning_rate: float | None = None, dynamics: Dynamics | None = None) -> xr.Dataset:
+    """What a learning rate means under the summed and under the mean loss: its limit, sharpness, and flow time.
+
+    The sharpness, the largest eigenvalue of the loss's Hessian, is λ_max for ½ Σ (f − y)² and λ_max/n for ½ mean. At a
+    learning rate η training is at the edge of stability where the sharpness is 2/η (gradient descent).
+
+    Args:
+        s: from `ntkspec.eigen.spectrum`.
+        learning_rate: η of the summed loss; half the limit where None (for the flow, 1/λ_max).
+        dynamics: gradient descent where None.
+
+    Returns:
+        Dataset with dimension `loss` ("sum", "mean"): `max_learning_rate`, 2/sharpness for gradient descent;
+        `learning_rate`, the one to take, which makes the same steps under both; `sharpness`; `edge_of_stability`, the
+        sharpness at which training with that rate starts to diverge; `flow_time_of_a_step`, τ = η for the sum and η/n
+        for the mean: after t steps the flow on ½ Σ (f − y)² is at time τ t.
+
+    Raises:
+        ValueError: if the learning rate is not a positive number.
+
+    Source: Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the edge of stability",
+    section 2; Lee et al. 2019, equations 8 and 9.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
+        >>> table = stability(ns.eigen.spectrum(ns.operator.lattice(k, shape=(32,))))
+        >>> (table.edge_of_stability / table.sharpness).values.round(12).tolist()
+        [2.0, 2.0]
+        >>> float(table.learning_rate.sel(loss="mean") / table.learning_rate.sel(loss="sum"))
+        32.0
+    """
+    dynamics = gradient_descent() if dynamics is None else dynamics
+    top = float(s.eigenvalue.max())
+    limit = dynamics.limit(top)
+    if learning_rate is None:
+        learning_rate = limit / 2 if np.isfinite(limit) else 1 / top
+    losses: tuple[Loss, ...] = ("sum", "mean")
+    per_unit = np.array([summed_rate(1.0, s.attrs["num_points"], loss) for loss in losses])
+    summed_rate(learning_rate, s.attrs["num_points"], "sum")
+    columns = {
+        "max_learning_rate": (limit / per_unit, "largest stable learning rate"),
+        "learning_rate": (learning_rate / per_unit, "learning rate"),
+        "sharpness": (top * per_unit, "largest eigenvalue of the loss's Hessian"),
+        "edge_of_stability": (_edge(dynamics, learning_rate, top) * per_unit, "sharpness at which training diverges"),
+        "flow_time_of_a_step": (np.full(2, learning_rate), "time of the flow on the summed loss in a step"),
+    }
+    return xr.Dataset(
+        {name: ("loss", values, {"long_name": words, "units": ""}) for name, (values, words) in columns.items()},
+        coords={"loss": ("loss", list(losses))},
+        attrs={**attributes(dynamics=dynamics), "num_points": s.attrs["num_points"]},
+    )
+
+
+def _edge(dynamics: Dynamics, rate: float, top: float) -> float:
+    """The eigenvalue whose limit is this rate of the summed loss, by bisection; limits fall with the eigenvalue."""
+    if not np.isfinite(dynamics.limit(top)):
+        return float("inf")
+    low, high = np.log(top) - 60, np.log(top) + 60
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if dynamics.limit(float(np.exp(middle))) > rate else (low, middle)
+    return float(np.exp(high))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from ntkspec.empirical.rows import rows_of
 from ntkspec.grid import Placement
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.operator.base import OnPoints
+from ntkspec.progress import Progress
 
 __all__ = ["Empirical", "operator"]
 
@@ -65,23 +66,44 @@ class Empirical(OnPoints):
         return jnp.mean(one(*rows), axis=0)
 
     def _product(self, v: Array, output: Array) -> Array:
-        n, count = self.num_points, -(-self.num_points // self.block)
-        size = -(-n // count)
-        padding = size * count - n
-        # The last points again: what they add is multiplied by zero.
-        points = jnp.pad(self.coordinates, [(0, padding)] + [(0, 0)] * (self.coordinates.ndim - 1), mode="edge")
-        points = points.reshape(count, size, *points.shape[1:])
-        v = jnp.pad(v, (0, padding)).reshape(count, size)
+        points = self._blocks(self.coordinates)
+        gradient = self._pull(points, v, output)
+        return jax.lax.map(lambda block: self._push(gradient, block, output), points).ravel()[: self.num_points]
+
+    def _blocks(self, points: Array) -> Array:
+        """Points (n, ...) as (count, size, ...); the last one again fills up."""
+        count = -(-len(points) // self.block)
+        size = -(-len(points) // count)
+        padding = [(0, size * count - len(points))] + [(0, 0)] * (points.ndim - 1)
+        return jnp.pad(points, padding, mode="edge").reshape(count, size, *points.shape[1:])
+
+    def _pull(self, points: Array, v: Array, output: Array) -> Any:
+        """Jᵀ v, shaped as the parameters; what fills up is multiplied by zero."""
+        count, size = points.shape[:2]
+        v = jnp.pad(v, (0, count * size - len(v))).reshape(count, size)
 
         def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
             _, pullback = jax.vjp(lambda params: self._output(params, part[0], output), self.params)
             return jax.tree.map(jnp.add, total, pullback(part[1])[0]), None
 
-        def push(block: Array) -> Array:
-            return jax.jvp(lambda params: self._output(params, block, output), (self.params,), (gradient,))[1]
+        return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, self.params), (points, v))[0]
 
-        gradient, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, self.params), (points, v))
-        return jax.lax.map(push, points).ravel()[:n]
+    def _push(self, gradient: Any, points: Array, output: Array) -> Array:
+        """J times a direction of the parameters, at a block of points."""
+        return jax.jvp(lambda params: self._output(params, points, output), (self.params,), (gradient,))[1]
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        """J(z) Jᵀ w, a backward pass on the points and a forward one on those asked for."""
+        asked = asked.reshape(len(asked), *self.coordinates.shape[1:])
+        with progress.start("asked points", columns.shape[1], "columns") as stage:
+            found = []
+            for column in columns.T:
+                found.append(_at(self, asked, column.astype(self.dtype)))
+                stage.advance()
+        return jnp.stack(found, axis=1).astype(columns.dtype)
+
+    def _trace_at(self, asked: Array) -> float:
+        return float(jnp.sum(_diagonal(replace(self, coordinates=asked.reshape(-1, *self.coordinates.shape[1:])))))
 
     def _output(self, params: Any, points: Array, output: Array) -> Array:
         values = network_of(self.kernel).apply(params, features_of(self.kernel, points))
@@ -158,3 +180,14 @@ def _diagonal(K: Empirical) -> Array:
     features = features_of(K.kernel, K.coordinates)
     rows = rows_of(network_of(K.kernel), K.params, K._one)
     return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=min(FEW, K.num_points))
+
+
+@jax.jit
+def _at(K: Empirical, asked: Array, v: Array) -> Array:
+    points, others = K._blocks(K.coordinates), K._blocks(asked)
+
+    def one(output: Array) -> Array:
+        gradient = K._pull(points, v, output)
+        return jax.lax.map(lambda block: K._push(gradient, block, output), others).ravel()[: len(asked)]
+
+    return jnp.mean(jax.vmap(one)(jnp.asarray(K.outputs)), axis=0)

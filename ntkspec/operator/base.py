@@ -11,11 +11,21 @@ import psutil
 from jax import Array
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_points
 from ntkspec.grid import Placement, place
+from ntkspec.kernel.composed import ComposedKernel, Which
+from ntkspec.operator.expansion import expand, trace_at
+from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["OnPoints", "Operator", "refuse_if_too_large"]
+__all__ = ["OfKernel", "OnPoints", "Operator", "refuse_if_too_large"]
 
 _NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
+
+
+_NO_KERNEL = (
+    "this operator is a matrix and knows no kernel between its points and others; build it by operator.dense(k, x) or "
+    "another of ns.operator, or give Dense its kernel"
+)
 
 
 class Operator(ABC):
@@ -23,7 +33,8 @@ class Operator(ABC):
 
     A new operator answers `num_points`, `points`, `placement`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`;
     the eigen and prediction rooms ask for nothing else. One that knows of a whole lattice around its points also
-    answers `field_shape`, `field`, `restrict` and `field_norm`.
+    answers `field_shape`, `field`, `restrict` and `field_norm`; one that knows its kernel between any points `_expand`
+    and `_trace_at`.
     """
 
     @property
@@ -105,6 +116,51 @@ class Operator(ABC):
         """
         raise ValueError(_NO_FIELD)
 
+    def at(self, asked: ArrayLike, weights: ArrayLike, *, progress: Progress = NO_PROGRESS) -> Array:
+        """The learned function Σ_j k(z, ·_j) w_j at any points z, on the lattice or off it.
+
+        Costs an entry of the kernel for each pair of points; they are computed block by block and used at once.
+
+        Args:
+            asked: z, shape (m, d); they may be the operator's own.
+            weights: w, shape (n,) or (n, c); columns share the entries.
+            progress: reporter.
+
+        Returns:
+            Values, shape (m,) or (m, c).
+
+        Raises:
+            ValueError: if the operator knows no kernel beyond its own points, or a shape is wrong.
+        """
+        points, columns = self._check_asked(asked), jnp.asarray(weights, dtype=float)
+        if columns.ndim not in (1, 2) or columns.shape[0] != self.num_points:
+            n = self.num_points
+            raise ValueError(f"weights have shape {columns.shape}; expected ({n},) or ({n}, columns)")
+        values = self._expand(points, columns if columns.ndim == 2 else columns[:, None], progress)
+        return values if columns.ndim == 2 else values[:, 0]
+
+    def norm_at(self, asked: ArrayLike) -> float:
+        """An upper bound on the norm of the kernel on points (m, d): its trace there.
+
+        Raises:
+            ValueError: if the operator knows no kernel beyond its own points, or the shape is wrong.
+        """
+        return self._trace_at(self._check_asked(asked))
+
+    def _check_asked(self, asked: ArrayLike) -> Array:
+        points = check_points(asked, self.points.shape[1])
+        if not len(points):
+            raise ValueError("no points were asked for; expected at least one row")
+        return points
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        """`at` of checked points (m, d) and columns (n, c); an operator that knows its kernel answers it."""
+        raise ValueError(_NO_KERNEL)
+
+    def _trace_at(self, asked: Array) -> float:
+        """`norm_at` of checked points (m, d)."""
+        raise ValueError(_NO_KERNEL)
+
     @property
     def dtype(self) -> np.dtype:
         """Of products; the package's own float64 unless an operator says otherwise."""
@@ -145,6 +201,19 @@ class OnPoints(Operator):
     def placement(self) -> Placement | None:
         """The lattice that the points happen to lie on, if they do."""
         return place(self.points)
+
+
+class OfKernel(Operator):
+    """An operator that keeps the kernel it is of, and so knows the learned function anywhere."""
+
+    kernel: ComposedKernel
+    which: Which
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        return expand(self.kernel, self.points, asked, columns, self.which, progress)
+
+    def _trace_at(self, asked: Array) -> float:
+        return trace_at(self.kernel, asked, self.which)
 
 
 @jax.jit

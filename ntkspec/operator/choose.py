@@ -24,7 +24,7 @@ from ntkspec.operator.dense import dense
 from ntkspec.operator.lattice import Sublattice, lattice, whole
 from ntkspec.operator.low_rank import low_rank
 from ntkspec.operator.scattered import LEAST_TOLERANCE, scattered
-from ntkspec.operator.search import MAX_TABLE, SERIES_SHARE, SMALLEST_TABLE, beyond
+from ntkspec.operator.search import FEW, LAGS, MAX_TABLE, SERIES_SHARE, SMALLEST_TABLE, beyond
 from ntkspec.operator.series import kernel_series, period_of
 from ntkspec.operator.sieve import sieve
 from ntkspec.operator.streamed import BLOCK
@@ -38,9 +38,6 @@ RANK = 1000
 
 #: Time to reach one cell around a scattered point, over that to reach the next entry of a matrix.
 SPREAD = 4
-
-#: Lags in all up to which a kernel's Fourier series is looked at to predict how long it has to be.
-LAGS = 2**16
 
 #: Bytes a point that scattered products need beside the points and their features.
 PER_POINT = 64
@@ -282,6 +279,8 @@ def _fast_scattered_form(k: ComposedKernel, n: int, x: np.ndarray | None, tol: f
         return impossible(f"non-uniform FFTs reach 3 coordinates, and the points have {k.dim}")
     if tol < LEAST_TOLERANCE:
         return impossible(f"the transforms round at {LEAST_TOLERANCE:g}, above the tolerance")
+    if n <= FEW:
+        return impossible(f"up to {FEW} points exact entries are quicker than any transform")
     if x is None:
         return impossible("points on a lattice take FFTs without an approximation")
     cutoff = _cutoff(k, x, tol, which)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
 from ntkspec.operator.base import OnPoints, refuse_if_too_large
+from ntkspec.operator.expansion import expand, trace_at
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Dense", "dense"]
@@ -26,10 +27,14 @@ class Dense(OnPoints):
     Attributes:
         coordinates: the points, shape (n, d).
         matrix: K, shape (n, n).
+        kernel: whose matrix it is, for values at other points (`at`); None where it is of no kernel known here.
+        which: "ntk" or "nngp".
     """
 
     coordinates: Array
     matrix: Array
+    kernel: ComposedKernel | None = None
+    which: Which = field(default="ntk", metadata={"static": True})
 
     @property
     def dtype(self) -> np.dtype:
@@ -51,6 +56,14 @@ class Dense(OnPoints):
     def frobenius_norm(self) -> Array:
         """√Σ K_ij²."""
         return jnp.linalg.norm(self.matrix)
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        if self.kernel is None:
+            return super()._expand(asked, columns, progress)
+        return expand(self.kernel, self.coordinates, asked, columns, self.which, progress)
+
+    def _trace_at(self, asked: Array) -> float:
+        return super()._trace_at(asked) if self.kernel is None else trace_at(self.kernel, asked, self.which)
 
 
 def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progress = NO_PROGRESS) -> Dense:
@@ -86,4 +99,4 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
         "on a regular lattice use operator.lattice(k, shape, mask), which never forms it, on any points "
         "operator.scattered(k, x)",
     )
-    return Dense(x, k.gram(x, which=which, progress=progress))
+    return Dense(x, k.gram(x, which=which, progress=progress), k, which)

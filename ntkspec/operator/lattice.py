@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from ntkspec.grid import Grid, Placement
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
 from ntkspec.kernel.overflow import is_false
-from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.operator.base import OfKernel, refuse_if_too_large
 from ntkspec.operator.torus import lag_table, toeplitz, torus_shape, transform_of_lags
 
 __all__ = ["Lattice", "Sublattice", "lattice"]
@@ -61,7 +61,7 @@ class Sublattice:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Lattice(Operator):
+class Lattice(OfKernel):
     """A stationary kernel on lattice points; build one with `lattice`.
 
     Attributes:

@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel.activation.base import register
 from ntkspec.kernel.composed import ComposedKernel, Which, check_which
-from ntkspec.operator.base import OnPoints, refuse_if_too_large
+from ntkspec.operator.base import OfKernel, OnPoints, refuse_if_too_large
+from ntkspec.operator.expansion import expand
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["LowRank", "low_rank"]
@@ -38,7 +39,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 @register
 @dataclass(frozen=True)
-class LowRank(OnPoints):
+class LowRank(OnPoints, OfKernel):
     """F Fᵀ in place of a kernel matrix; build one with `low_rank`.
 
     Attributes:
@@ -46,6 +47,7 @@ class LowRank(OnPoints):
         factor: F, shape (n, r).
         pivots: the points whose columns F spans, shape (r,).
         error: tr(K − F Fᵀ), the trace norm of what is left out, with an allowance for rounding.
+        kernel: that F stands for.
         which: "ntk" or "nngp".
     """
 
@@ -53,6 +55,7 @@ class LowRank(OnPoints):
     factor: Array
     pivots: Array
     error: Array
+    kernel: ComposedKernel
     which: Which = field(metadata={"static": True})
 
     @property
@@ -87,6 +90,15 @@ class LowRank(OnPoints):
     def frobenius_norm(self) -> Array:
         """‖F Fᵀ‖_F = ‖Fᵀ F‖_F."""
         return jnp.linalg.norm(self.factor.T @ self.factor)
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        """Of the kernel that F Fᵀ is the matrix of, k(z, S) K_SS⁻¹ k(S, x) for the pivots S: k(z, S) F_S⁻ᵀ Fᵀ w.
+
+        It is what a network trained with F as its features learns; at the points it is F Fᵀ w.
+        """
+        triangle = self.factor[self.pivots]
+        at_pivots = jax.scipy.linalg.solve_triangular(triangle, self.factor.T @ columns, lower=True, trans="T")
+        return expand(self.kernel, self.coordinates[self.pivots], asked, at_pivots, self.which, progress)
 
 
 def low_rank(
@@ -152,17 +164,19 @@ def low_rank(
             pivots = np.append(pivots, np.asarray(proposed)[: int(count)])
             rank += int(count)
             stage.advance(int(count), left=f"{float(jnp.sum(left)) / trace:.1e}")
-    return _trimmed(x, factor, pivots, trace, asked, which)
+    return _trimmed(k, x, factor, pivots, trace, asked, which)
 
 
-def _trimmed(x: Array, factor: Array, pivots: np.ndarray, trace: float, asked: float, which: Which) -> LowRank:
+def _trimmed(
+    k: ComposedKernel, x: Array, factor: Array, pivots: np.ndarray, trace: float, asked: float, which: Which
+) -> LowRank:
     """The fewest columns that meet the tolerance, with the trace of what they leave."""
     error = trace - np.cumsum(np.asarray(jnp.sum(factor[:, : len(pivots)] ** 2, axis=0)))
     met = np.flatnonzero(error <= asked)
     rank = int(met[0]) + 1 if len(met) else len(pivots)
     # The diagonals cancel to a few units of the trace, and each elimination rounds once.
     bound = max(float(error[rank - 1]), 0.0) + (4 + rank) * EPS * trace
-    return LowRank(x, factor[:, :rank], jnp.asarray(pivots[:rank]), jnp.asarray(bound), which)
+    return LowRank(x, factor[:, :rank], jnp.asarray(pivots[:rank]), jnp.asarray(bound), k, which)
 
 
 def _room_for(factor: Array, columns: int, block: int, tol: float) -> Array:

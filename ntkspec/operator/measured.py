@@ -17,6 +17,7 @@ from ntkspec.kernel.activation.base import register
 from ntkspec.operator.base import Operator, refuse_if_too_large
 from ntkspec.operator.lattice import Lattice
 from ntkspec.operator.measurement import Measurement, matrix
+from ntkspec.progress import Progress
 
 __all__ = ["EstimateWarning", "Measured", "measured"]
 
@@ -141,6 +142,16 @@ class Measured(Operator):
     def field_norm(self) -> float:
         """That of the kernel that is measured: ‖K Aᵀ e^{−s A K Aᵀ}‖² ≤ ‖K‖ max_λ λe^{−2sλ}, whatever A is."""
         return self.kernel.field_norm()
+
+    def _check_asked(self, asked: ArrayLike) -> Array:
+        return self.kernel._check_asked(asked)
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        """k(z, x) Aᵀ w: the learned function itself, not its measurements."""
+        return self.kernel._expand(asked, _transposed(self.measurement, columns), progress)
+
+    def _trace_at(self, asked: Array) -> float:
+        return self.kernel._trace_at(asked)
 
     @property
     def _batch(self) -> int:

@@ -10,7 +10,7 @@ import scipy.fft
 from jax import Array
 
 from ntkspec.kernel.composed import ComposedKernel, Which
-from ntkspec.operator.base import OnPoints, refuse_if_too_large
+from ntkspec.operator.base import OfKernel, OnPoints, refuse_if_too_large
 from ntkspec.operator.finufft import transforms
 
 __all__ = ["Nonuniform"]
@@ -18,11 +18,12 @@ __all__ = ["Nonuniform"]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Nonuniform(OnPoints):
+class Nonuniform(OnPoints, OfKernel):
     """K ≈ U diag(k̂) Uᴴ + r I with plane waves U_iξ = e^{2πiξ·x_i/P}, |ξ|_∞ ≤ M; build one with `scattered`.
 
     r = k(0) − Σ k̂ makes the diagonal exact. Products are two nonuniform FFTs; the matrix that they multiply by is
-    symmetric to rounding, and its smallest eigenvalue may be as low as −error · λ_max.
+    symmetric to rounding, and its smallest eigenvalue may be as low as −error · λ_max. At other points (`at`) the
+    kernel's own entries are taken: the period is made for the points' extent and says nothing of lags beyond.
 
     Attributes:
         kernel: the composed kernel.

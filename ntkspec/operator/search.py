@@ -1,4 +1,9 @@
-"""The shortest Fourier series of a kernel that meets a tolerance on given points, and what its error is."""
+"""The shortest Fourier series of a kernel that meets a tolerance on given points, and what its error is.
+
+The search is bounded: no table has more lags than `MAX_TABLE`, and each table is followed by a look ahead. Where
+the decay that it shows puts the tolerance out of reach of the largest table the search ends there, and where so many
+frequencies would make a product dearer than one of exact entries, those are taken.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +23,18 @@ from ntkspec.operator.nonuniform import Nonuniform
 from ntkspec.operator.recurrence import recur
 from ntkspec.operator.series import Series, kernel_series, period_of
 from ntkspec.operator.sieve import Sieve, sieve
+from ntkspec.operator.streamed import Streamed
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Search", "beyond", "left_out"]
 
-#: Lags of the first table on an axis, and lags at most: 1 GiB, and half a minute on two cores.
-SMALLEST_TABLE, MAX_TABLE = 64, 2**27
+#: Lags of the first table on an axis, and lags at most: 1.3 GiB, and about a minute on two cores.
+SMALLEST_TABLE, MAX_TABLE = 64, 2**24
+#: Lags in all up to which tables cost nothing to speak of, and a look ahead is not yet taken for the truth.
+LAGS = 2**16
+#: Points up to which exact entries take less than the planning of two transforms, a millisecond; and up to which a
+#: product of them takes less than a second, so that it may stand for a series that is longer still.
+FEW, MODERATE = 128, 8192
 #: Of the tolerance: what each transform may use, and what is left to the series.
 TRANSFORM_SHARE, SERIES_SHARE = 0.02, 0.9
 #: Points whose pairs check the series, and rows that check the products.
@@ -58,33 +69,64 @@ class Search:
     tolerance: float
     which: Which
 
-    def run(self, progress: Progress = NO_PROGRESS) -> Nonuniform:
-        """The operator.
+    def run(self, progress: Progress = NO_PROGRESS) -> Nonuniform | Streamed:
+        """The operator: of a series, or of exact entries where these are quicker than any series that is long enough.
 
         Raises:
             ValueError: if the tolerance is out of reach.
         """
+        if self.points.shape[0] <= FEW:
+            return self._exact(progress)
         position = np.asarray(self.points)
         # Points that coincide still need a torus to lie on.
         period = period_of(self.kernel, max(float(np.max(np.ptp(position, axis=0))), 1e-6))
         bound = sieve(position / period)
         # λ_max is known from products alone; until there are any, it is as large as the diagonal allows.
         norm = Norm(0.0, self.points.shape[0] * self._origin)
-        best, size = np.inf, SMALLEST_TABLE
+        best, size, before = np.inf, SMALLEST_TABLE, 0.0
         with progress.start("Fourier series", None, "tables") as stage:
             while size**self.kernel.dim <= MAX_TABLE:
                 # The table with its margins, its transform and their magnitudes.
                 what = f"{self._out_of_reach(best)}. A table of {size}^{self.kernel.dim} lags"
                 refuse_if_too_large(80 * size**self.kernel.dim, what, "take a larger tol")
                 series = kernel_series(self.kernel, period, size, self.which)
+                ahead = None
                 if series.summable:
                     found, norm, reached = self._shortest(series, bound, norm)
                     best = min(best, reached)
                     stage.advance(lags=size, error=best)
                     if found is not None:
                         return found
+                    # While a series still falls ever faster, it has yet to come to its mapping's last frequencies.
+                    if series.order <= before + 0.1 and size**self.kernel.dim >= LAGS:
+                        ahead = _ahead(series, bound, reached)
+                # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
+                cutoff = size / 4 if ahead is None else ahead.cutoff(self.tolerance)
+                if self._slower_than_exact(cutoff):
+                    return self._exact(progress)
+                if ahead is not None and ahead.least > 2 * self.tolerance:
+                    # The fall may slow down somewhat yet, as it does where the mapping's last frequencies end.
+                    raise ValueError(self._out_of_reach(2 * ahead.least))
+                before = series.order
                 size *= 2
         raise ValueError(self._out_of_reach(best))
+
+    def _exact(self, progress: Progress) -> Streamed:
+        with progress.start("exact entries, quicker than a Fourier series", 1, "form") as stage:
+            stage.advance(error=0.0)
+        return Streamed(self.kernel, self.points, self.which)
+
+    def _slower_than_exact(self, cutoff: float) -> bool:
+        """Whether a product by so many frequencies an axis takes longer than one of exact entries, in layer entries.
+
+        Each point touches (digits + 2)^d cells of a grid twice as fine as the modes in each of two transforms; a
+        cell costs about as much as a layer of the kernel at one entry, and so do two levels of an FFT.
+        """
+        n, dim = self.points.shape
+        grid = (4 * cutoff) ** dim
+        fast = 2 * (n * (2 - np.log10(self.tolerance)) ** dim + grid * np.log2(grid) / 2)
+        layers = getattr(self.kernel.network, "depth", 3) + 1
+        return n <= MODERATE and fast > layers * n * n / 2
 
     @property
     def _origin(self) -> float:
@@ -164,6 +206,37 @@ class Search:
         exact = np.asarray(self.kernel.gram(x, which=self.which))
         misfit = np.where(far, exact - np.asarray(values).reshape(exact.shape), 0)
         return float(n / len(x) * np.linalg.norm((misfit + misfit.T) / 2, 2))
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What longer series would reach if all that is left out fell on as the coefficients do.
+
+    Attributes:
+        cutoffs: frequencies an axis, up to four to a lag of the largest table.
+        errors: reached with them, relative to λ_max, falling.
+    """
+
+    cutoffs: np.ndarray
+    errors: np.ndarray
+
+    @property
+    def least(self) -> float:
+        """The error of the longest series that there is a table for."""
+        return float(self.errors[-1])
+
+    def cutoff(self, tolerance: float) -> float:
+        """The frequencies an axis that a tolerance takes; the most there are where that is not enough."""
+        enough = np.flatnonzero(self.errors <= tolerance)
+        return float(self.cutoffs[enough[0] if len(enough) else -1])
+
+
+def _ahead(series: Series, bound: Sieve, reached: float) -> Ahead:
+    """From the error reached at the end of a table on, in quarters of an octave."""
+    first, last = np.log2(series.size / 4), np.log2(MAX_TABLE) / series.dim - 2
+    cutoffs = 2.0 ** np.arange(first, max(first, np.floor(last)) + 0.125, 0.25)
+    left = np.array([beyond(series, bound, cutoff) for cutoff in cutoffs])
+    return Ahead(cutoffs, reached * left / left[0])
 
 
 def left_out(series: Series, bound: Sieve, cutoff: int) -> float:

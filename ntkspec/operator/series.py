@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from ntkspec.kernel.composed import ComposedKernel, Which
-from ntkspec.operator.torus import lag_slabs
+from ntkspec.operator.torus import axis_lags, lag_slabs
 
 __all__ = ["Series", "kernel_series", "period_of"]
 
@@ -106,6 +106,9 @@ def kernel_series(k: ComposedKernel, period: float, size: int, which: Which) -> 
 def _lags(k: ComposedKernel, period: float, size: int, which: Which) -> np.ndarray:
     """The periodic kernel at lags i P/size, shape (size,)·d."""
     if k.periodic:
+        if k.dim == 1:
+            positive = np.asarray(axis_lags(k, np.arange(size // 2 + 1) / size, which))
+            return np.concatenate([positive, positive[-2:0:-1]])
         signed = np.fft.fftfreq(size)
         return np.asarray(lag_slabs(k, (signed,) * k.dim, which))
     extent = period / ROOM
@@ -113,7 +116,11 @@ def _lags(k: ComposedKernel, period: float, size: int, which: Which) -> np.ndarr
     index = np.arange(-last, last + 1)
     lag = index * period / size
     window = _step((np.abs(lag) - extent) / (period - 2 * extent))
-    table = np.asarray(lag_slabs(k, (lag,) * k.dim, which))
+    if k.dim == 1:
+        positive = np.asarray(axis_lags(k, lag[last:], which))
+        table = np.concatenate([positive[:0:-1], positive])
+    else:
+        table = np.asarray(lag_slabs(k, (lag,) * k.dim, which))
     for axis in range(k.dim):
         weighted = np.moveaxis(table, axis, 0) * window.reshape(-1, *[1] * (k.dim - 1))
         folded = np.zeros((size, *weighted.shape[1:]))

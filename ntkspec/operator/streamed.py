@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from ntkspec.kernel.composed import ComposedKernel, Which
-from ntkspec.operator.base import OnPoints, refuse_if_too_large
+from ntkspec.operator.base import OfKernel, OnPoints, refuse_if_too_large
 
 __all__ = ["Streamed"]
 
@@ -24,7 +24,7 @@ Carry = TypeVar("Carry")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Streamed(OnPoints):
+class Streamed(OnPoints, OfKernel):
     """A kernel on scattered points whose matrix is computed as it is multiplied; build one with `scattered`.
 
     Every product computes the blocks on and above the diagonal and uses each twice, for K_IJ v_J and K_IJᵀ v_I. The
@@ -39,6 +39,11 @@ class Streamed(OnPoints):
     kernel: ComposedKernel
     coordinates: Array
     which: Which = field(metadata={"static": True})
+
+    @property
+    def error(self) -> float:
+        """Of a product, relative to λ_max: 0, as entries are exact; what `Nonuniform.error` is to a fast form."""
+        return 0.0
 
     def matvec(self, v: Array) -> Array:
         """K v for one vector (n,); under vmap the entries are computed once for all vectors."""

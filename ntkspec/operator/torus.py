@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from ntkspec.kernel.composed import ComposedKernel, Which
 
-__all__ = ["lag_slabs", "lag_table", "toeplitz", "torus_shape", "transform_of_lags"]
+__all__ = ["axis_lags", "lag_slabs", "lag_table", "toeplitz", "torus_shape", "transform_of_lags"]
 
 #: Bytes of a spectrum that are transformed whole, and the size of the pieces beyond (measured on 1 MB of cache a core).
 WHOLE, PIECE = 2**24, 2**21
@@ -111,7 +111,11 @@ def _half_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float,
     if rest:
         rest[-1] = rest[-1][: torus[-1] // 2 + 1]
         return lag_slabs(k, (first, *rest), which)
-    lags = first[: torus[0] // 2 + 1]
+    return axis_lags(k, first[: torus[0] // 2 + 1], which)
+
+
+def axis_lags(k: ComposedKernel, lags: np.ndarray, which: Which) -> Array:
+    """The kernel of one coordinate at lags 0, h, 2h and so on."""
     if len(lags) < LONG:
         return lag_slabs(k, (lags,), which)
     # Δ = Δ_coarse + Δ_fine is a lattice of two axes, whose versines are a matrix product instead of n·m sines. All

@@ -99,11 +99,21 @@ class Samples:
 
     @property
     def highest_frequency(self) -> float:
-        """Half the points per unit along an axis: above it, frequencies are told apart no more."""
-        per_axis = self.num_points ** (1 / self.dim)
+        """Half the points per unit along an axis: above it, frequencies are told apart no more.
+
+        Of the axes along which the points differ: one constant coordinate tells nothing of frequencies.
+
+        Raises:
+            ValueError: if all points are one.
+        """
+        extent = np.ptp(self.points, axis=0)
+        extent = extent[extent > 0]
+        if not len(extent):
+            raise ValueError(f"all {self.num_points:,} training points are one; expected points that differ")
+        per_axis = self.num_points ** (1 / len(extent))
         # A lattice ends one spacing early.
-        extent = np.ptp(self.points, axis=0) * (1 + 1 / max(per_axis - 1, 1))
-        return float(per_axis / np.prod(extent) ** (1 / self.dim) / 2)
+        extent = extent * (1 + 1 / max(per_axis - 1, 1))
+        return float(per_axis / np.prod(extent) ** (1 / len(extent)) / 2)
 
     def operator(self, k: ComposedKernel) -> Operator:
         """The kernel on the points."""

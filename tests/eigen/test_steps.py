@@ -40,6 +40,67 @@ def test_each_frequency_has_its_first_and_last_mode(s):
     assert int(table.modes.sum()) == 12
 
 
+def test_every_frequency_is_there_though_few_modes_are(s, K):
+    """On a circulant lattice Rayleigh quotients are eigenvalues: few modes and all of them make one table."""
+    every, few = (ns.eigen.steps_to(ns.eigen.spectrum(K, count), 0.1) for count in (None, 4))
+    assert every.by_eigenvalue.all()
+    np.testing.assert_array_equal(few.frequency, np.arange(7))
+    assert 1 <= few.by_eigenvalue.sum() <= 3
+    np.testing.assert_array_equal(few.waves, [1, 2, 2, 2, 2, 2, 1])
+    np.testing.assert_array_equal(few.fastest, every.fastest)
+    np.testing.assert_array_equal(few.slowest, every.slowest)
+
+
+def test_plane_waves_of_a_masked_lattice_have_their_brute_force_ends(masked):
+    K, _ = masked["2d"]
+    s = ns.eigen.spectrum(K, 2)
+    table = ns.eigen.steps_to(s, 0.1)
+    grid = K.sublattice.grid
+    matrix, x = np.asarray(K.to_dense()), K.points
+    axes = [np.fft.fftfreq(n, d=h) for n, h in zip(grid.shape, grid.spacing, strict=True)]
+    found = {}
+    for f in np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2):
+        wave = np.exp(2j * np.pi * x @ f)
+        band = np.rint(np.linalg.norm(f) / grid.frequency_step) * grid.frequency_step
+        found.setdefault(band, []).append((wave.conj() @ matrix @ wave).real / len(x))
+    for row in table.frequency.values:
+        waves = np.array(found[row])
+        here = table.sel(frequency=row)
+        assert int(here.waves) == len(waves)
+        if not here.by_eigenvalue:
+            steps = ns.dynamics.steps_to(0.1, table.learning_rate * np.array([waves.max(), waves.min()]))
+            assert abs(float(here.fastest) - steps.min()) <= 1
+            assert abs(float(here.slowest) - steps.max()) <= 1
+    assert not table.by_eigenvalue.all()
+
+
+@pytest.mark.parametrize("dynamics", [None, ns.dynamics.heavy_ball(0.5), ns.dynamics.ridge(0.3)])
+def test_a_learning_rate_under_both_losses(dynamics, K, s):
+    table = ns.eigen.stability(s, dynamics=dynamics)
+    top = float(s.eigenvalue[0])
+    for loss, unit in (("sum", 1), ("mean", 12)):
+        one = table.sel(loss=loss)
+        limit = ns.dynamics.max_learning_rate(K, loss, dynamics=dynamics)
+        assert float(one.max_learning_rate) == pytest.approx(limit, rel=1e-12)
+        assert float(one.learning_rate) == pytest.approx(limit / 2, rel=1e-12)
+        assert float(one.sharpness) == pytest.approx(top / unit, rel=1e-12)
+        time = ns.dynamics.flow_time(float(one.learning_rate), 1, 12, loss)
+        assert float(one.flow_time_of_a_step) == pytest.approx(time, rel=1e-15)
+        # A kernel that is as sharp as the edge has this rate for its limit.
+        of = ns.dynamics.gradient_descent() if dynamics is None else dynamics
+        assert of.limit(float(one.edge_of_stability) * unit) == pytest.approx(limit / 2 / unit, rel=1e-9)
+    at_limit = ns.eigen.stability(s, learning_rate=float(table.max_learning_rate[0]), dynamics=dynamics)
+    np.testing.assert_allclose(at_limit.edge_of_stability, at_limit.sharpness, rtol=1e-9)
+
+
+def test_a_flow_has_no_edge(s):
+    table = ns.eigen.stability(s, dynamics=ns.dynamics.gradient_flow())
+    assert np.isinf(table.edge_of_stability).all()
+    assert np.isfinite(table.learning_rate).all()
+    with pytest.raises(ValueError, match=r"learning_rate=-1.*expected a positive number"):
+        ns.eigen.stability(s, learning_rate=-1)
+
+
 def test_an_eigenvalue_within_its_error_may_take_longer(s):
     rough = s.assign(eigenvalue_error=s.eigenvalue_error * 0 + 0.1 * s.eigenvalue.min())
     table = ns.eigen.steps_to(rough, 0.01)

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.operator import streamed
+from ntkspec.operator.search import LAGS, MODERATE
 from ntkspec.operator.series import kernel_series, period_of
 from ntkspec.operator.sieve import sieve
 
@@ -21,6 +24,7 @@ CASES = {
     "2d": ns.mapping.gaussian(2, 8, scale=1.5),
     "3d": ns.mapping.gaussian(3, 8, scale=1.0),
     "1d periodic": ns.mapping.power_law(8, p=1.0),
+    "3d periodic": ns.mapping.from_frequencies([[1.0, 0, 0], [0, 1, 2], [1, -1, 1]], [1.0, 0.7, 0.5]),
     "2d limit": ns.mapping.gaussian_limit(2, scale=1.5),
 }
 
@@ -129,10 +133,12 @@ def fast_and_dense(name, tol, activation="relu", n=300):
         pytest.param("1d", 1e-2, "relu", marks=SLOW),
         pytest.param("1d", 1e-8, "erf", marks=SLOW),
         pytest.param("2d limit", 1e-6, "erf", marks=SLOW),
-        pytest.param("3d", 1e-1, "erf", marks=SLOW),
+        pytest.param("3d periodic", 1e-3, "erf", marks=SLOW),
     ],
 )
-def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng):
+def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng, monkeypatch):
+    # On so few points exact entries may be quicker, which is not the question here.
+    monkeypatch.setattr("ntkspec.operator.search.MODERATE", 0)
     K, matrix = fast_and_dense(name, tol, activation)
     assert K.error <= tol
     fast = np.asarray(K @ np.eye(len(matrix)))
@@ -271,15 +277,81 @@ def test_a_kernel_without_a_series_is_refused():
 
 def test_a_tolerance_out_of_reach_is_refused_with_what_is_in_reach(kernels, monkeypatch):
     monkeypatch.setattr("ntkspec.operator.search.MAX_TABLE", 512)
-    x = np.random.default_rng(5).random((300, 1))
-    with pytest.raises(ValueError, match=r"tol=1e-07 is out of reach .* 300 points: the smallest error within reach"):
-        ns.operator.scattered(kernels["1d"], x, tol=1e-7)
+    x = np.random.default_rng(5).random((MODERATE + 1, 1))
+    with pytest.raises(ValueError, match=r"tol=1e-09 is out of reach .* 8,193 points: the smallest error within reach"):
+        ns.operator.scattered(kernels["1d"], x, tol=1e-9)
+
+
+class Counted:
+    """A reporter that keeps the lags of every table, and what else was done."""
+
+    def __init__(self):
+        self.lags, self.done = [], []
+
+    def start(self, description, total=None, unit="it"):
+        self.done.append(description)
+        return self
+
+    def advance(self, n=1, lags=0, **fields):
+        self.lags.append(lags)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("n", "dim", "tol"),
+    [(1, 1, 1e-3), (2, 1, 0.5), (24, 1, 1e-10), (24, 2, 1e-3), pytest.param(128, 3, 1e-11, marks=SLOW)],
+)
+def test_few_points_take_exact_entries_without_a_table(n, dim, tol, kernels):
+    x, watch = np.random.default_rng(0).random((n, dim)), Counted()
+    K = ns.operator.scattered(kernels[f"{dim}d"], x, tol, progress=watch)
+    assert (type(K), K.error, K.approximation_error) == (ns.operator.Streamed, 0, 0)
+    assert watch.done == ["exact entries, quicker than a Fourier series"]
+    assert watch.lags == [0]
+
+
+def test_a_series_longer_than_the_matrix_gives_way_to_exact_entries(kernels):
+    """Tables of fewer lags than the matrix has entries tell; a search to the end would take 2^24."""
+    x, watch = np.random.default_rng(0).random((200, 1)), Counted()
+    K = ns.operator.scattered(kernels["1d"], x, 1e-10, progress=watch)
+    assert isinstance(K, ns.operator.Streamed)
+    assert watch.done[-1] == "exact entries, quicker than a Fourier series"
+    assert max(watch.lags) <= 200**2
+
+
+def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_in_reach_is(kernels, monkeypatch):
+    x = np.random.default_rng(0).random((MODERATE + 1, 1))
+    for largest in (2**24, 2**17):  # the second, so that the last assertion takes no minute
+        monkeypatch.setattr("ntkspec.operator.search.MAX_TABLE", largest)
+        watch = Counted()
+        with pytest.raises(ValueError, match="smallest error within reach is about") as refused:
+            ns.operator.scattered(kernels["1d"], x, 1e-11, progress=watch)
+        assert max(watch.lags) <= LAGS
+    least = float(re.search(r"about ([\d.e+-]+) ", str(refused.value)).group(1))
+    assert ns.operator.scattered(kernels["1d"], x, least).error <= least
+    assert ns.operator.scattered(kernels["1d"], x, 0.5).error <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("activation", "tol"), [("relu", 1e-3), ("erf", 1e-3), pytest.param("gaussian", 1e-11, marks=SLOW)]
+)
+def test_points_that_are_all_one(activation, tol):
+    k = ns.kernel.compose(CASES["1d"], network(activation))
+    x = np.full((200, 1), 0.3)
+    K = ns.operator.scattered(k, x, tol)
+    matrix = np.asarray(k.ntk(x))
+    assert np.linalg.norm(np.asarray(K @ np.eye(200)) - matrix, 2) <= K.error * np.linalg.norm(matrix, 2) + 1e-10
+    assert K.error <= tol
 
 
 def test_what_does_not_fit_is_refused(kernels, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    x = np.random.default_rng(0).random((100, 1))
-    with pytest.raises(ValueError, match=r"features of 100 points .* take fewer points"):
+    x = np.random.default_rng(0).random((200, 1))
+    with pytest.raises(ValueError, match=r"features of 200 points .* take fewer points"):
         ns.operator.scattered(kernels["1d"], x)
     with pytest.raises(ValueError, match=r"table of 64\^1 lags would need .* take a larger tol"):
         ns.operator.scattered(kernels["1d"], x, tol=1e-3)

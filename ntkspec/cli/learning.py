@@ -1,0 +1,84 @@
+"""When each frequency is learned, as a table that a person can read: ``ntkspec spectrum --steps-to``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["ROWS", "learning", "learning_lines"]
+
+#: Rows of the table at most; its frequencies are merged to about equal ratios.
+ROWS = 16
+
+
+def learning(table: xr.Dataset, stability: xr.Dataset) -> dict[str, Any]:
+    """Steps of each mode, the first and last of every frequency, and the learning rate under both losses.
+
+    Args:
+        table: from `ntkspec.eigen.steps_to`, under the summed loss.
+        stability: from `ntkspec.eigen.stability`.
+
+    Returns:
+        Plain numbers; steps that are infinite are never enough.
+    """
+    bands = table[["waves", "modes", "fastest", "slowest", "by_eigenvalue"]]
+    return {
+        **{name: float(table.attrs[name]) for name in ("epsilon", "learning_rate", "max_learning_rate")},
+        **{name: table[name].values.tolist() for name in ("steps", "steps_at_most")},
+        "num_points": int(stability.attrs["num_points"]),
+        "by_loss": stability.to_dataframe().reset_index().to_dict("records"),
+        "by_frequency": bands.to_dataframe().reset_index().to_dict("records"),
+    }
+
+
+def learning_lines(found: dict[str, Any]) -> list[str]:
+    """The table, a row a range of frequencies, after a line for each loss."""
+    header = ("loss", "stable below", "learning rate", "sharpness", "edge of stability", "flow time of a step")
+    lines = ["    " + "  ".join(f"{word:>{len(word)}}" for word in header)]
+    lines += [_of_loss(one, header, found["num_points"]) for one in found["by_loss"]]
+    lines.append("    (sharpness is λ_max of the loss; the edge is where it would make that learning rate diverge)")
+    lines.append(f"    steps until {found['epsilon']:g} of a frequency is left, gradient descent at either rate:")
+    lines.append(f"    {'cycles per unit':>17} {'waves':>9} {'fastest':>12} {'slowest':>12}   known from")
+    for rows in _merged(found["by_frequency"], ROWS):
+        low, high = rows[0]["frequency"], rows[-1]["frequency"]
+        place = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+        known = [row["by_eigenvalue"] for row in rows]
+        source = "eigenvalues" if all(known) else "both" if any(known) else "plane waves"
+        fastest, slowest = min(row["fastest"] for row in rows), max(row["slowest"] for row in rows)
+        waves = sum(row["waves"] for row in rows)
+        lines.append(f"    {place:>17} {waves:9,} {_steps(fastest):>12} {_steps(slowest):>12}   {source}")
+    if not all(row["by_eigenvalue"] for row in found["by_frequency"]):
+        lines.append(
+            "    (plane waves by their Rayleigh quotient, the rate at which they start to be learned; a mask or"
+        )
+        lines.append("    a boundary makes their last part slower: --num-modes gives more eigenvalues)")
+    return lines
+
+
+def _of_loss(one: dict[str, Any], header: tuple[str, ...], num_points: int) -> str:
+    names = ("max_learning_rate", "learning_rate", "sharpness", "edge_of_stability", "flow_time_of_a_step")
+    values = [one["loss"], *(f"{one[name]:.4g}" for name in names)]
+    # ½ mean of squares is ½ Σ over n, so a step of its rate is n times shorter.
+    of = {"sum": "½ Σ (f − y)²", "mean": f"½ mean: time is rate / {num_points:,}"}[one["loss"]]
+    return "    " + "  ".join(f"{v:>{len(word)}}" for v, word in zip(values, header, strict=True)) + f"  {of}"
+
+
+def _steps(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "never"
+
+
+def _merged(rows: list[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:
+    """Rows in at most so many runs, one by one at first and then of about equal ratio."""
+    if len(rows) <= count:
+        return [[row] for row in rows]
+    ends, position = [], 0
+    for left in range(count, 0, -1):
+        # What is left in equal ratios; a run has at least one row.
+        ratio = (len(rows) / max(position, 1)) ** (1 / left)
+        position = len(rows) if left == 1 else max(position + 1, round(max(position, 1) * ratio))
+        ends.append(min(position, len(rows)))
+    starts = [0, *ends[:-1]]
+    return [rows[start:end] for start, end in zip(starts, ends, strict=True) if end > start]
