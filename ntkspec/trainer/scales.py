@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,12 +19,17 @@ from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.result import dataset
 from ntkspec.trainer.run import Observe, run
+from ntkspec.trainer.train import train
 from ntkspec.trainer.trajectory import side_by_side
 
 __all__ = ["train_scales"]
 
 #: The same for every scale: kept once.
 SHARED = ("target", "target_energy")
+#: What settings are where they are not given: as in `train`.
+DEFAULTS = {
+    name: one.default for name, one in inspect.signature(train).parameters.items() if name in Settings.__annotations__
+}
 
 
 def train_scales(
@@ -74,7 +80,8 @@ def train_scales(
     """
     found = tuple(kernels.values())
     _require_alike(found)
-    plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **settings)
+    everything: dict[str, Any] = {**DEFAULTS, **settings}
+    plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **everything)
     plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
     datasets = [dataset(plan, trajectory, g, squeeze=np.ndim(y) == 1) for g in range(len(found))]
     scale = xr.DataArray(list(kernels), dims="scale", name="scale")

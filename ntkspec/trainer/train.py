@@ -84,7 +84,8 @@ def train(
         dtype: precision of parameters and arithmetic, "float32" or "float64".
         matmul_precision: "float32", or "bfloat16" for operands of matrix products rounded to it.
         devices: that train; None is all local ones. Networks are spread over them, and what is left shares the points.
-        checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`.
+        checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`. Ctrl-C
+            then saves one more before it stops; a second one stops at once.
         resume: True goes on from the newest checkpoint, to the same bits on the same device, or begins where there is
             none; "previous" takes the one before it where that one is no good.
         observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
