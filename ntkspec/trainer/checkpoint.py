@@ -143,12 +143,12 @@ def files(folder: str | Path) -> list[Path]:
 
 
 def refuse_used(folder: str | Path) -> None:
-    """Keep a new run from writing over another one's checkpoints.
+    """Keep a new run from writing over another one's checkpoints, in the folder or, of several runs, inside of it.
 
     Raises:
         ValueError: if there are any.
     """
-    if found := files(folder):
+    if found := sorted(Path(folder).expanduser().rglob(f"checkpoint-*{SUFFIX}"), reverse=True):
         raise ValueError(
             f"{folder} holds a checkpoint, {found[0].name}; resume=True goes on from it, another folder begins anew"
         )

@@ -50,4 +50,4 @@ def postponed(wanted: bool) -> Iterator[Interruption]:
         yield found
     finally:
         signal.signal(signal.SIGINT, before)
-    found.obey("the run had ended")
+    found.obey("saved at its end")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -19,17 +18,13 @@ from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.result import dataset
 from ntkspec.trainer.run import Observe, run
-from ntkspec.trainer.train import train
+from ntkspec.trainer.train import DEFAULTS
 from ntkspec.trainer.trajectory import side_by_side
 
 __all__ = ["train_scales"]
 
 #: The same for every scale: kept once.
 SHARED = ("target", "target_energy")
-#: What settings are where they are not given: as in `train`.
-DEFAULTS = {
-    name: one.default for name, one in inspect.signature(train).parameters.items() if name in Settings.__annotations__
-}
 
 
 def train_scales(

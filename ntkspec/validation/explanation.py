@@ -65,6 +65,8 @@ def gap_in_words(causes: xr.Dataset) -> str:
     step = worst_step(causes)
     at = causes.sel(step=step)
     said = [_parts_in_words(at, step)]
+    if causes.attrs.get("own_starts"):
+        said.insert(0, "Each network is held against the theory from its own start.")
     if np.isnan(float(at.unexplained_error)):
         said.append("One network tells no error of these parts; train at least 3.")
     mean = causes.attrs.get("cause_of_mean", "unexplained")

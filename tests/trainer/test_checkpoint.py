@@ -102,7 +102,7 @@ def test_ctrl_c_saves_before_it_stops(step, k, whole, tmp_path):
 
 
 def test_ctrl_c_without_checkpoints_stops_at_once(k):
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         ns.trainer.train(k, X, Y, steps=STEPS, progress=PressAt(2), **OPTIONS)
 
 
@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_does_not_wait(k, tmp_path):
             super().advance(n)
             os.kill(os.getpid(), signal.SIGINT) if self.done >= self.step else None
 
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         ns.trainer.train(k, X, Y, steps=STEPS, progress=Impatient(2), checkpoint=tmp_path, **OPTIONS)
     assert not files(tmp_path)
 
