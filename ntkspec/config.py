@@ -64,8 +64,9 @@ class TrainingConfig:
     seeds: int = 4
     """Networks to train."""
     optimizer: str = "gradient_descent"
-    """That trains: gradient_descent, heavy_ball, nesterov or any of optax, such as adam. What has no theory is compared
-    with gradient descent all the same, and takes its own usual learning rate if none is given."""
+    """That trains: gradient_descent, heavy_ball, nesterov or any of optax, such as adam; settings as in
+    'heavy_ball(momentum=0.5)'. What has no theory is compared with gradient descent all the same, and takes its own
+    usual learning rate if none is given."""
     loss: Literal["sum", "mean", "logistic"] = "sum"
     """Half the sum of squares, half their mean, or the logistic loss, of an output that is a sigmoid."""
     output: Literal["linear", "sigmoid"] = "linear"

@@ -133,6 +133,15 @@ def test_an_optimizer_without_a_theory_takes_its_own_rate_or_the_one_that_is_giv
     assert "adam has no theory here: its networks (learning rate 0.001) are compared" in usual["verdict"]
 
 
+def test_momentum_is_predicted_as_it_is_trained(run):
+    gentle, usual = run("--optimizer", "heavy_ball(momentum=0.5)"), run("--optimizer", "heavy_ball")
+    assert "Note" not in gentle["verdict"]
+    assert gentle["error"][1:] != usual["error"][1:]
+    # A prediction of another momentum would be off by half of the signal.
+    assert gentle["error"][1] < 0.3
+    assert "with steps of its own" in run("--optimizer", "lbfgs")["verdict"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -182,7 +183,8 @@ class Validate:
     def text(result: dict[str, Any]) -> str:
         """Errors by step, and the verdict."""
         lines = [*(f"note: {notice}" for notice in result["notices"])]
-        lines.append(f"scale {result['scale']:g}, learning rate {result['learning_rate']:.4g}")
+        rate = result["learning_rate"]
+        lines.append(f"scale {result['scale']:g}, learning rate {'its own' if math.isnan(rate) else f'{rate:.4g}'}")
         if "width_law" in result:
             lines.append(result["width_law"]["verdict"])
         lines.append(f"{'step':>8} {'error':>8} {'± s.e.':>8} {'of mean':>8}")

@@ -14,7 +14,7 @@ from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study.problem import Problem
 from ntkspec.study.theory import predicted, predicted_occupancy, with_quality
 from ntkspec.trainer import Checkpoints, require_trainable, train
-from ntkspec.trainer import optimizer as trained_by
+from ntkspec.trainer.optimizer import as_optimizer
 from ntkspec.validation import explain, validate
 
 __all__ = ["TRAINED_STEPS", "Check", "check", "require_possible"]
@@ -148,7 +148,7 @@ def _settings(
     one: Problem, steps: Sequence[int], training: TrainingConfig, learning_rate: float | None
 ) -> dict[str, Any]:
     """What `train` is given beside the points and labels."""
-    known = trained_by(training.optimizer).has_theory
+    known = as_optimizer(training.optimizer).has_theory
     return {
         **asdict(training),
         "schedule": _schedule(steps, training),
@@ -166,8 +166,10 @@ def _prediction(one: Problem, steps: Sequence[int], training: TrainingConfig, pr
     """What theory has to say that is nearest to this training."""
     if training.loss == "logistic":
         return predicted_occupancy(one, steps, progress=progress)
-    momentum = training.optimizer in ("heavy_ball", "nesterov")
-    of = getattr(dynamics, training.optimizer)() if momentum else _schedule(steps, training)
+    chosen = as_optimizer(training.optimizer)
+    of: dynamics.Dynamics | None = _schedule(steps, training)
+    if chosen.name in ("heavy_ball", "nesterov"):
+        of = getattr(dynamics, chosen.name)(chosen.momentum)
     # A centred sigmoid starts at ½ everywhere.
     start = 0.5 if training.output == "sigmoid" else None
     return predicted(one, steps, initial=start, of=of, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, Optimizer, optimizer, train
+from ntkspec.trainer import Checkpoints, Optimizer, train
 from ntkspec.trainer.optimizer import as_optimizer
 from ntkspec.validation.errors import common_steps, require_same_start, signal_norm
 
@@ -238,7 +237,7 @@ def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "learning_rate": None if np.isnan(a["learning_rate"]) else float(a["learning_rate"]),
         "loss": "logistic" if name == "logistic" else a["loss"],
-        "optimizer": None if a["optimizer"].startswith("optax.") else _optimizer(a["optimizer"]),
+        "optimizer": None if a["optimizer"].startswith("optax.") else as_optimizer(a["optimizer"]),
         "batch_size": None if a["batch_size"] == points else int(a["batch_size"]),
         "output": a["output"],
         "init": a["init"],
@@ -249,14 +248,3 @@ def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
         "dtype": a["dtype"],
         "matmul_precision": "bfloat16" if a["matmul_precision"] == "bfloat16" else "float32",
     }
-
-
-def _optimizer(text: str) -> Optimizer:
-    """From how it calls itself: 'adam', 'heavy_ball(momentum=0.5)'."""
-    name, _, rest = text.partition("(")
-    if not rest:
-        return optimizer(name)
-    call = ast.parse(f"f({rest}", mode="eval").body
-    if not isinstance(call, ast.Call):
-        raise ValueError(f"optimizer={text!r} cannot be read back; give options={{'optimizer': ...}}")
-    return optimizer(name, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})

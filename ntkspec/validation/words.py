@@ -46,9 +46,11 @@ def remarks(predicted: dict[str, Any], trained: dict[str, Any], points: int) -> 
     found = []
     output, of = trained.get("output", "linear"), predicted.get("output", "linear")
     if not trained.get("optimizer_has_theory", 1):
+        rate = trained["learning_rate"]
+        own = "with steps of its own" if np.isnan(rate) else f"learning rate {rate:.3g}"
         found.append(
-            f"{trained['optimizer']} has no theory here: its networks (learning rate {trained['learning_rate']:.3g}) "
-            f"are compared with the prediction ({predicted['learning_rate']:.3g}) all the same"
+            f"{trained['optimizer']} has no theory here: its networks ({own}) are compared with the prediction "
+            f"({predicted['learning_rate']:.3g}) all the same"
         )
     if output != of:
         found.append(f"the output is a {output}, and the prediction is of a {of} one")

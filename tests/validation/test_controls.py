@@ -279,6 +279,15 @@ def test_one_network_tells_no_errors(descent):
     assert np.isnan(v.error_interval).all()
 
 
+def test_two_networks_say_so(descent):
+    k, K, y, options, _ = descent
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=2, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation"])
+    assert "Two networks tell no error" in d.attrs["verdict"]
+    assert "nan" not in d.attrs["verdict"]
+    assert np.isfinite(d.spread_exponent).all()
+
+
 def test_a_budget_is_kept_and_what_it_costs_is_said(descent):
     k, K, y, options, r = descent
     d = explain(k, ns.predict(K, y, **options), r, K=K, causes=["moving_kernel"], budget=2)
