@@ -77,14 +77,14 @@ class Validate:
         """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
         from ntkspec import plot, study
         from ntkspec.record import check_writable
-        from ntkspec.trainer.checkpoint import refuse_used
+        from ntkspec.trainer.checkpoint import refuse_used_within
 
         self._require_sense()
         width, checkpoints = self.study.network.width, self.checkpoints.build()
         if checkpoints is not None:
             check_writable(checkpoints.folder)
             if not self.checkpoints.going_on:
-                refuse_used(checkpoints.folder)
+                refuse_used_within(checkpoints.folder)
         known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)

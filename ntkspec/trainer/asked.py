@@ -84,6 +84,8 @@ def planned(
     labels = check_labels(y, points.shape[0])
     recorded = _whole_steps(steps)
     check_sizes(seeds=seeds)
+    if not isinstance(seed, int | np.integer) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed={seed!r}; expected a whole number such as 0")
     chosen = as_optimizer(optimizer)
     for rate in rates or ():
         _check_rate(rate, chosen)

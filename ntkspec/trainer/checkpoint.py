@@ -143,15 +143,26 @@ def files(folder: str | Path) -> list[Path]:
 
 
 def refuse_used(folder: str | Path) -> None:
-    """Keep a new run from writing over another one's checkpoints, in the folder or, of several runs, inside of it.
+    """Keep a new run from writing over another one's checkpoints.
 
     Raises:
         ValueError: if there are any.
     """
-    if found := sorted(Path(folder).expanduser().rglob(f"checkpoint-*{SUFFIX}"), reverse=True):
+    if found := files(folder):
         raise ValueError(
             f"{folder} holds a checkpoint, {found[0].name}; resume=True goes on from it, another folder begins anew"
         )
+
+
+def refuse_used_within(folder: str | Path) -> None:
+    """The same for several runs that are to keep theirs inside of a folder.
+
+    Raises:
+        ValueError: if there are any, there or below.
+    """
+    top = Path(folder).expanduser()
+    for one in [top, *sorted(path for path in top.rglob("*") if path.is_dir())]:
+        refuse_used(one)
 
 
 def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:

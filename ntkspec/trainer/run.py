@@ -73,6 +73,8 @@ def run(
         ValueError: if a network does not fit in memory, or a checkpoint does not fit the run.
     """
     used = list(jax.local_devices() if devices is None else devices)
+    if not used:
+        raise ValueError("devices=[] has none to train on; expected such as jax.local_devices(), or None for them all")
     saved = _found(plan, keeping)
     parts = partition(plan, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
