@@ -14,8 +14,10 @@ def entry() -> None:
         from ntkspec.cli import main
 
         status = main()
-    except KeyboardInterrupt:
-        print("ntkspec: stopped; no output was replaced", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        # Training that keeps checkpoints says where it stands.
+        saved = f"; training was {stop}, --resume goes on from there" if str(stop) else ""
+        print(f"ntkspec: stopped; no output was replaced{saved}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # JAX's worker threads may still be computing, and the interpreter's own way out would crash under them.

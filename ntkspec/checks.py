@@ -74,7 +74,12 @@ def check_positive(name: str, value: float, hint: str) -> None:
     """Refuse a value that is not a positive, finite number; `hint` says what would be one.
 
     Raises:
+        TypeError: if it is no number.
         ValueError: naming the value.
     """
-    if not (np.isfinite(value) and value > 0):
+    try:
+        positive = bool(np.isfinite(value) and value > 0)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r}; expected a positive number ({hint})") from None
+    if not positive:
         raise ValueError(f"{name}={value}; expected a positive number ({hint})")

@@ -6,7 +6,7 @@ import xarray as xr
 
 import ntkspec as ns
 from ntkspec import study
-from ntkspec.config import NetworkConfig, StudyConfig
+from ntkspec.config import NetworkConfig, StudyConfig, TrainingConfig
 
 CONFIG = StudyConfig(network=NetworkConfig(width=32), scales=(3.0, 1.0), num_frequencies=16)
 
@@ -75,7 +75,7 @@ def test_best_takes_the_highest_scale_and_the_first_step_that_is_as_good():
 
 
 def test_a_check_starts_where_the_prediction_starts(problems):
-    found = study.check("small", "photograph", problems[1.0], [0, 5], seeds=2)
+    found = study.check("small", "photograph", problems[1.0], [0, 5], training=TrainingConfig(seeds=2))
     assert float(found.validation.error.sel(step=0)) == 0
     assert found.training.field.shape == (2, 2, 16, 16)
     assert float(np.abs(found.training.field.sel(step=0)).max()) == 0

@@ -11,6 +11,8 @@ import tyro
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ntkspec.config import StudyConfig
+    from ntkspec.dynamics import Loss
     from ntkspec.study import Problem
     from ntkspec.task import Task
 
@@ -43,13 +45,13 @@ def check_early(command: Any) -> None:
         check_steps(command.steps)
 
 
-def problems(command: Any) -> tuple[Task, dict[float, Problem]]:
-    """The signal that a command was given, and its problem at each scale."""
+def problems(command: Any, config: StudyConfig | None = None, loss: Loss = "sum") -> tuple[Task, dict[float, Problem]]:
+    """The signal that a command was given, and its problem at each scale; `config` None is the command's own."""
     from ntkspec import study, task
 
     check_early(command)
     chosen = task.load(command.signal, max_size=command.size, max_length=command.length)
-    return chosen, study.problems(chosen, command.study)
+    return chosen, study.problems(chosen, command.study if config is None else config, loss)
 
 
 def keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[str]:

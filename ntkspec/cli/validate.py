@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ntkspec.cli.shared import AsJson, Signal, keep, problems
-from ntkspec.config import NetworkConfig, StudyConfig
+from ntkspec.config import CheckpointConfig, NetworkConfig, StudyConfig, TrainingConfig
 from ntkspec.progress import TerminalProgress
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from ntkspec.study import Check, Problem
+    from ntkspec.trainer import Checkpoints, Optimizer
 
 
 #: Width that is trained at most where it is left to be found; beyond, the widest network of the law is.
@@ -36,12 +38,16 @@ class ValidatedStudy(StudyConfig):
     """What is asked of a signal, where the width may be left to be found."""
 
     network: ValidatedNetwork = field(default_factory=ValidatedNetwork)
+    learning_rate: float | None = None
+    """Of --loss; by default half the stability limit of the kernel, and of an optimizer without a theory its usual
+    one."""
 
-    def settled(self, width: int) -> StudyConfig:
-        """The same with a width that is known."""
+    def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
+        """The same with a width that is known; without the learning rate where that is no rate of the theory."""
         of_network = {**asdict(self.network), "width": width}
         fields = {name: getattr(self, name) for name in StudyConfig.__dataclass_fields__ if name != "network"}
-        return StudyConfig(network=NetworkConfig(**of_network), **fields)
+        found = StudyConfig(network=NetworkConfig(**of_network), **fields)
+        return found if with_rate else replace(found, learning_rate=None)
 
 
 @dataclass(frozen=True)
@@ -55,55 +61,54 @@ class Validate:
     """Longest 1-D signal in samples."""
     steps: tuple[int, ...] = ()
     """Training steps to compare at; by default eight up to 400."""
-    seeds: int = 4
-    """Networks to train."""
     tolerance: float = 0.05
     """Error, relative to the signal, up to which the theory is said to hold."""
-    optimizer: str = "gradient_descent"
-    """That trains: gradient_descent, heavy_ball, nesterov or any of optax, such as adam. What has no theory is compared
-    with gradient descent all the same."""
-    output: Literal["linear", "sigmoid"] = "linear"
-    """Of the network; the prediction is of a linear one."""
     explain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Run controls that say what a gap is due to; together they may cost twenty-four times the run."""
     out: Path | None = None
     """Write validation.nc and validation.png (causes, width_law likewise) to this directory."""
     study: Annotated[ValidatedStudy, tyro.conf.arg(name="")] = field(default_factory=ValidatedStudy)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoints: Annotated[CheckpointConfig, tyro.conf.FlagCreatePairsOff] = field(default_factory=CheckpointConfig)
     json: AsJson = False
     """Print the result as one JSON object."""
 
     def run(self) -> dict[str, Any]:
         """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
         from ntkspec import plot, study
-        from ntkspec.trainer.optimizer import as_optimizer
+        from ntkspec.record import check_writable
+        from ntkspec.trainer.checkpoint import refuse_used_within
 
-        width, trained_by = self.study.network.width, as_optimizer(self.optimizer)
-        if width == "auto" and (trained_by.name != "gradient_descent" or self.output != "linear"):
-            raise ValueError(
-                f"--width auto asks theory, which here is of gradient descent on a linear output, and it is "
-                f"{trained_by} with a {self.output} one that is trained; give a number"
-            )
+        self._require_sense()
+        width, checkpoints = self.study.network.width, self.checkpoints.build()
+        if checkpoints is not None:
+            check_writable(checkpoints.folder)
+            if not self.checkpoints.going_on:
+                refuse_used_within(checkpoints.folder)
+        known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
-        plain = self.study.settled(NetworkConfig().width if width == "auto" else width)
-        task, by_scale = problems(replace(self, study=plain))  # type: ignore[arg-type]  # no longer open
+        plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
+        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum")
         steps = self.steps or study.TRAINED_STEPS
+        options: dict[str, Any] = {"training": self.training, "controls": self.explain}
+        options["learning_rate"] = None if known else self.study.learning_rate
+        study.require_possible(next(iter(by_scale.values())), steps, **options)
         progress = TerminalProgress()
         scale, _ = study.best(study.predictions(by_scale, steps, progress=progress))
         chosen, law = by_scale[scale], None
         if width == "auto":
-            law, chosen = self._found(chosen, steps, progress)
+            law, chosen = self._found(chosen, steps, checkpoints, progress)
         found = study.check(
             "signal",
             task.name,
             chosen,
             steps,
             progress=progress,
-            seeds=self.seeds,
             seed=self.study.seed,
             tolerance=self.tolerance,
-            optimizer=self.optimizer,
-            output=self.output,
-            controls=self.explain,
+            checkpoint=checkpoints,
+            resume=self.checkpoints.going_on,
+            **options,
         )
         files = keep(self.out, "validation", found.validation, lambda: plot.validation(found.validation))
         if found.causes is not None:
@@ -113,14 +118,44 @@ class Validate:
         return {
             "notices": list(task.notices),
             "scale": scale,
-            "learning_rate": chosen.learning_rate,
+            "learning_rate": float(found.training.attrs["learning_rate"]),
             **check_summary(found.validation),
             **({} if law is None else {"width_law": law_summary(law)}),
             **_explained(found),
             "files": files,
         }
 
-    def _found(self, one: Problem, steps: tuple[int, ...], progress: Any) -> tuple[xr.Dataset, Problem]:
+    @property
+    def _optimizer(self) -> Optimizer:
+        from ntkspec.trainer.optimizer import as_optimizer
+
+        return as_optimizer(self.training.optimizer)
+
+    def _require_sense(self) -> None:
+        """Refuse what needs no signal to be refused."""
+        from ntkspec.checks import check_positive, check_sizes
+
+        check_sizes(seeds=self.training.seeds)
+        check_positive("tolerance", self.tolerance, "such as 0.05, relative to the signal")
+        rate = self.study.learning_rate
+        if rate is not None:
+            check_positive("learning_rate", rate, "or leave it out, for one from the kernel")
+        # What the law of the width says nothing about.
+        plain = TrainingConfig(seeds=self.training.seeds, loss="mean" if self.training.loss == "mean" else "sum")
+        plain = replace(plain, dtype=self.training.dtype)
+        if self.study.network.width == "auto" and self.training != plain:
+            fields = [
+                name for name in plain.__dataclass_fields__ if getattr(self.training, name) != getattr(plain, name)
+            ]
+            raise ValueError(
+                "--width auto asks theory, which here is of full-batch gradient descent on squares of a linear output, "
+                f"and {', '.join(f'{name}={getattr(self.training, name)}' for name in fields)} is not that; give a "
+                "number"
+            )
+
+    def _found(
+        self, one: Problem, steps: tuple[int, ...], checkpoints: Checkpoints | None, progress: Any
+    ) -> tuple[xr.Dataset, Problem]:
         """The width law of a problem, and the problem at the width that it says."""
         from ntkspec.validation.width import at_width, width_law, width_to_train
 
@@ -130,10 +165,14 @@ class Validate:
             one.task.train_values,
             steps=steps,
             learning_rate=one.learning_rate,
+            loss=one.loss,
             accuracy=self.tolerance,
             K=one.K,
             seed=self.study.seed,
             check=False,
+            dtype=self.training.dtype,
+            checkpoint=None if checkpoints is None else checkpoints.within("widths"),
+            resume=self.checkpoints.going_on,
             progress=progress,
         )
         # The comparison that follows trains that width, and so checks the law.
@@ -144,7 +183,8 @@ class Validate:
     def text(result: dict[str, Any]) -> str:
         """Errors by step, and the verdict."""
         lines = [*(f"note: {notice}" for notice in result["notices"])]
-        lines.append(f"scale {result['scale']:g}, learning rate {result['learning_rate']:.4g}")
+        rate = result["learning_rate"]
+        lines.append(f"scale {result['scale']:g}, learning rate {'its own' if math.isnan(rate) else f'{rate:.4g}'}")
         if "width_law" in result:
             lines.append(result["width_law"]["verdict"])
         lines.append(f"{'step':>8} {'error':>8} {'± s.e.':>8} {'of mean':>8}")

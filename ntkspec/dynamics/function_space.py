@@ -7,6 +7,7 @@ norm ‖w‖_K, so that local errors add up and do not grow.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from ntkspec.dynamics.base import Loss, summed_rate
 from ntkspec.operator import Operator
 from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, configuration
 
 __all__ = ["Huber", "function_space_flow", "huber", "logistic"]
 
@@ -207,6 +208,8 @@ def function_space_flow(
             "loss": loss,
             "tolerance": tolerance,
             "num_products": fine + coarse,
+            "point_loss": json.dumps(configuration(point_loss), ensure_ascii=False),
+            "starts_from_zero": 1,
         },
     )
 

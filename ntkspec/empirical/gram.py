@@ -43,9 +43,10 @@ def ntk(
     width^-1/2; a "lazy" network is one in which it hardly changes.
 
     Of an `MLP` (also linearised) each layer's part is an elementwise product of two Gram matrices, of the layer's
-    inputs and of what is propagated back to it: n²W operations a layer, and no Jacobian. Of any other network the
-    gradients of n + k points are computed once each while they fit in half of the free memory, else in strips: those
-    of `z` again for each strip of `x`.
+    inputs and of what is propagated back to it: n²W operations a layer, and no Jacobian. So it is for what the trace
+    of another network multiplies by parameters that stand nowhere else, such as stax's Dense; of the other parameters
+    (convolutions, shared weights) it takes the gradients. These rows of n + k points are computed once each while they
+    fit in half of the free memory, else in strips: those of `z` again for each strip of `x`.
 
     Args:
         k: mapping and network, or a network alone.

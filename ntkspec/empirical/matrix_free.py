@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.empirical.gram import blocks, ntk, strip_size
 from ntkspec.empirical.inputs import behind, check_output, check_params, features_of, network_of
-from ntkspec.empirical.rows import rows_of
+from ntkspec.empirical.rows import rows_of, together
 from ntkspec.grid import Placement
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.operator.base import OnPoints
@@ -179,7 +179,7 @@ def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: 
 def _diagonal(K: Empirical) -> Array:
     features = features_of(K.kernel, K.coordinates)
     rows = rows_of(network_of(K.kernel), K.params, K._one)
-    return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=min(FEW, K.num_points))
+    return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=together(features, FEW))
 
 
 @jax.jit

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_labels, check_sizes
 from ntkspec.empirical.inputs import behind, check_stacked
 from ntkspec.empirical.leading import leading_eigenvalues
-from ntkspec.empirical.rows import Factors, bytes_of_row, rows_of
+from ntkspec.empirical.rows import bytes_of_row, rows_of
 from ntkspec.empirical.sample import Frequencies, frequencies_of, sample
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.operator.base import refuse_if_too_large
@@ -128,7 +128,7 @@ class Movement:
             "take fewer points: movement(..., max_points=...)",
         )
         self.checked = shapes
-        self.together = max(1, SIDE_BY_SIDE // (m * each)) if isinstance(rows, Factors) else 1
+        self.together = max(1, SIDE_BY_SIDE // (m * each))
         return count
 
     def _dataset(self, step: int, found: dict[str, np.ndarray]) -> xr.Dataset:

@@ -4,8 +4,8 @@ A network of Dense layers has its rows as factors (`kernel.factor`): row i of a 
 
     K_ij = Σ_layers (inputs_i · inputs_j) (signals_i · signals_j),
 
-which takes n²W a layer where the Jacobian itself, n rows of W² entries, takes n²W². Of any other network the rows are
-its gradients.
+which takes n²W a layer where the Jacobian itself, n rows of W² entries, takes n²W². Of any other network such products
+are looked for in its trace (`traced`), and the other rows are its gradients.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkspec.empirical.traced import factors_of
 from ntkspec.kernel import Network
 from ntkspec.kernel.activation.base import register
 from ntkspec.kernel.factor import Factor, Layered, is_layered
 from ntkspec.kernel.gram import Which
 
-__all__ = ["Factors", "Gradients", "Rows", "bytes_of_row", "compute", "rows_of"]
+__all__ = ["Rows", "bytes_of_row", "compute", "rows_of", "together"]
 
 #: Points whose gradients are computed side by side, so that their passes are products of matrices.
 SIDE_BY_SIDE = 256
 
 
-@register
 @dataclass(frozen=True)
-class Factors:
-    """Rows of a network of Dense layers; a `kernel.gram.Tiled`.
+class Rows:
+    """Rows of a network's Jacobian; a `kernel.gram.Tiled`.
 
     Attributes:
-        network: that knows its factors.
+        network: whose they are.
         params: θ.
         output: the one whose kernel it is; None for the mean over outputs.
     """
@@ -44,20 +44,17 @@ class Factors:
     params: Any
     output: int | None = field(metadata={"static": True})
 
-    def rows(self, x: Array) -> Any:
-        """The factors at inputs (n, p), a list, of the outputs that are asked for."""
-        found = cast(Layered, self.network).factors(self.params, x)
-        return [Factor(inputs, _selected(signals, self.output)) for inputs, signals in found]
+    def rows(self, x: Array) -> list[Factor]:
+        """The factors at inputs (n, p) of the outputs that are asked for."""
+        raise NotImplementedError
 
     def tile(self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk") -> Array:
         """The kernel of all pairs of two `rows`, (n, k)."""
-        return _sum([a.inputs @ b.inputs.T * _mean(a.signals, b.signals) for a, b in zip(x, z, strict=True)])
+        return _sum([_with(a, b, _mean(a.signals, b.signals)) for a, b in zip(x, z, strict=True)])
 
     def between(self, x: list[Factor], z: list[Factor]) -> Array:
         """The kernel of all pairs of points and of outputs, (n, k, outputs, outputs)."""
-        return _sum(
-            [(a.inputs @ b.inputs.T)[:, :, None, None] * _each(a.signals, b.signals) for a, b in zip(x, z, strict=True)]
-        )
+        return _sum([_with(a, b, _each(a.signals, b.signals)) for a, b in zip(x, z, strict=True)])
 
     def diagonal(self, x: list[Factor]) -> Array:
         """The kernel of each point with itself, (n,)."""
@@ -66,44 +63,34 @@ class Factors:
 
 @register
 @dataclass(frozen=True)
-class Gradients:
-    """Rows of any network: the gradients themselves; a `kernel.gram.Tiled` with the attributes of `Factors`."""
+class Layers(Rows):
+    """Rows of a network of Dense layers, which knows its factors."""
 
-    network: Network
-    params: Any
-    output: int | None = field(metadata={"static": True})
+    def rows(self, x: Array) -> list[Factor]:
+        """The factors at inputs (n, p) of the outputs that are asked for."""
+        found = cast(Layered, self.network).factors(self.params, x)
+        return [Factor(inputs, _selected(signals, self.output)) for inputs, signals in found]
 
-    def rows(self, x: Array) -> Any:
-        """A list of the gradients with respect to each array of parameters, (n, outputs, size)."""
+
+@register
+@dataclass(frozen=True)
+class Traced(Rows):
+    """Rows of any network: factors where its trace shows a product with a parameter, gradients of the rest."""
+
+    def rows(self, x: Array) -> list[Factor]:
+        """The factors at inputs (n, p) of the outputs that are asked for; of a gradient, its inputs are 1."""
 
         def outputs(params: Any, point: Array) -> Array:
             return _selected(self.network.apply(params, point[None]), self.output)[0]
 
-        def one(point: Array) -> list[Array]:
-            gradient = jax.tree.leaves(jax.jacrev(outputs)(self.params, point))
-            return [leaf.reshape(leaf.shape[0], -1) for leaf in gradient]
-
-        return jax.lax.map(one, x, batch_size=min(SIDE_BY_SIDE, len(x)))
-
-    def tile(self, x: list[Array], z: list[Array], same: Array | None = None, which: Which = "ntk") -> Array:
-        """The kernel of all pairs of two `rows`, (n, k)."""
-        return _sum([_mean(a, b) for a, b in zip(x, z, strict=True)])
-
-    def between(self, x: list[Array], z: list[Array]) -> Array:
-        """The kernel of all pairs of points and of outputs, (n, k, outputs, outputs)."""
-        return _sum([_each(a, b) for a, b in zip(x, z, strict=True)])
-
-    def diagonal(self, x: list[Array]) -> Array:
-        """The kernel of each point with itself, (n,)."""
-        return _sum([_squares(a) for a in x])
-
-
-Rows = Factors | Gradients
+        return jax.lax.map(
+            lambda point: factors_of(outputs, self.params, point), x, batch_size=together(x, SIDE_BY_SIDE)
+        )
 
 
 def rows_of(network: Network, params: Any, output: int | None) -> Rows:
-    """The rows of a network's Jacobian, as factors where it knows them."""
-    return (Factors if is_layered(network) else Gradients)(network, params, output)
+    """The rows of a network's Jacobian, as factors where it knows them or its trace shows them."""
+    return (Layers if is_layered(network) else Traced)(network, params, output)
 
 
 @jax.jit
@@ -119,8 +106,22 @@ def bytes_of_row(rows: Rows, features: Array) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
+def together(x: Array, most: int) -> int | None:
+    """How many inputs (n, …) a loop should take side by side; None one by one."""
+    # Convolutions whose weights differ from input to input, as their gradients do, are grouped ones; within a loop XLA
+    # has no quick way for these on a processor: 64 images of 8² took 7 s side by side, and 0.013 s one by one.
+    images = x.ndim > 2 and jax.default_backend() == "cpu"
+    return None if images else min(most, len(x))
+
+
 def _selected(outputs: Array, output: int | None) -> Array:
     return outputs if output is None else outputs[:, output : output + 1]
+
+
+def _with(a: Factor, b: Factor, signals: Array) -> Array:
+    """The products of inputs (n, k) times those of signals, (n, k, …)."""
+    inputs = a.inputs @ b.inputs.T
+    return inputs.reshape(*inputs.shape, *[1] * (signals.ndim - 2)) * signals
 
 
 def _mean(a: Array, b: Array) -> Array:

@@ -5,6 +5,15 @@ from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.optimizer import Optimizer, optimizer
 from ntkspec.trainer.run import Observe
 from ntkspec.trainer.scales import train_scales
-from ntkspec.trainer.train import train
+from ntkspec.trainer.train import require_trainable, train
 
-__all__ = ["Checkpoints", "Observe", "Optimizer", "PointLoss", "optimizer", "train", "train_scales"]
+__all__ = [
+    "Checkpoints",
+    "Observe",
+    "Optimizer",
+    "PointLoss",
+    "optimizer",
+    "require_trainable",
+    "train",
+    "train_scales",
+]

@@ -54,22 +54,24 @@ def planned(
     *,
     steps: Sequence[int],
     rates: tuple[float, ...] | None,
-    loss: str = "sum",
-    point_loss: PointLoss | None = None,
-    optimizer: str | Optimizer | Any = "gradient_descent",
-    schedule: Any = None,
-    batch_size: int | None = None,
-    output: str = "linear",
-    init: str = "network",
-    trainable: Sequence[str] = (),
-    seeds: int = 4,
-    seed: int = 0,
-    centered: bool = True,
-    field_shape: tuple[int, ...] | None = None,
-    dtype: str = "float32",
-    matmul_precision: str = "float32",
+    loss: str,
+    point_loss: PointLoss | None,
+    optimizer: str | Optimizer | Any,
+    schedule: Any,
+    batch_size: int | None,
+    output: str,
+    init: str,
+    trainable: Sequence[str],
+    seeds: int,
+    seed: int,
+    centered: bool,
+    field_shape: tuple[int, ...] | None,
+    dtype: str,
+    matmul_precision: str,
 ) -> Plan:
-    """The plan of a run of kernels of equal shapes, with a learning rate for each or None; see `train` for the rest.
+    """The plan of a run of kernels of equal shapes, with a learning rate for each or None.
+
+    The rest is as `train` has it, where alone it has defaults.
 
     Returns:
         The plan.
@@ -82,6 +84,8 @@ def planned(
     labels = check_labels(y, points.shape[0])
     recorded = _whole_steps(steps)
     check_sizes(seeds=seeds)
+    if not isinstance(seed, int | np.integer) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed={seed!r}; expected a whole number such as 0")
     chosen = as_optimizer(optimizer)
     for rate in rates or ():
         _check_rate(rate, chosen)

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import xarray as xr
 
 from ntkspec.checks import check_positive, check_sizes
 from ntkspec.record import load, replace_file, save
+from ntkspec.trainer.interrupt import Interruption
 
 __all__ = ["Checkpoints", "Saved", "newest", "restored", "write"]
 
@@ -48,6 +49,10 @@ class Checkpoints:
     folder: str | Path
     every: int | None = None
     minutes: float | None = 10.0
+
+    def within(self, name: str) -> Checkpoints:
+        """The same in a folder of its own inside of this one, for one run of several."""
+        return replace(self, folder=Path(self.folder) / name)
 
     def __post_init__(self) -> None:
         """Refuse intervals that are none."""
@@ -79,6 +84,7 @@ class Clock:
     """When the next checkpoint is due."""
 
     checkpoints: Checkpoints
+    interruption: Interruption
     step: int = 0
     moment: float = field(default_factory=time.monotonic)
     path: Path | None = None
@@ -87,7 +93,8 @@ class Clock:
         """Whether one is."""
         every, minutes = self.checkpoints.every, self.checkpoints.minutes
         by_time = minutes is not None and time.monotonic() - self.moment >= 60 * minutes
-        return step != self.step and (by_time or (every is not None and step % every == 0))
+        by_step = every is not None and step % every == 0
+        return step != self.step and (by_time or by_step or self.interruption.asked)
 
     def until_due(self, step: int) -> float:
         """Steps to the next one that is due by its number."""
@@ -145,6 +152,17 @@ def refuse_used(folder: str | Path) -> None:
         raise ValueError(
             f"{folder} holds a checkpoint, {found[0].name}; resume=True goes on from it, another folder begins anew"
         )
+
+
+def refuse_used_within(folder: str | Path) -> None:
+    """The same for several runs that are to keep theirs inside of a folder.
+
+    Raises:
+        ValueError: if there are any, there or below.
+    """
+    top = Path(folder).expanduser()
+    for one in [top, *sorted(path for path in top.rglob("*") if path.is_dir())]:
+        refuse_used(one)
 
 
 def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:

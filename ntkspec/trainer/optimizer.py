@@ -10,6 +10,7 @@ Nesterov's gradient is taken at v, so v is what is carried; w, whose residual th
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -114,7 +115,8 @@ def optimizer(name: str, **options: Any) -> Optimizer:
 
     Args:
         name: "gradient_descent", "heavy_ball" or "nesterov", which the theory knows; or any of optax that asks for no
-            more than a learning rate, such as "adam", "adamw", "lion", "lbfgs", "contrib.muon".
+            more than a learning rate, such as "adam", "adamw", "lion", "lbfgs", "contrib.muon". Its "sgd" is gradient
+            descent, or with a `momentum` the heavy ball.
         **options: its settings: `momentum` (0.9) of the two, and what optax takes, such as ``b1`` of Adam.
 
     Returns:
@@ -131,6 +133,9 @@ def optimizer(name: str, **options: Any) -> Optimizer:
         >>> str(optimizer("adam", b1=0.8))
         'adam(b1=0.8)'
     """
+    if name == "sgd" and set(options) <= {"momentum"}:
+        name = "gradient_descent" if options.get("momentum") is None else "heavy_ball"
+        options = {} if name == "gradient_descent" else options
     if name in OWN:
         if unknown := sorted(set(options) - set(OWN[name])):
             takes = " and ".join(OWN[name]) or "none but the learning rate"
@@ -148,7 +153,7 @@ def optimizer(name: str, **options: Any) -> Optimizer:
 
 
 def as_optimizer(given: Any) -> Optimizer:
-    """An optimizer from its name, from `optimizer`, or from optax itself.
+    """An optimizer from its name, with settings or without, from `optimizer`, or from optax itself.
 
     Raises:
         TypeError: if it is none of them.
@@ -159,13 +164,30 @@ def as_optimizer(given: Any) -> Optimizer:
     if isinstance(given, Optimizer):
         return given
     if isinstance(given, str):
-        return optimizer(given)
+        return _read(given)
     if isinstance(given, optax.GradientTransformation):
         return Optimizer(_name_of(given), transformation=given)
     raise TypeError(
         f"optimizer is a {type(given).__name__}; expected a name such as 'adam', ns.trainer.optimizer(name, ...), or "
         "an optax.GradientTransformation"
     )
+
+
+def _read(text: str) -> Optimizer:
+    """From how it calls itself: 'adam', 'heavy_ball(momentum=0.5)'."""
+    name, bracket, _ = text.partition("(")
+    if not bracket:
+        return optimizer(name)
+    try:
+        call = ast.parse(text.strip().replace(name, "f", 1), mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("no settings by name")
+        options = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"optimizer={text!r} cannot be read; expected a name, or one with settings as in 'heavy_ball(momentum=0.5)'"
+        ) from error
+    return optimizer(name.strip(), **options)
 
 
 def _name_of(transformation: Any) -> str:

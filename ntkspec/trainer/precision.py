@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Jaxpr, Literal
 
+from ntkspec.kernel.equation import evaluated, within
+
 __all__ = ["PRECISIONS", "products_in_bfloat16"]
 
 #: What `matmul_precision` may be.
@@ -51,17 +53,13 @@ def _evaluate(jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
 
     for equation in jaxpr.eqns:
         operands = [read(variable) for variable in equation.invars]
-        inner: Any = equation.params.get("jaxpr")
+        inner = within(equation)
         if equation.primitive.name == "dot_general" and all(a.dtype == jnp.float32 for a in operands):
             found = [_product(operands, equation.params["dimension_numbers"])]
-        elif equation.primitive.name in ("pjit", "jit", "closed_call") and hasattr(inner, "jaxpr"):
+        elif inner is not None:
             found = _evaluate(inner.jaxpr, inner.consts, operands)
         else:
-            bound = equation.primitive.get_bind_params(equation.params)
-            # JAX before 0.10 hands functions over beside the parameters.
-            functions, params = bound if isinstance(bound, tuple) else ((), bound)
-            result = equation.primitive.bind(*functions, *operands, **params)
-            found = result if equation.primitive.multiple_results else [result]
+            found = evaluated(equation, operands)
         values.update(zip(equation.outvars, found, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 

@@ -112,6 +112,7 @@ def _attributes(plan: Plan, group: int) -> dict[str, Any]:
         "dtype": plan.dtype,
         "matmul_precision": "bfloat16" if recipe.bfloat16 else plan.dtype,
         "first_seed": plan.seed,
+        "centered": int(plan.centered),
         "starts_from_zero": int(plan.centered and not recipe.sigmoid),
     }
 

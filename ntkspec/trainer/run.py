@@ -16,6 +16,7 @@ import xarray as xr
 from ntkspec.progress import Progress, Stage
 from ntkspec.trainer.checkpoint import Checkpoints, Clock, Saved, flattened, newest, refuse_used, restored, write
 from ntkspec.trainer.ensemble import Problem, State, begin, outputs
+from ntkspec.trainer.interrupt import postponed
 from ntkspec.trainer.memory import Part, partition
 from ntkspec.trainer.parallel import layout
 from ntkspec.trainer.plan import Plan
@@ -68,9 +69,12 @@ def run(
 
     Raises:
         FloatingPointError: if a loss stops being finite or grows a million times.
+        KeyboardInterrupt: after Ctrl-C; where checkpoints are kept, once one more is.
         ValueError: if a network does not fit in memory, or a checkpoint does not fit the run.
     """
     used = list(jax.local_devices() if devices is None else devices)
+    if not used:
+        raise ValueError("devices=[] has none to train on; expected such as jax.local_devices(), or None for them all")
     saved = _found(plan, keeping)
     parts = partition(plan, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
@@ -78,14 +82,14 @@ def run(
     if saved is not None:
         number, rates = saved.progress["part"], saved.progress["rates"]
         done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
-    clock = (
-        None if keeping.checkpoints is None else Clock(keeping.checkpoints, path=None if saved is None else saved.path)
-    )
+    path = None if saved is None else saved.path
     # On a GPU the default product of float32 is coarser than float32.
     with (
+        postponed(keeping.checkpoints is not None) as interruption,
         jax.default_matmul_precision("highest"),
         progress.start("training", plan.last * len(parts), "steps") as stage,
     ):
+        clock = None if keeping.checkpoints is None else Clock(keeping.checkpoints, interruption, path=path)
         stage.advance(plan.last * number) if number else None
         for part in parts[number:]:
             networks = Networks(plan.part(part.groups, rates), part.first, part.count, used)
@@ -98,6 +102,7 @@ def run(
                         clock.saved(
                             networks.step, write(clock.checkpoints, _to_save(plan, parts, rates, done, networks))
                         )
+                        interruption.obey(f"saved at step {networks.step} in {clock.checkpoints.folder}")
             except FloatingPointError as error:
                 kept = "" if clock is None or clock.path is None else f"; the last good checkpoint is {clock.path.name}"
                 raise FloatingPointError(f"{error}{kept}") from None

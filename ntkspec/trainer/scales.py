@@ -18,6 +18,7 @@ from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.result import dataset
 from ntkspec.trainer.run import Observe, run
+from ntkspec.trainer.train import DEFAULTS
 from ntkspec.trainer.trajectory import side_by_side
 
 __all__ = ["train_scales"]
@@ -74,7 +75,8 @@ def train_scales(
     """
     found = tuple(kernels.values())
     _require_alike(found)
-    plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **settings)
+    everything: dict[str, Any] = {**DEFAULTS, **settings}
+    plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **everything)
     plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
     datasets = [dataset(plan, trajectory, g, squeeze=np.ndim(y) == 1) for g in range(len(found))]
     scale = xr.DataArray(list(kernels), dims="scale", name="scale")

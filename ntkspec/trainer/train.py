@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import numpy as np
@@ -13,14 +14,15 @@ from numpy.typing import ArrayLike
 
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.trainer.asked import keeping, planned
+from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
+from ntkspec.trainer.memory import partition
 from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.optimizer import Optimizer
 from ntkspec.trainer.result import dataset
 from ntkspec.trainer.run import Observe, run
 
-__all__ = ["train"]
+__all__ = ["DEFAULTS", "require_trainable", "train"]
 
 
 def train(
@@ -84,7 +86,8 @@ def train(
         dtype: precision of parameters and arithmetic, "float32" or "float64".
         matmul_precision: "float32", or "bfloat16" for operands of matrix products rounded to it.
         devices: that train; None is all local ones. Networks are spread over them, and what is left shares the points.
-        checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`.
+        checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`. Ctrl-C
+            then saves one more before it stops; a second one stops at once.
         resume: True goes on from the newest checkpoint, to the same bits on the same device, or begins where there is
             none; "previous" takes the one before it where that one is no good.
         observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
@@ -136,3 +139,36 @@ def train(
     )
     plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
     return dataset(plan, trajectory, 0, squeeze=np.ndim(y) == 1)
+
+
+#: Settings and what they are where they are not given: told by `train` alone.
+DEFAULTS: dict[str, Any] = {
+    name: one.default for name, one in inspect.signature(train).parameters.items() if name in Settings.__annotations__
+}
+
+
+def require_trainable(
+    k: ComposedKernel,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    steps: Sequence[int],
+    learning_rate: float | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Refuse what `train` would refuse, before any work: arguments as there.
+
+    Raises:
+        ValueError: if something does not fit, or one network would not fit in memory; in words.
+        TypeError: if an optimizer or a schedule is none.
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=64))
+        >>> ns.trainer.require_trainable(k, np.zeros((8, 1)), np.zeros(8), steps=[1], batch_size=9)
+        Traceback (most recent call last):
+        ValueError: batch_size=9; expected at most the number of points, 8, or None for all
+    """
+    rates = None if learning_rate is None else (learning_rate,)
+    everything: dict[str, Any] = {**DEFAULTS, **settings}
+    partition(planned((k,), x, y, steps=steps, rates=rates, **everything), jax.local_devices())

@@ -7,149 +7,23 @@ so that a moving kernel is told from finite width in a run that theory is about.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from ntkspec import dynamics
-from ntkspec.dynamics import Dynamics
-from ntkspec.kernel import ComposedKernel, linearised
+from ntkspec.kernel import linearised
 from ntkspec.kernel.linearised import Linearised
-from ntkspec.operator import Operator, dense
-from ntkspec.prediction import predict
-from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.trainer import train
-from ntkspec.trainer.optimizer import Optimizer, as_optimizer
+from ntkspec.validation.case import Case
 
-__all__ = ["CAUSES", "Case", "Cause", "filters_of"]
+__all__ = ["CAUSES", "Cause"]
 
 #: By how much a too large learning rate is divided: ηλ = 2 becomes 1/2, where no mode overshoots.
 SMALLER = 4
 #: Error above which float32 is not looked at. It would take some thousand roundings, all of them the same way.
 ROUNDING = float(np.finfo(np.float32).eps) ** 0.5
-
-
-@dataclass(frozen=True)
-class Case:
-    """A run and its prediction, or one of their controls.
-
-    Attributes:
-        k: mapping and network.
-        p: the prediction as it was given, at the steps to explain.
-        settings: options of `train`.
-        filters: dynamics of the prediction.
-        stretch: steps for each of the prediction's.
-        from_zero: whether the prediction starts from zero, whatever the given one does.
-        K: the kernel on the points; None makes a dense one where another prediction is needed.
-    """
-
-    k: ComposedKernel
-    p: xr.Dataset
-    settings: dict[str, Any]
-    filters: Dynamics
-    stretch: int = 1
-    from_zero: bool = False
-    K: Operator | None = None
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Those of the given prediction."""
-        return np.asarray(self.p.step.values).astype(int)
-
-    @cached_property
-    def optimizer(self) -> Optimizer:
-        """That the networks are trained by."""
-        return as_optimizer(self.settings["optimizer"])
-
-    @property
-    def rate(self) -> float:
-        """η of this case's prediction."""
-        return float(self.p.attrs["learning_rate"]) / self.stretch
-
-    @property
-    def largest(self) -> float:
-        """ηλ of the largest eigenvalue."""
-        rate = dynamics.summed_rate(self.rate, self.p.sizes["point"], self.p.attrs["loss"])
-        return rate * float(self.p.attrs["largest_eigenvalue"])
-
-    @property
-    def limit_share(self) -> float:
-        """η over the stability limit of infinite width; NaN where the optimizer has none."""
-        limit = self.optimizer.limit
-        return math.nan if limit is None else self.largest / limit
-
-    @property
-    def plain(self) -> bool:
-        """Whether the loss is of squares of a linear output."""
-        squares = self.settings["loss"] != "logistic" and self.settings.get("point_loss") is None
-        return squares and self.settings["output"] == "linear"
-
-    @property
-    def own_filters(self) -> Dynamics:
-        """What the optimizer does to a mode; only those that have a theory."""
-        beta = self.optimizer.momentum
-        makers: dict[str, Callable[[], Dynamics]] = {
-            "gradient_descent": dynamics.gradient_descent,
-            "heavy_ball": lambda: dynamics.heavy_ball(beta),
-            "nesterov": lambda: dynamics.nesterov(beta),
-        }
-        return makers[self.optimizer.name]()
-
-    def differing(self, *, settings: dict[str, Any] | None = None, **fields: Any) -> Case:
-        """The same case but for these."""
-        return replace(self, settings={**self.settings, **(settings or {})}, **fields)
-
-    def trains_as(self, other: Case) -> bool:
-        """Whether it is the same run."""
-        return (self.k is other.k) and (self.settings, self.stretch) == (other.settings, other.stretch)
-
-    def predicts_as(self, other: Case) -> bool:
-        """Whether it is the same prediction."""
-        mine, theirs = ((c.filters, c.stretch, c.from_zero) for c in (self, other))
-        return mine == theirs
-
-    def predicted(self, progress: Progress = NO_PROGRESS) -> np.ndarray:
-        """The prediction at the steps, (step, point[, channel])."""
-        K = dense(self.k, self.p.x.values, progress=progress) if self.K is None else self.K
-        start = None if self.from_zero or self.p.attrs["starts_from_zero"] else self.p.train.sel(step=0).values
-        found = predict(
-            K,
-            self.p.target.values,
-            steps=(self.steps * self.stretch).tolist(),
-            learning_rate=self.rate,
-            loss=self.p.attrs["loss"],
-            dynamics=self.filters,
-            initial=start,
-            tolerance=self.p.attrs["tolerance"],
-            progress=progress,
-        )
-        return np.asarray(found.train.values)
-
-    def trained(self, progress: Progress = NO_PROGRESS) -> np.ndarray:
-        """The networks at the steps, (seed, step, point[, channel])."""
-        found = train(
-            self.k,
-            self.p.x.values,
-            self.p.target.values,
-            steps=(self.steps * self.stretch).tolist(),
-            progress=progress,
-            **self.settings,
-        )
-        return np.asarray(found.train.values)
-
-
-def filters_of(p: xr.Dataset) -> Dynamics:
-    """The dynamics that a prediction is of."""
-    described = json.loads(p.attrs["configuration"])["dynamics"]
-    settings = {name: value for name, value in described.items() if name != "class"}
-    found: Dynamics = getattr(dynamics, described["class"])(**settings)
-    return found
 
 
 @dataclass(frozen=True)

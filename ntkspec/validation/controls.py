@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,9 +17,10 @@ from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Optimizer, optimizer, train
-from ntkspec.validation.causes import CAUSES, Case, filters_of
-from ntkspec.validation.errors import common_steps, inner_dims, require_same_start, signal_norm
+from ntkspec.trainer import Checkpoints, train
+from ntkspec.validation.case import Case, case_of, kept
+from ntkspec.validation.causes import CAUSES
+from ntkspec.validation.errors import inner_dims, signal_norm
 from ntkspec.validation.explanation import gap_in_words, named
 from ntkspec.validation.seeds import jackknife, products, split
 from ntkspec.validation.width import at_width
@@ -39,6 +40,8 @@ def explain(
     causes: Sequence[str] | None = None,
     options: dict[str, Any] | None = None,
     budget: float = 24.0,
+    checkpoint: Checkpoints | str | Path | None = None,
+    resume: bool | str = False,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """Say what a gap between prediction and training is due to, by controls.
@@ -53,18 +56,23 @@ def explain(
     linearised networks tell the part of the moving kernel. What those share is left `unexplained`, so all parts add up
     to E.
 
+    Networks that start from functions of their own (centered=False) are compared each with the theory that starts from
+    its f_0 at step 0 and is told nothing after, f_0 + (1 − r(K, t))(y − f_0); f_theory above is then of each network.
+
     Causes that act together are told apart by that order only, and a part below zero says that networks come out nearer
     to theory with it than without.
 
     Args:
         k: mapping and network that were trained.
-        p: from `ntkspec.predict`.
-        r: from `ntkspec.trainer.train`, with centered=True.
+        p: from `ntkspec.predict`; without `initial` where networks start from functions of their own.
+        r: from `ntkspec.trainer.train`.
         K: the operator of the prediction; None makes a dense one if a control needs another prediction.
         causes: names of those to look at, such as ("moving_kernel", "fluctuation"); None looks at all that can matter.
         options: what the run was given that its attributes cannot hold: an `optimizer` from optax itself, a `schedule`,
             a `point_loss`.
         budget: of the controls together, in units of the run's own cost; what would exceed it is left out, and named.
+        checkpoint: folder, or `ntkspec.trainer.Checkpoints`, in which each control keeps its own.
+        resume: as in `ntkspec.trainer.train`: controls that had ended are not trained again.
         progress: reporter.
 
     Returns:
@@ -81,12 +89,12 @@ def explain(
         - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start;
 
         and attributes: `verdict`, sentences; `cause`, the name of the largest part, and `cause_of_mean`, of what all
-        seeds share; `left_out`, why others were not looked at (JSON); `catapults`, networks whose recorded loss rose
-        above its start.
+        seeds share; `own_starts`, whether theory starts where each network does; `left_out`, why others were not looked
+        at (JSON); `catapults`, networks whose recorded loss rose above its start.
 
     Raises:
-        ValueError: if the three do not belong together, a cause is unknown, networks start from functions of their own,
-            or an option is needed that the run's attributes cannot hold.
+        ValueError: if the three do not belong together, a cause is unknown, or an option is needed that the run's
+            attributes cannot hold.
 
     Source: Lee et al. 2019, section 2 (linearised networks); Lewkowycz et al. 2020, "The large learning rate phase of
     deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
@@ -103,8 +111,13 @@ def explain(
         (['fluctuation', 'moving_kernel'], ['width'])
     """
     asked = _asked(causes)
-    case, trained = _case(k, p, r, K, options or {})
-    chain = _Chain(case, trained, case.p.train.values, budget)
+    case, trained = case_of(k, p, r, K, options or {})
+
+    def keeping(name: str) -> dict[str, Any]:
+        return kept(checkpoint, resume, name)
+
+    theory = case.theory(trained, progress) if case.own_starts else case.p.train.values
+    chain = _Chain(case, trained, theory, budget, keeping)
     with progress.start("controls", len(asked), "causes") as stage:
         for name in asked:
             chain.take_away(name, progress)
@@ -124,6 +137,7 @@ def explain(
         **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "optimizer")},
         **attributes(kernel=k, causes=chain.names, budget=budget),
         "seeds": r.sizes["seed"],
+        "own_starts": int(case.own_starts),
         "left_out": json.dumps(chain.left_out, ensure_ascii=False),
         "catapults": int((r.loss > r.loss.isel(step=0)).any("step").sum()),
         "cause": named(found, "explained"),
@@ -141,8 +155,9 @@ class _Chain:
     Attributes:
         case: with all that was taken away so far.
         trained: its networks, (seed, step, …).
-        theory: its prediction, (step, …).
+        theory: its prediction, (step, …), or that of each network, (seed, step, …).
         budget: that is left.
+        keeping: checkpoints of a control, by name.
         first: the run itself, as a case.
         names: of the causes taken away.
         grams: products of distances of the run ("") and of the control of each cause that has one, (step, seed, seed).
@@ -153,6 +168,7 @@ class _Chain:
     trained: np.ndarray
     theory: np.ndarray
     budget: float
+    keeping: Callable[[str], dict[str, Any]]
     first: Case = field(init=False)
     names: list[str] = field(default_factory=list)
     grams: dict[str, np.ndarray] = field(default_factory=dict)
@@ -181,11 +197,12 @@ class _Chain:
             self.left_out[name] = f"{CAUSES[name].words} would cost {price:g} times the run, with {self.budget:g} left"
             return
         try:
-            trained = control.trained(progress) if again else self.trained
+            trained = control.trained(self.keeping(name), progress) if again else self.trained
         except FloatingPointError as error:
             self.left_out[name] = f"the control of {CAUSES[name].words} diverged ({error})"
             return
-        self.theory = self.theory if control.predicts_as(self.case) else control.predicted(progress)
+        if not control.predicts_as(self.case) or (again and control.own_starts):
+            self.theory = control.theory(trained, progress)
         self.case, self.trained, self.budget = control, trained, self.budget - price
         self.names.append(name)
         self.grams[name] = _distances(control, trained, self.theory)
@@ -200,69 +217,8 @@ def _asked(causes: Sequence[str] | None) -> list[str]:
     return [name for name in CAUSES if name in causes]
 
 
-def _case(
-    k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
-) -> tuple[Case, np.ndarray]:
-    """The run as its attributes tell it, and its networks, at the steps that both know."""
-    steps = common_steps(p, r)
-    require_same_start(p, r)
-    signal_norm(p)
-    if K is not None and (K.points.shape != p.x.shape or not np.allclose(K.points, p.x, atol=1e-12)):
-        raise ValueError(f"K is on other points than the prediction, {K.points.shape} and {p.x.shape}; give the same K")
-    if "seed" not in r.dims or not np.array_equal(r.seed, np.arange(r.sizes["seed"])):
-        raise ValueError("the training holds a part of its seeds; give the whole, for controls start from the same")
-    if json.loads(attributes(kernel=k)["configuration"])["kernel"] != json.loads(r.attrs["configuration"])["kernel"]:
-        raise ValueError("the networks were not trained from this kernel; give the `k` that `train` was given")
-    if r.attrs["output"] == "linear" and not r.attrs["starts_from_zero"]:
-        raise ValueError("controls are of networks that start from zero; train with centered=True")
-    if not r.attrs["starts_from_zero"] and 0 not in steps:
-        raise ValueError("the common function that these networks start from is not known; record step 0 in both")
-    settings = {**_settings(r, options), **options}
-    trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
-    return Case(k, p.sel(step=steps), settings, filters_of(p), K=K), trained
-
-
-def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of `train` as the attributes of its result tell them."""
-    a, points = r.attrs, r.sizes["point"]
-    name = str(json.loads(a["point_loss"])).rpartition(".")[2]
-    for option, lost in (
-        ("optimizer", a["optimizer"].startswith("optax.")),
-        ("schedule", bool(a["schedule"])),
-        ("point_loss", name not in ("squared", "logistic")),
-    ):
-        if lost and option not in options:
-            raise ValueError(
-                f"the run had a {option} that its attributes cannot hold; give options={{'{option}': ...}}"
-            )
-    return {
-        "learning_rate": None if np.isnan(a["learning_rate"]) else float(a["learning_rate"]),
-        "loss": "logistic" if name == "logistic" else a["loss"],
-        "optimizer": None if a["optimizer"].startswith("optax.") else _optimizer(a["optimizer"]),
-        "batch_size": None if a["batch_size"] == points else int(a["batch_size"]),
-        "output": a["output"],
-        "init": a["init"],
-        "trainable": tuple(filter(None, a["trainable"].split(","))),
-        "seeds": r.sizes["seed"],
-        "seed": int(a["first_seed"]),
-        "dtype": a["dtype"],
-        "matmul_precision": "bfloat16" if a["matmul_precision"] == "bfloat16" else "float32",
-    }
-
-
-def _optimizer(text: str) -> Optimizer:
-    """From how it calls itself: 'adam', 'heavy_ball(momentum=0.5)'."""
-    name, _, rest = text.partition("(")
-    if not rest:
-        return optimizer(name)
-    call = ast.parse(f"f({rest}", mode="eval").body
-    if not isinstance(call, ast.Call):
-        raise ValueError(f"optimizer={text!r} cannot be read back; give options={{'optimizer': ...}}")
-    return optimizer(name, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
-
-
 def _distances(case: Case, trained: np.ndarray, theory: np.ndarray) -> np.ndarray:
-    """Products of distances of networks (seed, step, …) to a theory (step, …), (step, seed, seed)."""
+    """Products of distances of networks (seed, step, …) to a theory ([seed,] step, …), (step, seed, seed)."""
     dims = ("seed", *case.p.train.dims)
     return products(xr.DataArray(trained - theory, dims=dims), inner_dims(case.p), signal_norm(case.p))
 
@@ -348,8 +304,10 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
         """Logarithm of the spread, and its error: wider networks share no weights with the others."""
         return jackknife(lambda weights: np.log(split(gram, weights).spread[later]) / 2, seeds)
 
+    trained = wider.trained(chain.keeping("wider"), progress)
+    theory = wider.theory(trained, progress) if wider.own_starts else wider.p.train.values
     narrow, of_narrow = log_spread(chain.grams[""])
-    wide, of_wide = log_spread(_distances(wider, wider.trained(progress), wider.p.train.values))
+    wide, of_wide = log_spread(_distances(wider, trained, theory))
     label = {"long_name": "power of the width by which the spread falls", "units": ""}
     off = np.hypot(of_narrow, of_wide) / np.log(WIDER)
     return {

@@ -72,9 +72,10 @@ def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
             f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"
         )
     for name in ("learning_rate", "loss"):
-        # An optimizer that was built with its own learning rate does not tell it.
-        told = not (name == "learning_rate" and np.isnan(r.attrs[name]))
-        if told and p.attrs[name] != r.attrs[name]:
+        # An optimizer that was built with its own learning rate does not tell it; that of one without a theory is a
+        # number of another kind.
+        other = name == "learning_rate" and (np.isnan(r.attrs[name]) or not r.attrs.get("optimizer_has_theory", 1))
+        if not other and p.attrs[name] != r.attrs[name]:
             raise ValueError(
                 f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same"
             )

@@ -65,8 +65,11 @@ def gap_in_words(causes: xr.Dataset) -> str:
     step = worst_step(causes)
     at = causes.sel(step=step)
     said = [_parts_in_words(at, step)]
+    if causes.attrs.get("own_starts"):
+        said.insert(0, "Each network is held against the theory from its own start.")
     if np.isnan(float(at.unexplained_error)):
-        said.append("One network tells no error of these parts; train at least 3.")
+        few = "One network tells" if causes.attrs["seeds"] == 1 else "Two networks tell"
+        said.append(f"{few} no error of these parts; train at least 3.")
     mean = causes.attrs.get("cause_of_mean", "unexplained")
     if mean != "unexplained":
         common = at.sel(cause=mean)
@@ -76,9 +79,10 @@ def gap_in_words(causes: xr.Dataset) -> str:
             f"{common.words.item()} explains {percent(of, common.explained_common_error / at.common_squared)}."
         )
     if "spread_exponent" in at:
+        error = float(at.spread_exponent_error)
         said.append(
-            f"The spread goes with the width to the power {digits(-float(at.spread_exponent), 2).replace('-', '−')} ± "
-            f"{digits(float(at.spread_exponent_error), 1)}, in theory −1/2."
+            f"The spread goes with the width to the power {digits(-float(at.spread_exponent), 2).replace('-', '−')}"
+            f"{'' if np.isnan(error) else f' ± {digits(error, 1)}'}, in theory −1/2."
         )
     if "limit_share" in at:
         low, high = float(at.limit_share.min()), float(at.limit_share.max())

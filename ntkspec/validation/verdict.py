@@ -93,7 +93,7 @@ def validate(
         v.spread_ratio.attrs["long_name"] = "spread of networks, relative to the predicted one"
     v.attrs = {key: r.attrs[key] for key in ("configuration", "versions", "ntkspec_version", "width", "dtype")}
     v.attrs |= {"learning_rate": r.attrs["learning_rate"], "loss": r.attrs["loss"], "tolerance": tolerance}
-    v.attrs["remarks"] = "; ".join(remarks(r.attrs, r.sizes["point"]))
+    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"]))
     judged = v.error if ensemble is None else v.systematic_error
     v.attrs["holds_until_step"] = _holds_until(judged, tolerance)
     v.attrs["verdict"] = _verdict(v, judged, causes)
@@ -137,9 +137,9 @@ def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None) -> 
     said = [_how_far(v, judged)]
     if "spread_ratio" in v:
         said.append(spread_in_words(v))
-    elif causes is not None:
+    if causes is not None:
         said.append(gap_in_words(causes))
-    elif v.attrs["holds_until_step"] != int(v.step[-1]):
+    elif "spread_ratio" not in v and v.attrs["holds_until_step"] != int(v.step[-1]):
         said[0] = f"{said[0][:-1]}, {_guess(v)}."
     if v.attrs["remarks"]:
         said.append(f"Note: {v.attrs['remarks']}.")

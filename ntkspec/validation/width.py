@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import train
+from ntkspec.trainer import Checkpoints, train
+from ntkspec.validation.case import kept
 from ntkspec.validation.errors import inner_dims, signal_norm
 from ntkspec.validation.fit import NEVER, errors, law
 from ntkspec.validation.seeds import products
@@ -68,6 +70,8 @@ def width_law(
     check: bool = True,
     seed: int = 0,
     dtype: str = "float32",
+    checkpoint: Checkpoints | str | Path | None = None,
+    resume: bool | str = False,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """Train a few small widths, fit error = c · width^−a at each step, and say how wide theory needs networks to be.
@@ -94,6 +98,8 @@ def width_law(
         check: train the width that is found.
         seed: of the first network of each width.
         dtype: of training, "float32" or "float64".
+        checkpoint: folder, or `ntkspec.trainer.Checkpoints`, in which each width keeps its own.
+        resume: as in `ntkspec.trainer.train`: widths that had ended are not trained again.
         progress: reporter.
 
     Returns:
@@ -139,7 +145,7 @@ def width_law(
         """Products of the networks' distances to theory, (step, seed, seed)."""
         r = train(
             at_width(k, width), points, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, seeds=seeds,
-            seed=first, dtype=dtype, progress=progress,
+            seed=first, dtype=dtype, progress=progress, **kept(checkpoint, resume, f"width-{width}-seed-{first}"),
         )  # fmt: skip
         return products(r.train - p.train, inner_dims(p), signal_norm(p))[later]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,28 +35,51 @@ def joined(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def remarks(attrs: dict[str, Any], points: int) -> list[str]:
+def remarks(predicted: dict[str, Any], trained: dict[str, Any], points: int) -> list[str]:
     """What a training did that the prediction knows nothing of, a sentence each.
 
     Args:
-        attrs: of the training.
+        predicted: attributes of the prediction.
+        trained: attributes of the training.
         points: how many there are.
     """
     found = []
-    if not attrs.get("optimizer_has_theory", 1):
+    output, of = trained.get("output", "linear"), predicted.get("output", "linear")
+    if not trained.get("optimizer_has_theory", 1):
+        rate = trained["learning_rate"]
+        own = "with steps of its own" if np.isnan(rate) else f"learning rate {rate:.3g}"
         found.append(
-            f"{attrs['optimizer']} has no theory here: its networks are compared with the prediction all the same"
+            f"{trained['optimizer']} has no theory here: its networks ({own}) are compared with the prediction "
+            f"({predicted['learning_rate']:.3g}) all the same"
         )
-    if attrs.get("output", "linear") != "linear":
-        found.append(f"the output is a {attrs['output']}, and the prediction is of a linear one")
-    if attrs.get("point_loss", '"ntkspec.trainer.model.squared"') != '"ntkspec.trainer.model.squared"':
-        found.append("the loss is not of squares, and the prediction's is")
-    if attrs.get("batch_size", points) < points:
-        found.append(f"steps were taken on {attrs['batch_size']} of {points} points, the prediction's on all")
-    if attrs.get("trainable", ""):
+    if output != of:
+        found.append(f"the output is a {output}, and the prediction is of a {of} one")
+    if _loss(trained) != _loss(predicted):
+        found.append(f"the loss is {_loss(trained)}, and the prediction's is {_loss(predicted)}")
+    elif "point_loss" in predicted:
+        found.append("the prediction is a flow, and training takes steps")
+        if trained["optimizer"].startswith(("heavy_ball", "nesterov")):
+            found.append(f"{trained['optimizer']} has momentum, and the flow has none")
+    if trained.get("schedule", "") and _dynamics(predicted) != "Schedule":
+        found.append("the learning rate followed a schedule, the prediction's is constant")
+    if trained.get("batch_size", points) < points:
+        found.append(f"steps were taken on {trained['batch_size']} of {points} points, the prediction's on all")
+    if trained.get("trainable", ""):
         found.append(
-            f"the mapping's {attrs['trainable'].replace(',', ' and ')} were learned, the prediction's are fixed"
+            f"the mapping's {trained['trainable'].replace(',', ' and ')} were learned, the prediction's are fixed"
         )
-    if attrs.get("init", "network") != "network":
-        found.append(f"networks started as {attrs['init']} has it, the kernel is of other ones")
+    if trained.get("init", "network") != "network":
+        found.append(f"networks started as {trained['init']} has it, the kernel is of other ones")
     return found
+
+
+def _loss(attrs: dict[str, Any]) -> str:
+    """'of squares', where nothing else is said."""
+    name = json.loads(attrs.get("point_loss", '"squared"'))
+    short = name["class"] if isinstance(name, dict) else str(name).rpartition(".")[2]
+    return "of squares" if short == "squared" else short
+
+
+def _dynamics(attrs: dict[str, Any]) -> str:
+    described = json.loads(attrs.get("configuration", "{}")).get("dynamics")
+    return str(described["class"]) if described else ""

@@ -80,6 +80,43 @@ def test_a_resumed_run_ends_in_the_same_bits(step, k, whole, tmp_path):
     xr.testing.assert_identical(again, whole)
 
 
+class PressAt(StopAt):
+    """Progress that presses Ctrl-C at a step, and says how far the run then came."""
+
+    def advance(self, n=1, **_):
+        before, self.done = self.done, self.done + n
+        if before < self.step <= self.done:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("step", [2, 12, 20])
+def test_ctrl_c_saves_before_it_stops(step, k, whole, tmp_path):
+    press = PressAt(step)
+    options = {**OPTIONS, "steps": STEPS, "observe": observe, "checkpoint": tmp_path}
+    with pytest.raises(KeyboardInterrupt, match=r"saved at step \d+ in"):
+        ns.trainer.train(k, X, Y, progress=press, **options)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # No interval has passed, and yet no step is lost.
+    assert files(tmp_path)[0].name == f"checkpoint-0000-{press.done:010d}.safetensors"
+    xr.testing.assert_identical(ns.trainer.train(k, X, Y, resume=True, **options), whole)
+
+
+def test_ctrl_c_without_checkpoints_stops_at_once(k):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        ns.trainer.train(k, X, Y, steps=STEPS, progress=PressAt(2), **OPTIONS)
+
+
+def test_a_second_ctrl_c_does_not_wait(k, tmp_path):
+    class Impatient(PressAt):
+        def advance(self, n=1, **_):
+            super().advance(n)
+            os.kill(os.getpid(), signal.SIGINT) if self.done >= self.step else None
+
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        ns.trainer.train(k, X, Y, steps=STEPS, progress=Impatient(2), checkpoint=tmp_path, **OPTIONS)
+    assert not files(tmp_path)
+
+
 @pytest.mark.parametrize("optimizer", ["nesterov", "noisy_sgd"])
 def test_every_kind_of_memory_is_kept(optimizer, k, tmp_path):
     options = {**OPTIONS, "optimizer": optimizer, "batch_size": None, "learning_rate": 1e-3}

@@ -81,13 +81,30 @@ def test_wide_networks_follow_the_filter_of_their_dynamics(name):
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "sgd"])
 def test_every_optax_optimizer_trains_by_name(name, k):
     r = ns.trainer.train(k, X, Y, steps=[0, 2], optimizer=name, seeds=2, learning_rate=1e-3)
     assert np.isfinite(r.train).all()
     assert np.abs(r.train.sel(step=2)).max() > 0
     assert r.attrs["optimizer"] == name
     assert r.attrs["optimizer_has_theory"] == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "ours", "inner"),
+    [
+        ("sgd", "gradient_descent", optax.sgd(0.02)),
+        ("sgd(momentum=0.5)", "heavy_ball(momentum=0.5)", optax.sgd(0.02, momentum=0.5)),
+        ("sgd(momentum=0.5, nesterov=True)", None, optax.sgd(0.02, momentum=0.5, nesterov=True)),
+    ],
+)
+def test_sgd_is_what_theory_knows_it_as(named, ours, inner, k):
+    options = {"steps": STEPS, "seeds": 1, "dtype": "float64"}
+    r = ns.trainer.train(k, X, Y, optimizer=named, learning_rate=0.02, **options)
+    expected = ns.trainer.train(k, X, Y, optimizer=inner, **options)
+    np.testing.assert_allclose(r.train, expected.train, rtol=0, atol=1e-13)
+    assert r.attrs["optimizer_has_theory"] == (ours is not None)
+    assert ours in (None, r.attrs["optimizer"])
 
 
 def test_there_are_optimizers_in_optax():
@@ -144,6 +161,9 @@ def test_the_default_rate_of_the_others_is_theirs(k):
     [
         ("madam", ValueError, "optimizer='madam'; expected one of gradient_descent, heavy_ball, nesterov, .*adam"),
         ("scale_by_adam", ValueError, "optimizer='scale_by_adam'; expected one of"),
+        ("adam(0.8)", ValueError, r"optimizer='adam\(0.8\)' cannot be read; .* as in 'heavy_ball\(momentum=0.5\)'"),
+        ("adam(b1=", ValueError, "cannot be read"),
+        ("adam(beta=1)", ValueError, "optax.adam has no setting beta"),
         (3, TypeError, "optimizer is a int; expected a name such as 'adam'"),
     ],
 )

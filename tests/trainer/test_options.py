@@ -245,6 +245,10 @@ def test_a_stax_network_trains_with_every_option(k):
          "was built with its own learning rate; give it the schedule"),
         ({"matmul_precision": "float16"}, ValueError, "matmul_precision='float16'; expected 'float32' or 'bfloat16'"),
         ({"matmul_precision": "bfloat16", "dtype": "float64"}, ValueError, "is for dtype='float32'"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate='fast'; expected a positive number"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate=0.0; expected a positive number"),
+        ({"seed": "first"}, ValueError, "seed='first'; expected a whole number such as 0"),
+        ({"devices": []}, ValueError, r"devices=\[\] has none to train on; expected such as jax.local_devices"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_in_words(options, error, message, k):

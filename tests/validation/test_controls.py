@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ntkspec as ns
 from ntkspec.validation import explain
@@ -190,6 +191,78 @@ def test_float32_is_what_remains_at_the_end():
     assert again.cause.values.tolist() == ["fluctuation"]
 
 
+def test_networks_with_starts_of_their_own_are_held_against_theory_from_there():
+    k, K, options = problem(64, steps=[0, 2, 10], share=0.25)
+    y = np.stack([signal(K.points[:, 0]), np.cos(2 * np.pi * K.points[:, 0])], axis=1)
+    flow = ns.predict(K, y, dynamics=ns.dynamics.gradient_flow(), **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, centered=False, dtype="float64", **options)
+    assert float(r.train.sel(step=0).std("seed").min()) > 0
+    given = {"K": K, "causes": ["discrete_step", "fluctuation", "moving_kernel"], "budget": 7}
+    d = explain(k, flow, r, **given)
+    assert d.attrs["own_starts"] == 1
+    assert_adds_up(d)
+
+    def squared(networks, dynamics):
+        """⟨‖f − f_theory‖²⟩/‖y‖² of each network's own theory, one prediction a network."""
+        found = []
+        for f in networks.train:
+            own = ns.predict(K, y, initial=f.sel(step=0).values, dynamics=dynamics, **options)
+            found.append(((f - own.train) ** 2).sum(("point", "channel")).sel(step=d.step) / np.sum(y**2))
+        return np.mean(found, axis=0)
+
+    descent = ns.dynamics.gradient_descent()
+    whole = squared(r, ns.dynamics.gradient_flow())
+    np.testing.assert_allclose(d.error_squared, whole, rtol=1e-5)
+    in_steps = squared(r, descent)
+    np.testing.assert_allclose(d.explained.sel(cause="discrete_step"), whole - in_steps, rtol=1e-4)
+    # Of what is left, linearised networks from the same starts tell what is common without the kernel moving.
+    linear = ns.trainer.train(ns.kernel.linearised(k), K.points, y, seeds=4, centered=False, dtype="float64", **options)
+    np.testing.assert_allclose(linear.train.sel(step=0), r.train.sel(step=0), atol=1e-12)
+    spread, common = d.explained_spread.sel(cause="fluctuation"), d.unexplained_common
+    np.testing.assert_allclose(squared(linear, descent), common + d.linearised_spread_squared, rtol=1e-5)
+    assert (spread > 0).all()
+    assert "from its own start" in d.attrs["verdict"]
+
+
+def test_an_ensemble_and_its_causes_are_both_in_the_verdict():
+    k, K, options = problem(64, steps=[0, 2], share=0.25)
+    y = signal(K.points[:, 0])
+    p = ns.predict(K, y, **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, centered=False, **options)
+    e = ns.dynamics.ensemble(k, K.points, y, K.points, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation"], budget=0)
+    said = ns.validate(p, r, ensemble=e, causes=d).attrs["verdict"]
+    assert "the spread of networks is" in said
+    assert d.attrs["verdict"] in said
+
+
+def test_a_schedule_that_theory_knows_is_no_cause():
+    schedule = ns.dynamics.cosine(10)
+    k, K, options = problem(64, steps=[0, 3, 10], share=0.5)
+    y = signal(K.points[:, 0])
+    p = ns.predict(K, y, dynamics=schedule, **options)
+    r = ns.trainer.train(k, K.points, y, seeds=3, schedule=schedule, **options)
+    d = explain(k, p, r, K=K, causes=["discrete_step", "fluctuation"], options={"schedule": schedule}, budget=0)
+    assert d.cause.values.tolist() == ["fluctuation"]
+    flow = ns.predict(K, y, dynamics=ns.dynamics.gradient_flow(), **options)
+    d = explain(k, flow, r, K=K, causes=["discrete_step"], options={"schedule": schedule}, budget=0)
+    # Its control is the scheduled descent: what the flow at a constant rate misses.
+    by_hand = ((r.train - flow.train) ** 2).sum("point") - ((r.train - p.train) ** 2).sum("point")
+    expected = by_hand.mean("seed").sel(step=d.step) / np.sum(y**2)
+    np.testing.assert_allclose(d.explained.sel(cause="discrete_step"), expected, rtol=1e-6)
+
+
+def test_controls_that_had_ended_are_not_trained_again(descent, tmp_path):
+    k, K, y, options, r = descent
+    p = ns.predict(K, y, **options)
+    given = {"K": K, "causes": ["moving_kernel"], "checkpoint": tmp_path}
+    first = explain(k, p, r, **given)
+    assert (tmp_path / "moving_kernel").is_dir()
+    with pytest.raises(ValueError, match="resume=True goes on from it"):
+        explain(k, p, r, **given)
+    xr.testing.assert_identical(explain(k, p, r, resume=True, **given), first)
+
+
 # What is refused, and what is not known.
 
 
@@ -204,6 +277,15 @@ def test_one_network_tells_no_errors(descent):
     assert "One network tells no error" in d.attrs["verdict"]
     v = ns.validate(p, r, causes=d)
     assert np.isnan(v.error_interval).all()
+
+
+def test_two_networks_say_so(descent):
+    k, K, y, options, _ = descent
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=2, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation"])
+    assert "Two networks tell no error" in d.attrs["verdict"]
+    assert "nan" not in d.attrs["verdict"]
+    assert np.isfinite(d.spread_exponent).all()
 
 
 def test_a_budget_is_kept_and_what_it_costs_is_said(descent):
@@ -231,8 +313,15 @@ def test_what_does_not_belong_together_is_refused(descent):
         explain(k, p, r.assign_attrs(schedule="[1, 0.5]"))
     with pytest.raises(ValueError, match="had a optimizer that its attributes cannot hold"):
         explain(k, p, r.assign_attrs(optimizer="optax.chain"))
-    with pytest.raises(ValueError, match="train with centered=True"):
-        explain(k, p, r.assign_attrs(starts_from_zero=0))
+    with pytest.raises(ValueError, match="start from are not known"):
+        explain(k, p, r.isel(step=[1, 2]).assign_attrs(starts_from_zero=0, centered=0))
+    with pytest.raises(ValueError, match="predict without `initial`"):
+        explain(k, p.assign_attrs(starts_from_zero=0), r.assign_attrs(starts_from_zero=0, centered=0))
+    flow = ns.dynamics.function_space_flow(K, y, point_loss=ns.dynamics.huber(1.0), **options)
+    with pytest.raises(ValueError, match=r"this one is a flow in function space; give one from ns\.predict"):
+        explain(k, flow, r)
+    with pytest.raises(ValueError, match="the prediction has a schedule that its attributes cannot hold"):
+        explain(k, ns.predict(K, y, dynamics=ns.dynamics.cosine(4), **options), r)
 
 
 def test_validate_takes_the_explanation_of_its_own_run_only(descent):

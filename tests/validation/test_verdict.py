@@ -138,7 +138,11 @@ def test_intervals_are_those_of_student_over_seeds(rng):
         ({"optimizer": "adam", "optimizer_has_theory": 0}, "adam has no theory here"),
         ({"optimizer": "optax.chain", "optimizer_has_theory": 0, "learning_rate": np.nan}, "optax.chain has no theory"),
         ({"output": "sigmoid"}, "the output is a sigmoid"),
-        ({"point_loss": '"ntkspec.trainer.model.logistic"'}, "the loss is not of squares"),
+        (
+            {"point_loss": '"ntkspec.trainer.model.logistic"'},
+            "the loss is logistic, and the prediction's is of squares",
+        ),
+        ({"schedule": "[1.0, 0.5]"}, "the learning rate followed a schedule, the prediction's is constant"),
         ({"batch_size": 4}, "steps were taken on 4 of 8 points"),
         ({"trainable": "amplitudes,frequencies"}, "amplitudes and frequencies were learned"),
         ({"init": "siren"}, "networks started as siren has it"),

@@ -1,0 +1,39 @@
+"""The main job on one signal: several scales predicted side by side, then one of them checked by training.
+
+This room asks the others in order and puts their answers side by side; it holds no mathematics of its own.
+"""
+
+from ntkspec.study.check import TRAINED_STEPS, Check, check, require_possible
+from ntkspec.study.problem import Problem, default_scales, problem, problems
+from ntkspec.study.theory import (
+    PREDICTED_STEPS,
+    best,
+    convergences,
+    first_good_step,
+    predicted,
+    predictions,
+    spectra,
+    with_quality,
+)
+from ntkspec.study.whole import Study, run
+
+__all__ = [
+    "PREDICTED_STEPS",
+    "TRAINED_STEPS",
+    "Check",
+    "Problem",
+    "Study",
+    "best",
+    "check",
+    "convergences",
+    "default_scales",
+    "first_good_step",
+    "predicted",
+    "predictions",
+    "problem",
+    "problems",
+    "require_possible",
+    "run",
+    "spectra",
+    "with_quality",
+]

@@ -1,0 +1,175 @@
+"""A prediction and the training it is checked by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import xarray as xr
+
+from ntkspec import dynamics
+from ntkspec.config import TrainingConfig
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.study.problem import Problem
+from ntkspec.study.theory import predicted, predicted_occupancy, with_quality
+from ntkspec.trainer import Checkpoints, require_trainable, train
+from ntkspec.trainer.optimizer import as_optimizer
+from ntkspec.validation import explain, validate
+
+__all__ = ["TRAINED_STEPS", "Check", "check", "require_possible"]
+
+#: Steps that finite networks are trained for.
+TRAINED_STEPS = (0, 1, 3, 10, 30, 100, 200, 400)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A prediction, the training it is checked by, and the comparison.
+
+    Attributes:
+        key: a short name for files and groups.
+        name: of the signal, in words.
+        problem: the signal and its kernel.
+        prediction: from `ntkspec.predict`.
+        training: from `ntkspec.trainer.train`.
+        validation: from `ntkspec.validate`.
+        causes: from `ntkspec.validation.explain`; None where no controls were run.
+    """
+
+    key: str
+    name: str
+    problem: Problem
+    prediction: xr.Dataset
+    training: xr.Dataset
+    validation: xr.Dataset
+    causes: xr.Dataset | None = None
+
+
+def require_possible(
+    one: Problem,
+    steps: Sequence[int],
+    *,
+    training: TrainingConfig,
+    learning_rate: float | None = None,
+    controls: bool = False,
+) -> None:
+    """Refuse what `check` would, before any work; arguments as there.
+
+    Raises:
+        ValueError: with what does not fit, and what to try.
+    """
+    if training.loss == "logistic" and training.output != "sigmoid":
+        raise ValueError(
+            "loss=logistic trains a logit, which does not compare with labels; take output=sigmoid with it, which is "
+            "compared with the labels in [0, 1]"
+        )
+    if training.loss == "logistic" and (controls or training.schedule != "constant"):
+        what = "controls (explain) start from a" if controls else "a schedule is known to a"
+        raise ValueError(f"{what} prediction of squares, and the loss is logistic; take loss=sum or mean, or leave it")
+    if training.schedule != "constant" and steps[-1] < 1:
+        raise ValueError(
+            f"steps={list(steps)} has none after the start, and schedule={training.schedule} ends at the last"
+        )
+    settings = _settings(one, steps, training, learning_rate)
+    require_trainable(one.kernel, one.K.points, one.task.train_values, **settings)
+
+
+def check(
+    key: str,
+    name: str,
+    one: Problem,
+    steps: Sequence[int],
+    *,
+    training: TrainingConfig,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    tolerance: float = 0.05,
+    controls: bool = False,
+    checkpoint: Checkpoints | None = None,
+    resume: bool | str = False,
+    progress: Progress = NO_PROGRESS,
+) -> Check:
+    """Predict a problem, train it from the same start, and compare.
+
+    Theory knows gradient descent, also with a schedule, momentum without one, and the logistic loss of a sigmoid output
+    as a flow. A sigmoid output with a loss of squares is compared with a linear one that starts from its ½; an
+    optimizer without a theory with gradient descent at the problem's own learning rate.
+
+    Args:
+        key: a short name for files and groups.
+        name: of the signal, in words.
+        one: the problem; its network needs a width.
+        steps: whole training steps to compare at.
+        training: how networks are trained, and how many.
+        learning_rate: of an optimizer that has no theory; None takes its usual one. The others train at the problem's.
+        seed: of the first network.
+        tolerance: up to which error, relative to the signal, the theory is said to hold.
+        controls: also run controls, which say what a gap is due to; see `ntkspec.validation.explain`.
+        checkpoint: where all that is trained is saved, each run in a folder of its own.
+        resume: as in `ntkspec.trainer.train`.
+        progress: reporter.
+
+    Returns:
+        Prediction, training and comparison, all with the learned function on the whole lattice.
+
+    Raises:
+        ValueError: if something does not fit, as `require_possible` would have said, or a checkpoint is another run's.
+    """
+    require_possible(one, steps, training=training, learning_rate=learning_rate, controls=controls)
+    settings = _settings(one, steps, training, learning_rate) | {"seed": seed}
+    p = _prediction(one, steps, training, progress)
+    r = train(
+        one.kernel,
+        one.K.points,
+        one.task.train_values,
+        checkpoint=None if checkpoint is None else checkpoint.within("networks"),
+        resume=resume,
+        progress=progress,
+        **settings,
+    )
+    causes = None
+    if controls:
+        causes = explain(
+            one.kernel,
+            p,
+            r,
+            K=one.K,
+            options={} if settings["schedule"] is None else {"schedule": settings["schedule"]},
+            checkpoint=None if checkpoint is None else checkpoint.within("controls"),
+            resume=resume,
+            progress=progress,
+        )
+    v = validate(p, r, tolerance=tolerance, causes=causes)
+    return Check(key, name, one, p, with_quality(r, one.task), v, causes)
+
+
+def _settings(
+    one: Problem, steps: Sequence[int], training: TrainingConfig, learning_rate: float | None
+) -> dict[str, Any]:
+    """What `train` is given beside the points and labels."""
+    known = as_optimizer(training.optimizer).has_theory
+    return {
+        **asdict(training),
+        "schedule": _schedule(steps, training),
+        "steps": steps,
+        "learning_rate": one.learning_rate if known else learning_rate,
+        "field_shape": one.task.shape,
+    }
+
+
+def _schedule(steps: Sequence[int], training: TrainingConfig) -> dynamics.Schedule | None:
+    return dynamics.cosine(int(steps[-1])) if training.schedule == "cosine" else None
+
+
+def _prediction(one: Problem, steps: Sequence[int], training: TrainingConfig, progress: Progress) -> xr.Dataset:
+    """What theory has to say that is nearest to this training."""
+    if training.loss == "logistic":
+        return predicted_occupancy(one, steps, progress=progress)
+    chosen = as_optimizer(training.optimizer)
+    of: dynamics.Dynamics | None = _schedule(steps, training)
+    if chosen.name in ("heavy_ball", "nesterov"):
+        of = getattr(dynamics, chosen.name)(chosen.momentum)
+    # A centred sigmoid starts at ½ everywhere.
+    start = 0.5 if training.output == "sigmoid" else None
+    return predicted(one, steps, initial=start, of=of, progress=progress)

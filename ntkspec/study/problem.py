@@ -1,0 +1,80 @@
+"""A signal behind a mapping and a network: the kernel on its training points, and a learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ntkspec import dynamics, mapping, operator
+from ntkspec.config import StudyConfig
+from ntkspec.dynamics import Loss
+from ntkspec.kernel import ComposedKernel, compose
+from ntkspec.task import Task
+
+__all__ = ["Problem", "default_scales", "problem", "problems"]
+
+#: Shares of the highest frequency that the training points can tell, tried as scales by default.
+SHARES = (1 / 32, 1 / 8, 1 / 3)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A signal, and the kernel that is to learn it.
+
+    Attributes:
+        task: the signal.
+        kernel: mapping and network.
+        K: the kernel on the training points.
+        learning_rate: that theory is asked at, of the loss.
+        loss: half the sum of squares, or their mean.
+    """
+
+    task: Task
+    kernel: ComposedKernel
+    K: operator.Lattice
+    learning_rate: float
+    loss: Loss = "sum"
+
+
+def default_scales(task: Task) -> tuple[float, ...]:
+    """Three Gaussian scales, in cycles per unit, that suit the spacing of a task's training points."""
+    per_axis = len(task.train_points) ** (1 / task.dim)
+    return tuple(float(f"{share * per_axis / 2:.2g}") for share in SHARES)
+
+
+def problem(task: Task, mapped: mapping.Mapping, config: StudyConfig, loss: Loss = "sum") -> Problem:
+    """A task behind a mapping, with the learning rate of the configuration or half the stability limit.
+
+    Raises:
+        ValueError: if the learning rate is past the stability limit.
+    """
+    kernel = compose(mapped, config.network.build())
+    K = operator.lattice(kernel, task.shape, mask=task.train_mask)
+    limit = dynamics.max_learning_rate(K, loss)
+    rate = limit / 2 if config.learning_rate is None else config.learning_rate
+    if rate >= limit:
+        raise ValueError(f"learning_rate={rate:g} is past the stability limit of this kernel, {limit:.6g}; take less")
+    return Problem(task, kernel, K, rate, loss)
+
+
+def problems(task: Task, config: StudyConfig, loss: Loss = "sum") -> dict[float, Problem]:
+    """The task behind a Gaussian mapping of each scale.
+
+    Args:
+        task: the signal.
+        config: scales, frequencies and network.
+        loss: "sum" or "mean", whose learning rates are as many times larger as there are points.
+
+    Returns:
+        A problem for each scale, increasing.
+
+    Raises:
+        ValueError: if a scale is not positive, or the learning rate is past a stability limit.
+    """
+
+    def gaussian(scale: float) -> mapping.Mapping:
+        # a = 1, as in the paper's image experiments: |γ|² = m keeps the network's outputs of order one. With
+        # Σa² = 1 they are √m times smaller than the signal, and to reach it the weights must leave the lazy regime.
+        return mapping.gaussian(task.dim, config.num_frequencies, scale, seed=config.seed, normalize=False)
+
+    scales = config.scales or default_scales(task)
+    return {scale: problem(task, gaussian(scale), config, loss) for scale in sorted(set(scales))}

@@ -1,0 +1,257 @@
+"""``ntkspec validate``: what each option of training changes, what is refused before any work, and stopping it."""
+
+import inspect
+import json
+import os
+import signal as signal_module
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ntkspec as ns
+from ntkspec.cli import main
+from ntkspec.cli import validate as command
+from ntkspec.config import TrainingConfig
+
+SMALL = ["--num-frequencies", "16", "--width", "32", "--depth", "1", "--scales", "2", "--seeds", "2"]
+STEPS = ["--steps", "0", "5", "20"]
+
+
+@pytest.fixture(scope="module")
+def signal(tmp_path_factory):
+    """A short 1-D signal in [0, 1], of 48 samples with 24 to train on."""
+    path = tmp_path_factory.mktemp("signal") / "signal.npy"
+    np.save(path, 0.5 + 0.4 * np.sin(2 * np.pi * np.arange(48) / 16))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    """A grey ramp of 10 x 8 pixels, in [0, 1] as a sigmoid needs it: sounds are centred."""
+    path = tmp_path_factory.mktemp("photograph") / "ramp.png"
+    Image.fromarray((255 * np.add.outer(np.arange(10.0), np.arange(8.0)) / 16).astype(np.uint8), "L").save(path)
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys, signal):
+    """Run the command with options, to its JSON."""
+
+    def ran(*options, of=signal):
+        assert main(["validate", of, *SMALL, *STEPS, *options, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return ran
+
+
+@pytest.fixture
+def refused(capsys, signal):
+    """Run the command with options that are no good, to its one line; nothing may be predicted or trained."""
+
+    def ran(*options):
+        assert main(["validate", signal, *SMALL, *STEPS, *options]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    return ran
+
+
+def test_defaults_are_those_of_the_trainer():
+    defaults = {name: one.default for name, one in inspect.signature(ns.trainer.train).parameters.items()}
+    ours = {name: field.default for name, field in TrainingConfig.__dataclass_fields__.items()}
+    # A schedule is a name here and an object there.
+    assert (ours.pop("schedule"), defaults.pop("schedule")) == ("constant", None)
+    assert ours == {name: defaults[name] for name in ours}
+
+
+def test_the_mean_loss_takes_a_rate_as_many_times_larger_as_there_are_points(run):
+    plain, mean = run(), run("--loss", "mean")
+    assert mean["learning_rate"] == pytest.approx(24 * plain["learning_rate"])
+    # The same steps but for roundings of float32.
+    np.testing.assert_allclose(mean["error"], plain["error"], atol=1e-5)
+    assert "Note" not in mean["verdict"]
+
+
+def test_precisions_change_the_digits_that_they_have(run):
+    plain, double, coarse = run(), run("--dtype", "float64"), run("--matmul-precision", "bfloat16")
+    off = np.abs(np.array(double["error"]) - plain["error"])
+    assert 0 < off.max() < 1e-5
+    assert 1e-5 < np.abs(np.array(coarse["error"]) - plain["error"]).max() < 1e-1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trainable", "amplitudes", "frequencies"], "the mapping's amplitudes and frequencies were learned"),
+        (["--batch-size", "6"], "steps were taken on 6 of 24 points"),
+        (["--init", "glorot", "--parametrization", "standard"], "networks started as glorot has it"),
+        (
+            ["--init", "siren", "--parametrization", "standard", "--activation", "siren"],
+            "networks started as siren has it",
+        ),
+    ],
+    ids=["trainable", "batches", "glorot", "siren"],
+)
+def test_what_theory_does_not_know_is_compared_and_said(run, options, said):
+    result = run(*options)
+    base = run(*options[2:]) if options[0] == "--init" else run()
+    assert said in result["verdict"]
+    assert result["error"][0] == 0
+    assert not np.allclose(result["error"][1:], base["error"][1:], rtol=1e-3)
+
+
+def test_a_schedule_is_in_training_and_prediction(run):
+    plain, cosine = run(), run("--schedule", "cosine")
+    assert "Note" not in cosine["verdict"]
+    assert not np.allclose(plain["error"][1:], cosine["error"][1:], rtol=1e-3)
+    # Were it in one of them only, half of the way would be missing.
+    assert max(cosine["error"]) < 2 * max(plain["error"])
+    assert set(run("--schedule", "cosine", "--explain")["causes"]) == {"fluctuation", "moving_kernel"}
+
+
+def test_the_logistic_loss_of_a_sigmoid_has_a_theory(run, photograph):
+    options = ("--output", "sigmoid", "--width", "512")
+    logistic, squares = run("--loss", "logistic", *options, of=photograph), run(*options, of=photograph)
+    assert logistic["error"][0] == squares["error"][0] == 0
+    assert "the prediction is a flow, and training takes steps" in logistic["verdict"]
+    assert "the output is a sigmoid, and" not in logistic["verdict"]
+    # With squares the prediction is of a linear output, and misses by more.
+    assert "the output is a sigmoid, and the prediction is of a linear one" in squares["verdict"]
+    assert 3 * max(logistic["error"]) < max(squares["error"])
+
+
+def test_an_optimizer_without_a_theory_takes_its_own_rate_or_the_one_that_is_given(run):
+    usual, given = run("--optimizer", "adam"), run("--optimizer", "adam", "--learning-rate", "0.02")
+    assert (usual["learning_rate"], given["learning_rate"]) == (1e-3, 0.02)
+    assert usual["error"] != given["error"]
+    assert "adam has no theory here: its networks (learning rate 0.001) are compared" in usual["verdict"]
+
+
+def test_momentum_is_predicted_as_it_is_trained(run):
+    gentle, usual = run("--optimizer", "heavy_ball(momentum=0.5)"), run("--optimizer", "heavy_ball")
+    assert "Note" not in gentle["verdict"]
+    assert gentle["error"][1:] != usual["error"][1:]
+    # A prediction of another momentum would be off by half of the signal.
+    assert gentle["error"][1] < 0.3
+    assert "with steps of its own" in run("--optimizer", "lbfgs")["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "25"], "batch_size=25; expected at most the number of points, 24"),
+        (["--batch-size", "0"], "batch_size=0; expected a positive integer"),
+        (["--seeds", "0"], "seeds=0; expected a positive integer"),
+        (["--init", "siren"], "init='siren' draws the weights of layers y = w x + b"),
+        (["--init", "siren", "--parametrization", "standard"], "init='siren' belongs to sines"),
+        (["--init", "he"], "he"),
+        (["--loss", "hinge"], "hinge"),
+        (["--loss", "logistic"], "take output=sigmoid with it"),
+        (["--loss", "logistic", "--output", "sigmoid", "--explain"], "prediction of squares, and the loss is logistic"),
+        (["--loss", "logistic", "--output", "sigmoid", "--schedule", "cosine"], "a schedule is known to a prediction"),
+        (["--dtype", "float16"], "float16"),
+        (["--dtype", "float64", "--matmul-precision", "bfloat16"], "is for dtype='float32'"),
+        (["--trainable", "phases"], "phases"),
+        (["--schedule", "cosine", "--steps", "0"], "has none after the start"),
+        (["--learning-rate", "0"], "learning_rate=0.0; expected a positive number"),
+        (["--learning-rate", "-1", "--optimizer", "adam"], "learning_rate=-1.0; expected a positive number"),
+        (["--learning-rate", "1e9"], "past the stability limit"),
+        (["--tolerance", "0"], "tolerance=0.0; expected a positive number"),
+        (["--steps", "0", "2", "1"], "expected increasing numbers"),
+        (["--width", "auto", "--batch-size", "4"], "batch_size=4 is not that; give a number"),
+        (["--resume"], "resume needs the directory of the checkpoints: --checkpoint DIR"),
+        (["--checkpoint-every", "9"], "checkpoint_every needs the directory"),
+        (["--checkpoint", "run", "--checkpoint-every", "0"], "every=0; expected a positive integer"),
+        (["--checkpoint", "run", "--checkpoint-minutes", "-1"], "minutes=-1.0; expected a positive number"),
+        (["--checkpoint", "/proc/run"], "/proc/run cannot be written"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_good_is_refused_before_any_work(refused, monkeypatch, options, message):
+    def never(*_, **__):
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(ns.study, "predictions", never)
+    monkeypatch.chdir("/")
+    assert message in refused(*options)
+
+
+class Press:
+    """Progress that presses Ctrl-C once, so many steps into the given training of several."""
+
+    def __init__(self, training, step):
+        self.left, self.step, self.done, self.counts = training, step, 0, False
+
+    def start(self, description, *_, **__):
+        self.counts = description == "training"
+        self.left -= self.counts
+        self.done = 0
+        return self
+
+    def advance(self, n=1, **_):
+        if self.counts:
+            before, self.done = self.done, self.done + n
+            if self.left == 0 and before < self.step <= self.done:
+                os.kill(os.getpid(), signal_module.SIGINT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("options", "training"),
+    [([], 1), (["--explain"], 3), (["--width", "auto", "--tolerance", "0.5"], 2)],
+    ids=["the run itself", "a control", "a width"],
+)
+def test_a_stopped_validation_goes_on_to_the_same_bits(run, refused, signal, monkeypatch, tmp_path, options, training):
+    whole = run(*options)
+    options = [*options, "--checkpoint", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "TerminalProgress", lambda: Press(training, 7))
+        with pytest.raises(KeyboardInterrupt, match=r"saved at step \d+ in .*run"):
+            main(["validate", signal, *SMALL, *STEPS, *options])
+    assert "holds a checkpoint" in refused(*options)
+    assert run(*options, "--resume") == whole
+    # All is there: to ask once more trains nothing.
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "TerminalProgress", lambda: Press(training, 10**9))
+        assert run(*options, "--resume") == whole
+    assert "seeds was 2 and now is 3" in refused(*options, "--resume", "--seeds", "3")
+
+
+def test_a_cut_checkpoint_is_refused_and_the_one_before_it_taken_if_asked(run, refused, tmp_path):
+    options = ["--checkpoint", str(tmp_path), "--checkpoint-every", "8"]
+    whole = run(*options)
+    newest = max((tmp_path / "networks").glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[:-10])
+    assert "is cut short" in refused(*options, "--resume")
+    assert run(*options, "--resume-previous") == whole
+
+
+def test_ctrl_c_in_a_shell_says_where_to_go_on(signal, tmp_path):
+    # A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
+    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "runpy.run_module('ntkspec', run_name='__main__', alter_sys=True)"
+    options = ["--checkpoint", str(tmp_path), "--checkpoint-every", "50", "--steps", "0", "10000000"]
+    arguments = [sys.executable, "-c", code, "validate", signal, *SMALL, *options]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if list(tmp_path.rglob("checkpoint-*")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal_module.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "stopped; no output was replaced; training was saved at step" in error
+    assert "--resume goes on from there" in error
+    assert "Traceback" not in error
