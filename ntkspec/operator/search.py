@@ -83,7 +83,7 @@ class Search:
         bound = sieve(position / period)
         # λ_max is known from products alone; until there are any, it is as large as the diagonal allows.
         norm = Norm(0.0, self.points.shape[0] * self._origin)
-        best, size, before = np.inf, SMALLEST_TABLE, 0.0
+        best, size, foretold = np.inf, SMALLEST_TABLE, np.inf
         with progress.start("Fourier series", None, "tables") as stage:
             while size**self.kernel.dim <= MAX_TABLE:
                 # The table with its margins, its transform and their magnitudes.
@@ -97,9 +97,14 @@ class Search:
                     stage.advance(lags=size, error=best)
                     if found is not None:
                         return found
-                    # While a series still falls ever faster, it has yet to come to its mapping's last frequencies.
-                    if series.order <= before + 0.1 and size**self.kernel.dim >= LAGS:
-                        ahead = _ahead(series, bound, reached)
+                    # A look ahead is taken for the truth once the last one has not been too dark about this table, and
+                    # not before the table holds four times the mapping's own frequencies.
+                    scale = norm.below or norm.above
+                    believed = reached * scale >= foretold / 1.5 and size >= 16 * self._highest * period
+                    looked = _ahead(series, bound, reached)
+                    foretold = float(looked.errors[4]) * scale if len(looked.errors) > 4 else np.inf
+                    if believed and size**self.kernel.dim >= LAGS:
+                        ahead = looked
                 # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
                 cutoff = size / 4 if ahead is None else ahead.cutoff(self.tolerance)
                 if self._slower_than_exact(cutoff):
@@ -107,7 +112,6 @@ class Search:
                 if ahead is not None and ahead.least > 2 * self.tolerance:
                     # The fall may slow down somewhat yet, as it does where the mapping's last frequencies end.
                     raise ValueError(self._out_of_reach(2 * ahead.least))
-                before = series.order
                 size *= 2
         raise ValueError(self._out_of_reach(best))
 
@@ -132,6 +136,11 @@ class Search:
     def _origin(self) -> float:
         """k(0)."""
         return float(self.kernel.lag_grid((np.zeros(1),) * self.kernel.dim, self.which).ravel()[0])
+
+    @property
+    def _highest(self) -> float:
+        """The highest frequency of the mapping on an axis, in cycles per unit; 0 where it is no list of them."""
+        return float(np.max(np.abs(getattr(self.kernel.mapping, "frequencies", 0.0)), initial=0.0))
 
     def _out_of_reach(self, best: float) -> str:
         reached = f"the smallest error within reach is about {best:.2g}" if best < 1 else "no error is within reach"

@@ -243,7 +243,8 @@ def test_tail_of_a_series_bounds_and_continues_its_coefficients():
     assert 0.1 * coarse.aliasing(64) <= off <= coarse.aliasing(64)
 
 
-def test_frequencies_that_the_first_tables_cannot_see_are_found():
+def test_frequencies_that_the_first_tables_cannot_see_are_found(monkeypatch):
+    monkeypatch.setattr("ntkspec.operator.search.MODERATE", 0)
     # On up to 512 lags an axis, a frequency of 512 looks like a constant.
     k = ns.kernel.compose(ns.mapping.from_frequencies([[1.0], [512.0]], [1.0, 0.5]), network("erf"))
     x = np.random.default_rng(0).random((200, 1))
@@ -334,6 +335,16 @@ def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_
     least = float(re.search(r"about ([\d.e+-]+) ", str(refused.value)).group(1))
     assert ns.operator.scattered(kernels["1d"], x, least).error <= least
     assert ns.operator.scattered(kernels["1d"], x, 0.5).error <= 0.5
+
+
+def test_a_look_ahead_waits_for_the_mappings_highest_frequency(monkeypatch):
+    """From 64 lags on a look ahead could be taken for the truth, and would say that nothing is in reach."""
+    monkeypatch.setattr("ntkspec.operator.search.MODERATE", 0)
+    monkeypatch.setattr("ntkspec.operator.search.LAGS", 64)
+    monkeypatch.setattr("ntkspec.operator.search.MAX_TABLE", 2**17)
+    k = ns.kernel.compose(ns.mapping.from_frequencies([[1.0], [512.0]], [1.0, 0.5]), network("erf"))
+    x = np.random.default_rng(0).random((200, 1))
+    assert ns.operator.scattered(k, x, tol=1e-3).error <= 1e-3
 
 
 @pytest.mark.parametrize(
