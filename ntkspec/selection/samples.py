@@ -159,7 +159,8 @@ class Samples:
         chosen = np.ones(self.num_points, dtype=bool)
         if self.num_points > num_points:
             middle = (self.points.max(axis=0) + self.points.min(axis=0)) / 2
-            distance = np.max(np.abs(self.points - middle) / np.ptp(self.points, axis=0), axis=1)
+            extent = np.ptp(self.points, axis=0)
+            distance = np.max(np.abs(self.points - middle) / np.where(extent > 0, extent, 1), axis=1)
             chosen = np.argsort(distance, kind="stable")[:num_points]
         points = self.points[chosen]
         spacing = np.full(self.dim, 0.5 / self.highest_frequency)
@@ -178,7 +179,8 @@ def _inner(points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Which points are further from the sides than a margin; all of them where none is."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = (MARGIN - 0.5) * spacing
-    inner = np.all((points > low + margin) & (points < high - margin), axis=1)
+    # A constant coordinate has no sides.
+    inner = np.all((points > low + margin) & (points < high - margin) | (low == high), axis=1)
     return inner if inner.any() else np.ones(len(points), dtype=bool)
 
 

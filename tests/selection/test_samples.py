@@ -32,3 +32,13 @@ def test_a_design_on_a_line_in_the_plane_has_finite_scales(rng):
     found = ns.design(K, y, num_frequencies=16)
     assert np.isfinite(found.scale).all()
     assert 0.1 < found.attrs["scale"] < 40
+
+
+def test_a_box_of_points_on_a_line_is_its_middle(rng):
+    line = np.stack([rng.random(64), np.full(64, 0.5)], axis=1)
+    box = samples(line).boxes(16)
+    assert len(box.points) == 16
+    middle = (line[:, 0].max() + line[:, 0].min()) / 2
+    nearest = np.sort(np.abs(line[:, 0] - middle))[:16]
+    np.testing.assert_allclose(np.sort(np.abs(box.points[:, 0] - middle)), nearest)
+    assert 0 < box.inner.sum() < 16
