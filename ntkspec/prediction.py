@@ -78,8 +78,7 @@ def predict(
 
     Raises:
         ValueError: if labels, steps, points or the initial function have the wrong shape, the operator cannot tell of
-            other points, or the learning rate is past the
-            stability limit (the message gives it).
+            other points, or the learning rate is past the stability limit (the message gives it).
 
     Source: Lee et al. 2019, equations 8 to 11; Tancik et al. 2020, equation 4.
 
