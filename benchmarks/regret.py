@@ -64,6 +64,16 @@ def theory_psnr(task: Any, found: Any) -> float:
     return float(-10 * np.log10(np.mean((p.field.values[-1] - task.values)[task.test_mask] ** 2)))
 
 
+def converged(found: Any, criterion: str) -> float:
+    """The scale that a criterion would take if training went on to the last time of the search."""
+    from ntkspec.selection.family import family
+    from ntkspec.selection.search import CRITERIA, plateau, quality
+
+    at_end = found.isel(time=-1).sortby("scale")
+    values = quality(criterion, at_end[criterion].values)
+    return plateau(family("gaussian"), at_end.scale.values, values, CRITERIA[criterion][1]).taken
+
+
 class Cells:
     """Numbers kept by name in a file, so that a long run can go on where it stopped."""
 
@@ -101,9 +111,11 @@ def of_photograph(name: str, size: int, cells: Cells) -> tuple[Record, Record]:
     own, theory = trained(found.attrs["scale"]), theory_psnr(task, found)
     best = max([*curve, own], key=np.mean)
     mean = curve.mean(axis=1)
+    chosen = {f"by {one}": float(found.chosen_scale.sel(criterion=one)) for one in found.criterion.values}
+    chosen |= {f"by {one}, converged": converged(found, one) for one in found.criterion.values}
     others = {
-        f"by {criterion} ({scale:.3g})": float(best.mean() - np.interp(np.log(scale), np.log(scales), mean))
-        for criterion, scale in zip(found.criterion.values, found.chosen_scale.values, strict=True)
+        f"{how} ({scale:.3g})": float(best.mean() - np.interp(np.log(scale), np.log(scales), mean))
+        for how, scale in chosen.items()
     }
     regret = Record(
         f"regret on {name}, {size}² (range over {SEEDS} networks)",
@@ -134,6 +146,20 @@ def _forecast(name: str, found: Any, theory: float) -> Record:
     )
 
 
+def _by_criterion(regrets: list[Record]) -> list[Record]:
+    """The regret of every criterion, stopped early or converged, over all pictures."""
+    of: dict[str, list[float]] = {}
+    for one in regrets:
+        for name, value in one.detail.items():
+            if name.startswith("by "):
+                of.setdefault(name.rpartition(" (")[0], []).append(float(value))
+    return [
+        Record(f"regret {name}, interpolated, over the pictures", Spread.of(all_of_it), "dB", detail={"mean": mean})
+        for name, all_of_it in of.items()
+        for mean in [float(np.mean(all_of_it))]
+    ]
+
+
 def _summary(records: list[tuple[Record, Record]]) -> list[Record]:
     regrets = [one.value.median for one, _ in records]
     off = np.array([abs(one.value.median) for _, one in records])
@@ -160,7 +186,14 @@ def main(size: int = SIZE, names: tuple[str, ...] = ()) -> list[Record]:
 
     cells = Cells(CELLS)
     records = [of_photograph(name, size, cells) for name in names or PHOTOGRAPHS]
-    return show([*(one for one, _ in records), *(one for _, one in records), *_summary(records)])
+    return show(
+        [
+            *(one for one, _ in records),
+            *(one for _, one in records),
+            *_by_criterion([one for one, _ in records]),
+            *_summary(records),
+        ]
+    )
 
 
 if __name__ == "__main__":

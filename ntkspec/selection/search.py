@@ -219,18 +219,17 @@ class Choice:
     plateau: Plateau
 
 
-def choose(found: Search, criterion: str, times: slice = slice(None)) -> Choice:
+def choose(found: Search, criterion: str) -> Choice:
     """The family and network of the best candidate, in its plateau of scales.
 
     Args:
         found: scored candidates.
-        criterion: of `CRITERIA`.
-        times: which of `TIMES` count; each candidate is judged at its best one.
+        criterion: of `CRITERIA`; each candidate is judged at its best time.
 
     Returns:
         The choice.
     """
-    values = np.nanmax(quality(criterion, found.stacked(criterion))[:, times], axis=1)
+    values = np.nanmax(quality(criterion, found.stacked(criterion)), axis=1)
     best = found.candidates[int(np.argmax(values))]
     by_scale = {one.scale: value for one, value in zip(found.candidates, values, strict=True) if one.same_curve(best)}
     scales = found.curve(best)
