@@ -22,7 +22,7 @@ class Design:
     families: tuple[str, ...] = ("gaussian",)
     """Families of mappings to search: gaussian, laplace, uniform, positional, and in 1-D power_law."""
     scales: tuple[float, ...] = ()
-    """Scales to try; by default ten that suit the spacing of the points."""
+    """Scales to try; by default twelve that suit the spacing of the points."""
     depths: tuple[int, ...] = (3,)
     """Hidden layers to try."""
     activations: tuple[str, ...] = ("relu",)

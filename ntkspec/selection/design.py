@@ -57,8 +57,8 @@ def design(
             whose points are learned from and whose kernel's network is taken where `network` is None.
         y: labels of an operator's points, shape (n,) or (n, channels).
         families: of mappings, of `ntkspec.selection.FAMILIES`.
-        scales: to try in every family; None takes ten that suit the spacing of the points. A single one is judged as it
-            is.
+        scales: to try in every family; None takes twelve that suit the spacing of the points. A single one is judged as
+            it is.
         network: behind the mapping, ReLU of depth 3 where None.
         depths: to try instead of the network's.
         activations: likewise, names.
@@ -114,7 +114,7 @@ def design(
     for one in tried:
         one.kernel(samples.dim)
     box = samples.boxes(BOX)
-    found = widened(search(tried, box, progress), criterion, box, progress)
+    found = widened(search(tried, box, progress), criterion, samples.lowest_frequency, box, progress)
     choices = {name: choose(found, name) for name in CRITERIA}
     made = plan(samples, box, choices[criterion].candidate, criterion, accuracy, peak)
     return table(samples, found, choices, made)

@@ -12,8 +12,8 @@ from ntkspec.mapping import FourierMapping
 
 __all__ = ["FAMILIES", "Family", "family"]
 
-#: Of the highest frequency that the training points can tell, where a search begins and ends.
-LOWEST_SHARE, HIGHEST_SHARE = 1 / 64, 1.0
+#: Of the highest frequency that the training points can tell, where a search begins and ends, in how many scales.
+LOWEST_SHARE, HIGHEST_SHARE, NUM_SCALES = 1 / 160, 1.0, 12
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Family:
         meaning: of the scale, in words.
         units: of the scale.
         logarithmic: whether equal steps of the search are equal ratios of the scale.
-        above: what every scale is larger than.
+        least: the scale that a search goes down to at most, from the lowest frequency that turns enough over the points
+            to be more than a linear function.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Family:
     meaning: str
     units: str
     logarithmic: bool
-    above: float = 0.0
+    least: Callable[[float], float]
 
     def position(self, scale: np.ndarray) -> np.ndarray:
         """Where scales lie on the axis of the search, and of its plots."""
@@ -49,14 +50,14 @@ class Family:
 
 
 def _ratios(highest: float) -> np.ndarray:
-    return highest * np.geomspace(LOWEST_SHARE, HIGHEST_SHARE, 10)
+    return highest * np.geomspace(LOWEST_SHARE, HIGHEST_SHARE, NUM_SCALES)
 
 
 def _sampled(name: str, draw: Callable[..., FourierMapping], meaning: str) -> Family:
     def build(dim: int, num_frequencies: int, scale: float, seed: int) -> FourierMapping:
         return draw(dim, num_frequencies, scale, seed=seed, normalize=False)
 
-    return Family(name, build, _ratios, meaning, "cycles per unit", logarithmic=True)
+    return Family(name, build, _ratios, meaning, "cycles per unit", logarithmic=True, least=float)
 
 
 def _positional(dim: int, num_frequencies: int, scale: float, seed: int) -> FourierMapping:
@@ -73,6 +74,10 @@ def _octaves(highest: float) -> np.ndarray:
     return np.linspace(1, max(2.0, np.log2(4 * highest + 1)), 10)
 
 
+def _no_less_than(scale: float) -> Callable[[float], float]:
+    return lambda _: scale
+
+
 def _decays(_: float) -> np.ndarray:
     return np.linspace(0, 2, 9)
 
@@ -83,10 +88,10 @@ FAMILIES = {
         _sampled("gaussian", mapping.gaussian, "standard deviation of the frequencies"),
         _sampled("laplace", mapping.laplace, "mean |frequency| of an axis"),
         _sampled("uniform", mapping.uniform, "highest |frequency| of an axis"),
-        Family("positional", _positional, _octaves, "log2 of the highest frequency plus one", "", logarithmic=False),
         Family(
-            "power_law", _power_law, lambda _: np.linspace(0, 2, 9), "decay p of the amplitudes", "", False, -np.inf
+            "positional", _positional, _octaves, "log2 of the highest frequency plus one", "", False, _no_less_than(0)
         ),
+        Family("power_law", _power_law, _decays, "decay p of the amplitudes", "", False, _no_less_than(-np.inf)),
     )
 }
 """Every family that a search knows, by name."""

@@ -106,6 +106,16 @@ class Samples:
         Raises:
             ValueError: if all points are one.
         """
+        per_axis, extent = self._per_axis()
+        return per_axis / extent / 2
+
+    @property
+    def lowest_frequency(self) -> float:
+        """A tenth of a turn over the points: a wave that is nearly a linear function there."""
+        return 0.1 / self._per_axis()[1]
+
+    def _per_axis(self) -> tuple[float, float]:
+        """Points along an axis, and how far they reach: geometric means over the axes along which they differ."""
         extent = np.ptp(self.points, axis=0)
         extent = extent[extent > 0]
         if not len(extent):
@@ -113,7 +123,7 @@ class Samples:
         per_axis = self.num_points ** (1 / len(extent))
         # A lattice ends one spacing early.
         extent = extent * (1 + 1 / max(per_axis - 1, 1))
-        return float(per_axis / np.prod(extent) ** (1 / len(extent)) / 2)
+        return per_axis, float(np.prod(extent) ** (1 / len(extent)))
 
     def operator(self, k: ComposedKernel) -> Operator:
         """The kernel on the points."""

@@ -112,7 +112,7 @@ def search(found: Sequence[Candidate], box: Box, progress: Progress) -> Search:
     return Search(tuple(found), tuple(scores))
 
 
-def widened(found: Search, criterion: str, box: Box, progress: Progress) -> Search:
+def widened(found: Search, criterion: str, lowest_frequency: float, box: Box, progress: Progress) -> Search:
     """Go on beyond the tried scales while the criterion has not fallen at their ends, up to `WIDER` on either side.
 
     A single scale is a question about that scale, and is left alone.
@@ -120,6 +120,7 @@ def widened(found: Search, criterion: str, box: Box, progress: Progress) -> Sear
     Args:
         found: scored candidates.
         criterion: of `CRITERIA`, whose best family and network are followed.
+        lowest_frequency: below which a wave is nearly a linear function, and scales make no difference.
         box: points and labels.
         progress: reporter.
 
@@ -127,7 +128,7 @@ def widened(found: Search, criterion: str, box: Box, progress: Progress) -> Sear
         The same candidates, and the further ones after them.
     """
     for _ in range(WIDER):
-        beyond = _beyond(found, criterion)
+        beyond = _beyond(found, criterion, lowest_frequency)
         if not beyond:
             return found
         more = search(beyond, box, progress)
@@ -135,7 +136,7 @@ def widened(found: Search, criterion: str, box: Box, progress: Progress) -> Sear
     return found
 
 
-def _beyond(found: Search, criterion: str) -> list[Candidate]:
+def _beyond(found: Search, criterion: str, lowest_frequency: float) -> list[Candidate]:
     """The next scale on each side where the plateau of the best candidate has no end."""
     choice = choose(found, criterion)
     scales = found.curve(choice.candidate)
@@ -146,7 +147,7 @@ def _beyond(found: Search, criterion: str) -> list[Candidate]:
     step = (position[-1] - position[0]) / (len(position) - 1)
     low, high = choice.plateau.at_edge
     next_ones = [family.scale_at(position[0] - step)] * low + [family.scale_at(position[-1] + step)] * high
-    return [replace(choice.candidate, scale=one) for one in next_ones if one > family.above]
+    return [replace(choice.candidate, scale=one) for one in next_ones if one > family.least(lowest_frequency)]
 
 
 def quality(criterion: str, values: np.ndarray) -> np.ndarray:
