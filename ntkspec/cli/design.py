@@ -31,8 +31,6 @@ class Design:
     """Standard deviations of the weights to try, before 1/sqrt(fan-in)."""
     b_stds: tuple[float, ...] = (0.0,)
     """Standard deviations of the biases to try."""
-    parametrization: Literal["ntk", "standard"] = "ntk"
-    """Where the 1/sqrt(fan-in) stands: in the forward pass (ntk) or in the initial weights (standard)."""
     num_frequencies: int = 256
     """Frequencies of the mapping."""
     criterion: Literal["leave_one_out", "expected", "generalised", "evidence"] = "leave_one_out"
@@ -51,14 +49,13 @@ class Design:
     def run(self) -> dict[str, Any]:
         """Search and recommend."""
         check_early(self)
-        from ntkspec import kernel, plot, selection, task
+        from ntkspec import plot, selection, task
 
         chosen = task.load(self.signal, max_size=self.size, max_length=self.length)
         found = selection.design(
             chosen,
             families=self.families,
             scales=self.scales or None,
-            network=kernel.MLP(depth=3, parametrization=self.parametrization),
             depths=self.depths,
             activations=self.activations,
             W_stds=self.W_stds,
@@ -104,5 +101,5 @@ class Design:
                 f"{one['criterion'].replace('_', ' '):16} {one['chosen_scale']:8.3g}   {flat}   "
                 f"{one['chosen_family']}{end}"
             )
-        code = result["lines"][result["code"]] or f"# {result['code']} has no name for this activation"
+        code = result["lines"][result["code"]] or f"# no lines in {result['code']} for this network"
         return "\n".join([*lines, "", code, *result["files"]])

@@ -65,7 +65,7 @@ def _map(ax: Axes, curve: xr.Dataset, data: xr.Dataset) -> None:
     mesh = ax.pcolormesh(
         curve["scale"], curve["time"], psnr, cmap="cividis", vmin=max(np.nanmin(psnr), top - 10), shading="nearest"
     )
-    _scale_axis(ax, curve)
+    _scale_axis(ax, data)
     ax.set_yscale("log")
     ax.set_ylabel(style.label(curve["time"], "time"))
     ax.plot(data.attrs["scale"], _time_of_steps(data), marker="*", color="white", markeredgecolor="black", ms=15)
@@ -99,7 +99,7 @@ def _criteria(ax: Axes, curve: xr.Dataset, data: xr.Dataset) -> None:
             ax.plot(chosen, 0.15, marker="v", color=colour, ms=8, clip_on=False)
     used = data.sel(criterion=data.attrs["criterion"])
     ax.axvspan(float(used["plateau_low"]), float(used["plateau_high"]), color="0.93", zorder=0)
-    _scale_axis(ax, curve)
+    _scale_axis(ax, data)
     ax.set_ylim(-4, 0.4)
     ax.set_ylabel("Below its best (dB)")
     style.legend(ax, title="criterion: scale it takes", loc="lower center")
@@ -141,7 +141,9 @@ def _spectra(ax: Axes, data: xr.Dataset) -> None:
     style.legend(ax)
 
 
-def _scale_axis(ax: Axes, curve: xr.Dataset) -> None:
-    if str(curve["family"].values[0]) not in ("positional", "power_law"):
+def _scale_axis(ax: Axes, data: xr.Dataset) -> None:
+    if data.attrs["family"] not in ("positional", "power_law"):
         ax.set_xscale("log")
-    ax.set_xlabel(style.label(curve["scale"], "scale"))
+    units = f" ({data.attrs['scale_units']})" if data.attrs["scale_units"] else ""
+    meaning = data.attrs["scale_meaning"]
+    ax.set_xlabel(f"{meaning[0].upper()}{meaning[1:]}{units}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
@@ -16,12 +17,15 @@ from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.selection.family import family
 from ntkspec.selection.plan import plan
-from ntkspec.selection.samples import Samples, Signal, from_operator, from_signal
+from ntkspec.selection.samples import Box, Samples, Signal, from_operator, from_signal
+from ntkspec.selection.score import patches
 from ntkspec.selection.search import CRITERIA, candidates, choose, search, widened
 from ntkspec.selection.table import table
 
 __all__ = ["design"]
 
+#: Patches of points that an interval comes from, at least.
+FEWEST = 4
 #: Training points in a box: larger ones see lower frequencies, and take n³ longer.
 BOX = 1024
 
@@ -79,9 +83,10 @@ def design(
         is flat, and `open_ended` where the search ends before it falls; for the chosen kernel `predicted_psnr` (step)
         with `predicted_psnr_low` and `predicted_psnr_high` (two standard errors over patches of the signal and of
         theory's own, and down to leave-one-out), `rayleigh_quotient` and `signal_energy` (frequency) on a lattice.
-        Attributes: `family`, `scale`, `depth`, `activation`, `W_std`, `b_std`, `learning_rate`, `steps`,
-        `steps_with_momentum` (heavy ball of 0.9 at that rate), `psnr`, `psnr_low`, `psnr_high`, `width`, `width_safe`
-        and the law they come from, `lines_ntkspec`, `lines_jax`, `lines_torch` to paste, and `verdict` in sentences.
+        Attributes: `family`, `scale`, `depth`, `activation`, `W_std` and `b_std` (means over the layers),
+        `learning_rate`, `steps`, `steps_with_momentum` (heavy ball of 0.9 at that rate), `psnr`, `psnr_low`,
+        `psnr_high`, `psnr_of_mean`, `width`, `width_safe` and the law they come from, `lines_ntkspec`, `lines_jax`,
+        `lines_torch` to paste, and `verdict` in sentences. None of it knows of detail finer than the points' spacing.
 
     Raises:
         ValueError: if labels are missing, constant, too large or small to square, or do not fit, a name or number is no
@@ -101,6 +106,8 @@ def design(
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r}; expected of {', '.join(CRITERIA)}")
     check_sizes(num_frequencies=num_frequencies)
+    if seed < 0:
+        raise ValueError(f"seed={seed}; expected 0 or more")
     check_positive("peak", peak, "the largest value that the signal can take")
     if not 1e-3 <= accuracy < 1:
         raise ValueError(f"accuracy={accuracy}; expected an error relative to the signal from 0.001 to 1, such as 0.1")
@@ -114,6 +121,7 @@ def design(
     for one in tried:
         one.kernel(samples.dim)
     box = samples.boxes(BOX)
+    _require_spread(box)
     found = widened(search(tried, box, progress), criterion, samples.lowest_frequency, box, progress)
     choices = {name: choose(found, name) for name in CRITERIA}
     made = plan(samples, box, choices[criterion].candidate, criterion, accuracy, peak)
@@ -137,9 +145,18 @@ def _samples(signal: Signal | Operator, y: ArrayLike | None, network: MLP | None
     return from_signal(signal), network or MLP(depth=3)
 
 
+def _require_spread(box: Box) -> None:
+    places = len(np.unique(patches(box))) * box.labels.shape[1]
+    if places < FEWEST:
+        raise ValueError(
+            f"the training points lie in {places} of about sixteen parts of their extent, too few to tell how sure an "
+            f"error is; expected {FEWEST} or more: leave out those far from the rest, or give more"
+        )
+
+
 def _refuse_empty(**asked: Sequence[Any] | None) -> None:
     for name, values in asked.items():
-        if isinstance(values, str) or (values is not None and len(values) == 0):
+        if isinstance(values, str) or (values is not None and (np.ndim(values) != 1 or len(values) == 0)):
             raise ValueError(f"{name}={values!r}; expected a list of at least one")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 
 from ntkspec.kernel import MLP
@@ -52,11 +54,11 @@ r = ns.trainer.train(k, x, y, steps=[0, {steps}], learning_rate={learning_rate:.
 
 
 def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
-    """The same in JAX alone; None for an activation that JAX has no name for."""
-    activation = ELSEWHERE.get(name_of(chosen.network.activation) or "")  # type: ignore[arg-type]
+    """The same in JAX alone; None for a network that is more than layers, or an activation with no name there."""
+    activation = _elsewhere(chosen.network)
     if activation is None:
         return None
-    weight, bias, forward = _layer(chosen.network, "jnp.sqrt")
+    weight, bias, forward = _layer(chosen.network)
     return f"""import jax, jax.numpy as jnp, numpy as np
 
 {DATA}
@@ -64,7 +66,7 @@ def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, ste
 phi = {activation[0]}
 
 def init(key, channels):
-    sizes = [{2 * chosen.num_frequencies}, {", ".join([str(width)] * chosen.network.depth)}, channels]
+    sizes = [{_features(chosen, dim)}, {", ".join([str(width)] * chosen.network.depth)}, channels]
     keys = jax.random.split(key, 2 * len(sizes))
     return [({weight.format(normal="jax.random.normal(keys[2 * i], (p, q))")}, {
         bias.format(normal="jax.random.normal(keys[2 * i + 1], (q,))")
@@ -80,26 +82,31 @@ def network(params, x):
     return h
 
 params = first = init(jax.random.key(0), y.shape[1])
-loss = lambda params: 0.5 * jnp.sum((network(params, x) - network(first, x) - y) ** 2)
-step = jax.jit(lambda params: jax.tree.map(lambda p, g: p - {learning_rate:.6g} * g, params, jax.grad(loss)(params)))
+start = network(first, x)
+loss = lambda params, x, y: 0.5 * jnp.sum((network(params, x) - y) ** 2)
+
+@jax.jit
+def step(params, x, y):
+    return jax.tree.map(lambda p, g: p - {learning_rate:.6g} * g, params, jax.grad(loss)(params, x, y))
+
 for _ in range({steps}):
-    params = step(params)
+    params = step(params, x, start + y)  # what is learned is network(params, x) - network(first, x)
 """
 
 
 def torch_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
-    """The same in PyTorch; None for an activation that it has no name for."""
-    activation = ELSEWHERE.get(name_of(chosen.network.activation) or "")  # type: ignore[arg-type]
+    """The same in PyTorch; None where `jax_lines` gives none."""
+    activation = _elsewhere(chosen.network)
     if activation is None:
         return None
-    weight, bias, forward = _layer(chosen.network, "np.sqrt")
+    weight, bias, forward = _layer(chosen.network)
     return f"""import numpy as np, torch
 
 {DATA}, both float32
 {_frequencies(chosen, dim)}
 B, a = torch.tensor(B, dtype=torch.float32), torch.tensor(a, dtype=torch.float32)
 phi = {activation[1]}
-sizes = [{2 * chosen.num_frequencies}, {", ".join([str(width)] * chosen.network.depth)}, y.shape[1]]
+sizes = [{_features(chosen, dim)}, {", ".join([str(width)] * chosen.network.depth)}, y.shape[1]]
 params = [({weight.format(normal="torch.randn(p, q)")}, {bias.format(normal="torch.randn(q)")})
           for p, q in zip(sizes, sizes[1:])]
 params = [tuple(one.clone().requires_grad_() for one in layer) for layer in params]
@@ -128,13 +135,31 @@ def _activation(network: MLP) -> str:
 
 
 def _arguments(network: MLP) -> str:
-    return (
+    """All that is not as it would be anyway."""
+    said = (
         f"depth={network.depth}, activation={_activation(network)}, W_std={_number(network.W_std)}, "
         f"b_std={_number(network.b_std)}, parametrization={network.parametrization!r}"
     )
+    for field in fields(MLP):
+        value = getattr(network, field.name)
+        if field.name in ("residual", "skip", "trained") and value != field.default:
+            said += f", {field.name}={value!r}"
+    return said
 
 
-def _layer(network: MLP, root: str) -> tuple[str, str, str]:
+def _elsewhere(network: MLP) -> tuple[str, str] | None:
+    """The activation in JAX and in PyTorch; None where lines of plain, equal layers would be another network."""
+    plain = not network.residual and network.skip is None and network.trained == "all"
+    if not plain or np.ndim(network.W_std) or np.ndim(network.b_std):
+        return None
+    return ELSEWHERE.get(name_of(network.activation) or "")  # type: ignore[arg-type]
+
+
+def _features(chosen: Candidate, dim: int) -> int:
+    return chosen.kernel(dim).mapping.num_features
+
+
+def _layer(network: MLP) -> tuple[str, str, str]:
     """The start of weights and of biases, and the forward pass of a Dense layer."""
     W_std, b_std = _number(network.W_std), _number(network.b_std)
     if network.parametrization == "ntk":
@@ -157,4 +182,6 @@ def _frequencies(chosen: Candidate, dim: int) -> str:
 
 
 def _number(value: object) -> str:
-    return f"{float(np.asarray(value)):.6g}"
+    """One number, or one for each layer."""
+    values = np.asarray(value, dtype=float)
+    return f"{float(values):.6g}" if values.ndim == 0 else f"({', '.join(f'{one:.6g}' for one in values)})"

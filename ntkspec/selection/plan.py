@@ -42,6 +42,7 @@ class Plan:
         high: the other end.
         best: index of the step to stop at.
         late: whether that is the last one, so that longer training might still help.
+        psnr_of_mean: of predicting the mean of the labels everywhere.
         law: of the width.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     high: np.ndarray
     best: int
     late: bool
+    psnr_of_mean: float
     law: WidthLaw
 
     @property
@@ -73,7 +75,13 @@ class Plan:
 
     @property
     def width(self) -> tuple[int, int]:
-        """At which a network should follow to `accuracy`, and at which 19 of 20 should."""
+        """At which a network should follow to `accuracy`, and at which 19 of 20 should.
+
+        In the standard parametrisation a kernel is that of a width, and its learning rate fits no other.
+        """
+        own = self.candidate.network.width
+        if self.candidate.network.parametrization == "standard" and own is not None:
+            return own, own
         return width_for(self.accuracy, self.law)
 
 
@@ -112,6 +120,7 @@ def plan(samples: Samples, box: Box, chosen: Candidate, criterion: str, accuracy
         high=psnr + 2 * error,
         best=best,
         late=best == len(TIMES) - 1,
+        psnr_of_mean=float(quality("expected", np.var(samples.labels, axis=0).mean())) + shift,
         law=law_of(samples.dim),
     )
 

@@ -207,6 +207,8 @@ def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None
 def from_signal(signal: Signal) -> Samples:
     """The training points of a signal on a lattice."""
     shape, mask = tuple(signal.shape), np.asarray(signal.train_mask, dtype=bool)
+    if mask.shape != shape:
+        raise ValueError(f"train_mask has shape {mask.shape}; expected that of the signal, {shape}")
     points = Grid.unit(shape).points()[mask.ravel()]
     return _samples(points, signal.train_values, shape, mask)
 
@@ -230,13 +232,16 @@ def from_operator(K: Operator, y: ArrayLike) -> Samples:
 
 def _samples(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, mask: np.ndarray | None) -> Samples:
     labels = np.asarray(check_labels(y, len(points)))
-    if len(points) < 8:
-        raise ValueError(f"{len(points)} training points; expected at least 8, to judge a kernel by")
+    places = len(np.unique(points, axis=0))
+    if places < 8:
+        raise ValueError(f"{places} different training points; expected at least 8, to judge a kernel by")
     largest = float(np.abs(labels).max())
     if largest and not SMALLEST < largest < LARGEST:
         raise ValueError(
             f"the largest label is {largest:.3g} in size, whose square is no number; rescale the labels to about 1"
         )
     if not np.ptp(labels, axis=0).any():
-        raise ValueError("the labels are constant, so there is nothing to learn; give a signal that varies")
+        raise ValueError(
+            "the labels of the training points are constant, so there is nothing to learn; give some that vary"
+        )
     return Samples(points, labels.reshape(len(points), -1), shape, mask)

@@ -10,7 +10,7 @@ from ntkspec.generalisation import Decomposition, decompose, scaled_evidence
 from ntkspec.kernel import ComposedKernel
 from ntkspec.selection.samples import Box
 
-__all__ = ["TIMES", "Score", "score"]
+__all__ = ["TIMES", "Score", "patches", "score"]
 
 #: ηλ_max t after which training is stopped, evenly spaced in the logarithm.
 TIMES = np.geomspace(10, 1e6, 16)
@@ -86,15 +86,19 @@ def _posterior_variance(
     return np.maximum(prior - known, 0) + ridge
 
 
-def _standard_error(square: np.ndarray, box: Box) -> np.ndarray:
-    """Of the mean of (t, point, box·channel), over patches of neighbouring points: errors nearby are alike."""
+def patches(box: Box) -> np.ndarray:
+    """The patch of neighbouring points that each inner point of a box is in, as numbers; about sixteen."""
     inner = box.points[box.inner]
     dim = inner.shape[1]
     low, extent = inner.min(axis=0), np.maximum(np.ptp(inner, axis=0), 1e-300)
     per_axis = max(2, int(16 ** (1 / dim)))
     cell = np.minimum((inner - low) / extent * per_axis, per_axis - 1).astype(int)
-    patch = np.ravel_multi_index(tuple(cell.T), (per_axis,) * dim)
-    boxes = box.labels.shape[1]
+    return np.ravel_multi_index(tuple(cell.T), (per_axis,) * dim)
+
+
+def _standard_error(square: np.ndarray, box: Box) -> np.ndarray:
+    """Of the mean of (t, point, box·channel), over patches of neighbouring points: errors nearby are alike."""
+    patch, boxes = patches(box), box.labels.shape[1]
     by_box = square.reshape(*square.shape[:2], boxes, -1).mean(axis=3)
     means = np.stack([by_box[:, patch == p].mean(axis=1) for p in np.unique(patch)], axis=1)
     means = means.reshape(len(square), -1)

@@ -22,6 +22,9 @@ from ntkspec.selection.search import CRITERIA, Choice, Search, quality
 
 __all__ = ["table"]
 
+#: dB above the mean of the labels from which on something has been predicted.
+WORTH = 1.0
+
 
 def table(samples: Samples, found: Search, choices: Mapping[str, Choice], plan: Plan) -> xr.Dataset:
     """What `ntkspec.design` returns.
@@ -85,10 +88,11 @@ def _chosen(choices: Mapping[str, Choice]) -> dict[str, tuple]:
 
 def _candidates(found: Search) -> dict[str, tuple]:
     of = found.candidates
-    first = of[0].family
+    meanings = {(one.family.meaning, one.family.units) for one in of}
+    meaning, units = meanings.pop() if len(meanings) == 1 else ("scale of the family", "")
     return {
         "family": ("candidate", [one.family.name for one in of]),
-        "scale": variable("candidate", [one.scale for one in of], first.meaning, first.units),
+        "scale": variable("candidate", [one.scale for one in of], meaning, units),
         "depth": ("candidate", [one.network.depth for one in of]),
         "activation": ("candidate", [_name(one.network) for one in of]),
         "W_std": ("candidate", [_std(one.network.W_std) for one in of]),
@@ -120,6 +124,7 @@ def _attributes(samples: Samples, choices: Mapping[str, Choice], plan: Plan) -> 
         "num_points": samples.num_points,
         "family": chosen.family.name,
         "scale": chosen.scale,
+        "scale_meaning": chosen.family.meaning,
         "scale_units": chosen.family.units,
         "depth": chosen.network.depth,
         "activation": _name(chosen.network),
@@ -129,6 +134,7 @@ def _attributes(samples: Samples, choices: Mapping[str, Choice], plan: Plan) -> 
         "steps": plan.steps,
         "steps_with_momentum": plan.steps_with_momentum,
         "psnr": float(plan.psnr[plan.best]),
+        "psnr_of_mean": plan.psnr_of_mean,
         "psnr_low": float(plan.low[plan.best]),
         "psnr_high": float(plan.high[plan.best]),
         "width": width,
@@ -149,11 +155,14 @@ def _verdict(choice: Choice, plan: Plan) -> str:
     sooner = plan.steps_with_momentum
     faster = f", or {sooner:,} with momentum {MOMENTUM}" if sooner < plan.steps else ""
     late = " The criterion still rises at the last step that was looked at: longer training may help." * plan.late
+    hardly = expected < plan.psnr_of_mean + WORTH
+    idle = f" Their mean alone gives {plan.psnr_of_mean:.1f} dB: little between the points can be predicted." * hardly
     return (
         f"Take {plan.candidate.family.name} frequencies of scale {plan.candidate.scale:.3g}{units} and gradient "
         f"descent at learning rate {plan.learning_rate:.3g} (of half the summed squares) for "
         f"{plan.steps:,} steps{faster}: theory expects {expected:.1f} dB between the training points "
-        f"({low:.1f} to {high:.1f}).{late} {_flatness(choice, plan)} {_wide_enough(plan)}"
+        f"({low:.1f} to {high:.1f}), if the signal holds nothing finer than their spacing.{idle}{late} "
+        f"{_flatness(choice, plan)} {_wide_enough(plan)}"
     )
 
 
@@ -166,11 +175,18 @@ def _flatness(choice: Choice, plan: Plan) -> str:
 
 
 def _wide_enough(plan: Plan) -> str:
-    (width, safe), law = plan.width, plan.law
-    beyond = f"; the widest measured was {law.widths[1]:,}" if safe > law.widths[1] else ""
+    (width, safe), law, network = plan.width, plan.law, plan.candidate.network
+    source = f"the width law measured over the first {law.latest:,.0f} steps of {law.source}"
+    other = [
+        (safe > law.widths[1], f"the widest was {law.widths[1]:,}"),
+        (plan.steps > law.latest, "of more steps it tells nothing"),
+        ((network.depth, _name(network)) != law.network, "the network was {} of depth {}".format(*law.network[::-1])),
+    ]
+    beyond = "".join(f"; {text}" for holds, text in other if holds)
+    if network.parametrization == "standard":
+        return f"Its width of {width:,} should keep it within {law.error(width):.0%} of theory by {source}{beyond}."
     return (
-        f"A network of width {width:,} should follow to {plan.accuracy:.0%} by the width law measured over the first "
-        f"{law.latest:,.0f} steps of {law.source} ({safe:,} to be safe{beyond})."
+        f"A network of width {width:,} should follow to {plan.accuracy:.0%} by {source} ({safe:,} to be safe{beyond})."
     )
 
 

@@ -168,11 +168,46 @@ def test_a_search_that_is_too_narrow_goes_on():
 
 
 def test_a_search_that_finds_no_end_says_so():
-    # Far below its frequency a wave is best predicted by its mean, the more so the smaller the scale.
+    # Far below its frequency a wave is best predicted by its mean, the more so the smaller the scale; below a tenth of
+    # a turn over the points a wave is a line, and scales make no difference.
     found = ns.design(wave(12), network=NETWORK, scales=(0.5, 1.0), num_frequencies=64)
-    assert found.sizes["candidate"] == 2 + WIDER
+    assert 2 < found.sizes["candidate"] <= 2 + WIDER
+    assert found.scale.min() >= 0.1
     assert bool(found.open_ended.sel(criterion="leave_one_out"))
     assert "the search ends there" in found.attrs["verdict"]
+
+
+def test_a_standard_network_keeps_the_width_that_its_rate_is_for(task):
+    network = ns.kernel.MLP(depth=2, parametrization="standard", width=48)
+    found = ns.design(task, network=network, scales=[4.0], num_frequencies=16)
+    assert found.attrs["width"] == 48
+    assert "width=48" in found.attrs["lines_ntkspec"]
+    assert "Its width of 48" in found.attrs["verdict"]
+
+
+def test_families_of_different_scales_are_labelled_as_such(task):
+    found = ns.design(task, network=NETWORK, families=["power_law", "gaussian"], scales=[1.0, 2.0], num_frequencies=16)
+    assert found.scale.attrs["long_name"] == "scale of the family"
+    chosen = FAMILIES[found.attrs["family"]]
+    label = ns.plot.design(found)[0].get_xlabel()
+    assert chosen.meaning[1:] in label
+    assert chosen.units in label
+
+
+def test_noise_is_said_to_be_no_signal(task):
+    noise = np.random.default_rng(0).standard_normal(64)
+    mask = np.arange(64) % 2 == 0
+    found = ns.design(ns.task.Task("noise", noise, mask, ~mask), network=NETWORK, scales=[4.0], num_frequencies=16)
+    assert found.attrs["psnr_of_mean"] == pytest.approx(-10 * np.log10(np.var(noise[mask])))
+    assert "little between the points can be predicted" in found.attrs["verdict"]
+    clean = ns.design(wave(3), network=NETWORK, scales=[3.0], num_frequencies=16)
+    assert "little between the points" not in clean.attrs["verdict"]
+
+
+def test_a_law_that_is_used_beyond_its_measurement_says_so():
+    found = ns.design(wave(6), network=NETWORK, scales=[0.5], num_frequencies=16)
+    assert "the network was relu of depth 3" in found.attrs["verdict"]
+    assert ("of more steps it tells nothing" in found.attrs["verdict"]) == (found.attrs["steps"] > 300)
 
 
 def test_psnr_is_relative_to_the_peak(task, found):
@@ -252,6 +287,16 @@ def test_bad_input_is_refused(task):
             ns.design(K, size * np.arange(16.0))
     with pytest.raises(ValueError, match="peak"):
         ns.design(task, peak=0.0)
+    with pytest.raises(ValueError, match="seed=-1"):
+        ns.design(task, seed=-1)
+    repeated = np.repeat([0.1, 0.5, 0.9], 20)[:, None]
+    with pytest.raises(ValueError, match="3 different training points"):
+        ns.design(ns.operator.dense(k, repeated), np.arange(60.0))
+    clustered = np.append(1e-3 * np.arange(30) / 30, [0.5, 1.0])[:, None]
+    with pytest.raises(ValueError, match="leave out those far from the rest"):
+        ns.design(ns.operator.dense(k, clustered), np.arange(32.0))
+    with pytest.raises(ValueError, match="train_mask has shape"):
+        ns.design(replace(task, train_mask=task.train_mask[:-1]))
     with pytest.raises(ValueError, match="at least 8"):
         ns.design(ns.operator.lattice(k, (4,)), np.arange(4.0))
     with pytest.raises(ValueError, match="its own labels"):
@@ -271,7 +316,7 @@ def test_bad_input_is_refused(task):
     for accuracy in (0.0, 1e-6, 2.0):
         with pytest.raises(ValueError, match="accuracy"):
             ns.design(task, accuracy=accuracy)
-    for empty in ({"scales": []}, {"families": []}, {"families": "gaussian"}, {"depths": []}):
+    for empty in ({"scales": []}, {"families": []}, {"families": "gaussian"}, {"depths": []}, {"scales": 3.0}):
         with pytest.raises(ValueError, match="at least one"):
             ns.design(task, **empty)
     measured = ns.operator.measured(K, np.eye(16)[::2])

@@ -43,7 +43,7 @@ def test_jax_lines_are_the_network_of_the_kernel(family, options):
     exact = np.asarray(chosen.kernel(1).ntk(X))
     # At width 512 a kernel is off by a few parts in √512.
     assert np.linalg.norm(rows @ rows.T - exact) < 0.25 * np.linalg.norm(exact)
-    assert jnp.isfinite(scope["loss"](scope["params"]))
+    assert jnp.isfinite(scope["loss"](scope["params"], X, Y))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -62,3 +62,21 @@ def test_an_activation_without_a_name_elsewhere_has_no_lines():
     chosen = candidate(activation=ns.kernel.activation.LeakyRelu(0.3))
     assert jax_lines(chosen, 1, 8, 1e-3, 1) is None
     assert torch_lines(chosen, 1, 8, 1e-3, 1) is None
+
+
+def test_lines_are_of_the_whole_network():
+    for options in ({"trained": "last"}, {"residual": True}, {"skip": 1}, {"W_std": (1.0, 1.5, 1.2)}):
+        chosen = candidate(activation="relu", **options)
+        scope = run(ntkspec_lines(chosen, 1, 16, 1e-3, 2))
+        np.testing.assert_allclose(scope["k"].ntk(X), chosen.kernel(1).ntk(X), rtol=1e-4)
+        # Plain layers would be another network.
+        assert jax_lines(chosen, 1, 16, 1e-3, 2) is None
+        assert torch_lines(chosen, 1, 16, 1e-3, 2) is None
+
+
+def test_positional_frequencies_that_no_axis_divides():
+    chosen = Candidate(FAMILIES["positional"], 2.0, ns.kernel.MLP(depth=1), 17, seed=0)
+    scope = {"x": np.random.default_rng(0).random((5, 2)), "y": np.zeros((5, 1))}
+    exec(jax_lines(chosen, 2, 8, 1e-3, 1), scope)
+    assert scope["params"][0][0].shape == (32, 8)
+    assert "sizes = [32, 8," in torch_lines(chosen, 2, 8, 1e-3, 1)
