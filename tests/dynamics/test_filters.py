@@ -11,6 +11,7 @@ import ntkspec as ns
 
 D = ns.dynamics
 EPS = np.finfo(float).eps
+POWER = D.damped_power(0.5, 0.1)
 RATES = np.array([0.0, 1e-15, 1e-6, 0.1, 0.4, 0.6, 1.0])
 
 
@@ -101,6 +102,9 @@ def test_schedules_in_blocks_are_the_same(monkeypatch):
         (lambda: D.damped_power(1.5, 0.1), "power=1.5; expected between 0"),
         (lambda: D.damped_power(0.5, 0.0), "damping=0.0; expected a positive"),
         (lambda: D.preconditioned(lambda value: 1 / value), r"at eigenvalues \[0, 1\]; expected positive"),
+        (lambda: D.ridge(0.1, D.preconditioned(POWER)), r"is preconditioned\(p, ridge\(strength, dynamics\)\)"),
+        (lambda: D.preconditioned(POWER, D.ridge(0.1, D.preconditioned(POWER))), r"ridge around a preconditioned"),
+        (lambda: D.preconditioned(POWER, D.preconditioned(POWER)), r"preconditioned already; give the product"),
         (lambda: D.steps_to(1.0, 0.1), "epsilon=1.0; expected between 0 and 1"),
         (lambda: D.flow_time(-1.0, 1, 1), "learning_rate=-1.0"),
     ],
