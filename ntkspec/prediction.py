@@ -110,6 +110,7 @@ def predict(
         asked,
         rate,
         dynamics,
+        loss=loss,
         tolerance=tolerance,
         max_products=max_products,
         field_norm=max(norms, default=0.0),

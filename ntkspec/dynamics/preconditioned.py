@@ -189,7 +189,8 @@ def preconditioned(
         )
     base, strength = gradient_descent() if dynamics is None else dynamics, 0.0
     while isinstance(base, Ridge):
-        base, strength = base.base, strength + base.strength
+        strength += base.strength
+        base = base.base
     if base.preconditions:
         raise ValueError(
             "the dynamics is preconditioned already; give the product of both, such as "

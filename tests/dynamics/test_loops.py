@@ -126,7 +126,7 @@ def test_past_the_limit_the_loop_diverges_and_the_prediction_says_which_limit(na
         fifty, many = np.linalg.norm(walk(matrix, y, 1.1 * limit, [50, 500], **rule) @ matrix, axis=1)
         assert many > 1e3 * fifty
     options = {"steps": [3], "dynamics": dynamics, "tolerance": 1e3}
-    with pytest.raises(ValueError, match=rf"its stability limit under {type(dynamics).__name__}.*is {limit:.6g} "):
+    with pytest.raises(ValueError, match=rf"its stability limit under {type(dynamics).__name__}.*is {limit:.6g}:"):
         ns.predict(K, y, learning_rate=1.1 * limit, **options)
     ns.predict(K, y, learning_rate=limit, **options)
 
