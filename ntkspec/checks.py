@@ -10,7 +10,15 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-__all__ = ["check_labels", "check_points", "check_positive", "check_seed", "check_sizes", "check_steps"]
+__all__ = [
+    "check_labels",
+    "check_points",
+    "check_positive",
+    "check_seed",
+    "check_sizes",
+    "check_steps",
+    "refuse_complex",
+]
 
 
 def check_points(x: ArrayLike, dim: int) -> Array:
@@ -20,7 +28,7 @@ def check_points(x: ArrayLike, dim: int) -> Array:
         ValueError: if it has another shape, or holds NaN or infinity.
         TypeError: if it is complex.
     """
-    _refuse_complex("points", x, "give real and imaginary parts as two coordinates, np.stack([x.real, x.imag], axis=1)")
+    refuse_complex("points", x, "give real and imaginary parts as two coordinates, np.stack([x.real, x.imag], axis=1)")
     x = jnp.asarray(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != dim:
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
@@ -37,7 +45,7 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
         ValueError: if the shape does not match or a value is not finite.
         TypeError: if they are complex.
     """
-    _refuse_complex("labels", y, "give real and imaginary parts as two channels, np.stack([y.real, y.imag], axis=1)")
+    refuse_complex("labels", y, "give real and imaginary parts as two channels, np.stack([y.real, y.imag], axis=1)")
     y = jnp.asarray(y, dtype=float)
     if y.ndim not in (1, 2) or y.shape[0] != num_points:
         raise ValueError(
@@ -49,8 +57,12 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
     return y
 
 
-def _refuse_complex(what: str, values: ArrayLike, instead: str) -> None:
-    """A cast to real numbers would drop the imaginary part."""
+def refuse_complex(what: str, values: ArrayLike, instead: str) -> None:
+    """Refuse complex values, whose imaginary part a cast to real numbers would drop.
+
+    Raises:
+        TypeError: naming them; `instead` says what to give.
+    """
     if jnp.iscomplexobj(values):
         raise TypeError(f"{what} are complex; {instead}")
 
