@@ -10,7 +10,15 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-__all__ = ["check_labels", "check_points", "check_positive", "check_sizes", "check_steps"]
+__all__ = [
+    "check_labels",
+    "check_points",
+    "check_positive",
+    "check_seed",
+    "check_sizes",
+    "check_steps",
+    "refuse_complex",
+]
 
 
 def check_points(x: ArrayLike, dim: int) -> Array:
@@ -18,7 +26,9 @@ def check_points(x: ArrayLike, dim: int) -> Array:
 
     Raises:
         ValueError: if it has another shape, or holds NaN or infinity.
+        TypeError: if it is complex.
     """
+    refuse_complex("points", x, "give real and imaginary parts as two coordinates, np.stack([x.real, x.imag], axis=1)")
     x = jnp.asarray(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != dim:
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
@@ -33,7 +43,9 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
 
     Raises:
         ValueError: if the shape does not match or a value is not finite.
+        TypeError: if they are complex.
     """
+    refuse_complex("labels", y, "give real and imaginary parts as two channels, np.stack([y.real, y.imag], axis=1)")
     y = jnp.asarray(y, dtype=float)
     if y.ndim not in (1, 2) or y.shape[0] != num_points:
         raise ValueError(
@@ -43,6 +55,16 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
     if not bool(jnp.isfinite(y).all()):
         raise ValueError("labels hold NaN or infinity; remove those points with a mask")
     return y
+
+
+def refuse_complex(what: str, values: ArrayLike, instead: str) -> None:
+    """Refuse complex values, whose imaginary part a cast to real numbers would drop.
+
+    Raises:
+        TypeError: naming them; `instead` says what to give.
+    """
+    if jnp.iscomplexobj(values):
+        raise TypeError(f"{what} are complex; {instead}")
 
 
 def check_steps(steps: Sequence[float]) -> np.ndarray:
@@ -68,6 +90,16 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}={size!r}; expected a positive integer")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no whole number from 0 to 2⁶³ − 1.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed!r}; expected a whole number from 0 on, such as 0")
 
 
 def check_positive(name: str, value: float, hint: str) -> None:

@@ -12,7 +12,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps
+from ntkspec.checks import check_labels, check_steps, refuse_complex
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.eigen.trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
 from ntkspec.operator import Operator
@@ -110,6 +110,7 @@ def predict(
         asked,
         rate,
         dynamics,
+        loss=loss,
         tolerance=tolerance,
         max_products=max_products,
         field_norm=max(norms, default=0.0),
@@ -164,6 +165,7 @@ def _initial(K: Operator, labels: Array, initial: ArrayLike | None, everywhere: 
     """f_0 at the points and, where given, on the lattice."""
     if initial is None:
         return jnp.zeros_like(labels), None
+    refuse_complex("`initial` values", initial, "give real and imaginary parts as two channels, like the labels")
     f0 = jnp.asarray(initial, dtype=float)
     if K.field_shape is not None and f0.shape == (*K.field_shape, *labels.shape[1:]):
         return K.restrict(f0), f0

@@ -181,7 +181,7 @@ def test_a_result_carries_what_made_it(masked):
         ({"steps": []}, "expected a list of numbers"),
         ({"steps": [1, 1]}, "expected increasing numbers"),
         ({"learning_rate": 0.0}, r"learning_rate=0\.0; expected a positive number"),
-        ({"learning_rate": 1e9}, r"times its stability limit.*max_learning_rate\(K, loss=\.\.\.\)"),
+        ({"learning_rate": 1e9}, r"times its stability limit.*max_learning_rate\(K, loss='sum'\)"),
         ({"loss": "abs"}, "loss='abs'; expected 'sum'"),
         ({"initial": np.ones(3)}, r"`initial` has shape \(3,\); expected that of the labels"),
     ],

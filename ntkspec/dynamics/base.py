@@ -39,6 +39,11 @@ class Dynamics(ABC):
     def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(1 − r)/(ηλ), broadcast, with its limit at λ = 0."""
 
+    @property
+    def preconditions(self) -> bool:
+        """Whether modes have another rate than ηλ, so that a ridge around it is not one of its loss."""
+        return False
+
     def at(self, learning_rate: float) -> Dynamics:
         """The same dynamics where rates are multiples of this η (of the summed loss); one without units is itself."""
         return self

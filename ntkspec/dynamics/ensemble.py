@@ -77,7 +77,7 @@ def ensemble(
     dynamics = gradient_descent() if dynamics is None else dynamics
     if dynamics.discrete and (times != np.rint(times)).any():
         raise ValueError(f"steps={times.tolist()}; expected whole numbers for {type(dynamics).__name__}")
-    rate = summed_rate(learning_rate, n, loss)
+    rate, per_unit = summed_rate(learning_rate, n, loss), summed_rate(1.0, n, loss)
     # Kernel, eigenvectors and their product with it, on all points; the covariances.
     refuse_if_too_large(
         8 * (4 * (n + m) ** 2 + (len(times) + 2) * m * (m + n)),
@@ -90,7 +90,8 @@ def ensemble(
     if rate > limit * (1 + 1e-9):
         raise ValueError(
             f"learning_rate={learning_rate:.6g} is {rate / limit:.4g} times the stability limit under "
-            f"{type(dynamics).__name__}, so training diverges; see ns.dynamics.max_learning_rate(K, ..., dynamics=...)"
+            f"{type(dynamics).__name__}, {limit / per_unit:.6g} for loss={loss!r}, so training diverges; "
+            "see ns.dynamics.max_learning_rate(K, ..., dynamics=...)"
         )
     filters = dynamics.at(rate)
     cross = np.asarray(k.ntk(wanted, points)) @ vector

@@ -124,8 +124,9 @@ def function_space_flow(
         [, channel]), with `unseen`, `unseen` (step, asked[, channel]). The attribute `num_products` counts both runs.
 
     Raises:
-        ValueError: if labels or steps have the wrong shape, the loss is not convex or not finite where it was looked
-            at (200 values from −20 to 20 label ranges about the labels), or the work would not fit in memory.
+        ValueError: if labels or steps have the wrong shape, labels of the logistic loss are outside [0, 1], the loss is
+            not convex or not finite where it was looked at (200 values from −20 to 20 label ranges about the labels),
+            or the work would not fit in memory.
         RuntimeError: if `max_products` do not reach the last step: the flow is stiff, and takes about
             ηλ_max t L''/6 steps of 14 products.
 
@@ -141,6 +142,8 @@ def function_space_flow(
         True
     """
     labels = check_labels(y, K.num_points)
+    if point_loss is logistic:
+        _require_shares(labels)
     times = check_steps(steps).astype(float)
     if unseen is not None:
         K.norm_at(unseen)  # refuses points that it cannot tell of
@@ -273,6 +276,15 @@ def _require_convex(point_loss: PointLoss, labels: Array) -> None:
             f"point_loss={point_loss!r} is not convex in f (its slope falls by {-fall:.3g}): two runs from the same "
             "start may part, so no error estimate holds; expected a convex loss such as logistic or huber(threshold)"
         )
+
+
+def _require_shares(labels: Array) -> None:
+    """Refuse labels outside [0, 1], for which the logistic loss has no lower bound: −y f falls without end."""
+    low, high = float(labels.min()), float(labels.max())
+    if not 0 <= low <= high <= 1:
+        how = "(y + 1)/2 for classes −1 and 1" if low >= -1 and high <= 1 else "(y − y.min())/(y.max() − y.min())"
+        reach = f"labels reach from {low:.3g} to {high:.3g}"
+        raise ValueError(f"{reach}, and the logistic loss is for labels in [0, 1]; map them by {how}")
 
 
 def _label(long_name: str) -> dict[str, str]:

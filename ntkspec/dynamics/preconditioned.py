@@ -1,4 +1,7 @@
-"""Preconditioned training: w ← w + η p(K)(y − f) has the filter of λ p(λ) in place of λ."""
+"""Preconditioned training: w ← w + η p(K)(y − f) has the filter of λ p(λ) in place of λ.
+
+With a ridge, w ← w + η p(K)(y − Kw − δw), a mode of w has the rate η p(λ)(λ + δ) and ends at y/(λ + δ).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from ntkspec.checks import check_positive
 from ntkspec.dynamics.base import Dynamics
 from ntkspec.dynamics.descent import gradient_descent
+from ntkspec.dynamics.ridge import Ridge
 
 __all__ = ["DampedPower", "Preconditioned", "damped_power", "preconditioned"]
 
@@ -39,22 +43,33 @@ class DampedPower:
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Preconditioned(Dynamics):
-    """A dynamics whose every mode has the rate ηλ p(λ); build one with `preconditioned`.
+    """A dynamics whose every mode has the rate η(λ + δ) p(λ); build one with `preconditioned`.
 
     Attributes:
         preconditioner: p, positive.
-        base: the dynamics without it.
+        base: the dynamics without it and without a ridge.
+        strength: δ of the loss's ridge; 0 where it has none.
         unit: the η that rates are multiples of.
     """
 
     preconditioner: Callable[[np.ndarray], np.ndarray]
     base: Dynamics
+    strength: float = 0.0
     unit: float = 1.0
 
     @property
+    def preconditions(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def _shift(self) -> float:
+        return self.unit * self.strength
+
+    @property
     def max_rate(self) -> float:
-        """A rate that is sure to be stable, that of `base` over p(0); `limit` knows the learning rate itself."""
-        return self.base.max_rate / self.pace
+        """A rate stable for a p that falls, that of `base` over p(0); `limit` knows the learning rate itself."""
+        return self.base.max_rate / self.pace - self._shift
 
     @property
     def discrete(self) -> bool:
@@ -68,37 +83,40 @@ class Preconditioned(Dynamics):
 
     @property
     def pace(self) -> float:
-        """p(0), times that of `base`."""
+        """p(0), times that of `base`; with a ridge, at most."""
         return float(self.preconditioner(np.zeros(1))[0]) * self.base.pace
 
     def gain(self, rate: float) -> float:
-        """That of `base` at the preconditioned rate."""
-        return self.base.gain(self.unit * self._largest(rate / self.unit))
+        """That of `base` at the preconditioned rate; with a ridge twice and one, as `Ridge`."""
+        gain = self.base.gain(self.unit * self._largest(rate / self.unit))
+        return 1 + 2 * gain if self.strength else gain
 
     def at(self, learning_rate: float) -> Preconditioned:
         """With rates that are multiples of this η."""
         return replace(self, base=self.base.at(learning_rate), unit=learning_rate)
 
     def limit(self, largest_eigenvalue: float) -> float:
-        """That of `base` at the largest λ p(λ) up to λ_max."""
+        """That of `base` at the largest (λ + δ) p(λ) up to λ_max."""
         return self.base.limit(self._largest(largest_eigenvalue))
 
     def _largest(self, eigenvalue: float) -> float:
         asked = eigenvalue * GRID
-        return float(np.max(asked * self.preconditioner(asked)))
+        return float(np.max((asked + self.strength) * self.preconditioner(asked)))
 
     def sensitivity(self, rate: float, step: np.ndarray) -> np.ndarray:
         """Not known: the preconditioner changes with the matrix."""
         return np.full(np.shape(step), np.inf)
 
     def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """r_base(ηλ p(λ), t)."""
-        return self.base.residual(rate * self.preconditioner(rate / self.unit), step)
+        """r_base(ηλ p(λ), t); with a ridge (δ + λ r_base(η(λ + δ) p(λ), t))/(λ + δ)."""
+        factor, shifted = self.preconditioner(rate / self.unit), rate + self._shift
+        left = self.base.residual(shifted * factor, step)
+        return (self._shift + rate * left) / shifted if self.strength else left
 
     def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """p(λ) times those of `base` at ηλ p(λ)."""
+        """p(λ) times those of `base` at η(λ + δ) p(λ)."""
         factor = self.preconditioner(rate / self.unit)
-        return factor * self.base.weights(rate * factor, step)
+        return factor * self.base.weights((rate + self._shift) * factor, step)
 
 
 def damped_power(power: float, damping: float) -> DampedPower:
@@ -134,17 +152,26 @@ def preconditioned(
     """Training with a spectral preconditioner, a function of the kernel matrix.
 
     In function space ḟ = η K p(K)(y − f): what a preconditioner that shares its eigenvectors would do to each
-    frequency. One that does not, such as a diagonal on the parameters, makes another kernel instead of another filter.
+    frequency. Of a loss with a ridge, `preconditioned(p, ridge(δ))` is w ← w + η p(K)(y − Kw − δw), in formulas
+
+        w_t = y (1 − r_base(η p(λ)(λ + δ), t))/(λ + δ),    r_t = (δ + λ r_base(η p(λ)(λ + δ), t))/(λ + δ):
+
+    the preconditioner turns the whole gradient, that of the decay as well, and leaves where training ends.
+
+    **A diagonal one** is no filter of K. On the points, weights D = diag(d) make r ← r − ηKDr, which is plain descent
+    of D^½ K D^½ on D^½ r: take `A = ns.operator.measurement.function(lambda f: np.sqrt(d) * f, (n,))`, the operator
+    `ns.operator.measured(K, A)`, the labels √d y and any dynamics; `train`/√d and `unseen` are then the function. On
+    the parameters, J D Jᵀ is another kernel: rescaled amplitudes of a mapping are one, and have their own spectrum.
 
     Args:
         preconditioner: p(λ) of eigenvalues (any shape), positive and finite also at 0; see `damped_power`.
-        dynamics: how it is trained; gradient descent where None.
+        dynamics: how it is trained, with its ridge if it has one; gradient descent where None.
 
     Returns:
         The dynamics. Lanczos estimates its error for it; it has no bound.
 
     Raises:
-        ValueError: if p(0) or p(1) is not positive and finite.
+        ValueError: if p(0) or p(1) is not positive and finite, or the dynamics is preconditioned already.
 
     Source: Amari et al. 2021, section 3.
 
@@ -160,4 +187,13 @@ def preconditioned(
             f"the preconditioner is {values.tolist()} at eigenvalues [0, 1]; expected positive, finite numbers of the "
             "same shape: see damped_power(power, damping)"
         )
-    return Preconditioned(preconditioner, gradient_descent() if dynamics is None else dynamics)
+    base, strength = gradient_descent() if dynamics is None else dynamics, 0.0
+    while isinstance(base, Ridge):
+        strength += base.strength
+        base = base.base
+    if base.preconditions:
+        raise ValueError(
+            "the dynamics is preconditioned already; give the product of both, such as "
+            "preconditioned(lambda eigenvalue: p(eigenvalue) * q(eigenvalue))"
+        )
+    return Preconditioned(preconditioner, base, strength)

@@ -93,7 +93,7 @@ def ridge(strength: float, dynamics: Dynamics | None = None) -> Ridge:
         The dynamics.
 
     Raises:
-        ValueError: if δ is not positive.
+        ValueError: if δ is not positive, or the dynamics is preconditioned: the ridge goes inside.
 
     Source: Rasmussen & Williams 2006, section 6.2; for the path, Hu, Li & Yu 2020, "Simple and effective
     regularization methods for training on noisily labeled data", section 4.
@@ -103,6 +103,11 @@ def ridge(strength: float, dynamics: Dynamics | None = None) -> Ridge:
         [1.0, 0.5]
     """
     check_positive("strength", strength, "δ in units of eigenvalues; without one take the dynamics alone")
+    if dynamics is not None and dynamics.preconditions:
+        raise ValueError(
+            "a ridge around a preconditioned dynamics would take its preconditioner at λ + δ; the preconditioned "
+            "descent of the loss with a ridge is preconditioned(p, ridge(strength, dynamics))"
+        )
     return Ridge(gradient_descent() if dynamics is None else dynamics, float(strength))
 
 

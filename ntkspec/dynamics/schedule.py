@@ -146,12 +146,15 @@ def piecewise(factors: Mapping[int, float]) -> Schedule:
         The dynamics.
 
     Raises:
-        ValueError: if step 0 has no factor, or factors are negative or all zero.
+        ValueError: if step 0 has no factor, a step is no whole number, or factors are negative or all zero.
 
     Example:
         >>> piecewise({0: 1.0, 1000: 0.1}).weights(np.array([0.0]), 1010).tolist()
         [1001.0]
     """
+    for step in factors:
+        if not isinstance(step, int | np.integer) or isinstance(step, bool):
+            raise ValueError(f"a factor starts at step {step!r}; expected whole steps, as {{0: 1.0, 1000: 0.1}}")
     starts = np.array(sorted(factors))
     values = np.array([factors[step] for step in starts], dtype=float)
     if starts.size == 0 or starts[0] != 0 or not np.isfinite(values).all() or (values < 0).any() or not values.any():

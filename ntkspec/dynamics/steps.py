@@ -25,14 +25,17 @@ def steps_to(epsilon: float, rate: ArrayLike, dynamics: Dynamics | None = None) 
         dynamics: gradient descent where None.
 
     Returns:
-        The first step with |r| ≤ ε, shaped as `rate`; a time for the flow, and infinity where it is never reached: at
-        λ = 0, past stability, or where a ridge ends above ε. Of a mode that swings for more than 256 steps it is one
-        step with |r| ≤ ε after one with more, not surely the first.
+        The first step with |r| ≤ ε, shaped as `rate`; a time for the flow. A residual that swings may rise above ε
+        again, and with a ridge settle above it: this is when it passes ε first. Of one that takes more than 256 steps
+        it is one step with |r| ≤ ε after one with more, not surely the first. Infinity where none was found: not among
+        1, 2, 4, … 2⁵³ steps (for the flow from 2⁻⁵³ on), and where modes swing not among the first 256 either. So it
+        is at λ = 0, past stability, and where a residual that does not swing ends above ε by a ridge; one that swings
+        below ε in between alone, later than step 256, may be missed.
 
     Raises:
         ValueError: if ε is not between 0 and 1.
 
-    Source: the filters solved for t; `ntkspec.dynamics.residual`, by doubling and bisection.
+    Source: `Dynamics.residual` solved for t, by doubling and bisection.
 
     Example:
         >>> steps_to(0.1, np.array([0.5, 0.1, 0.0])).tolist()

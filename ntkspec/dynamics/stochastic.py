@@ -12,7 +12,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_sizes, check_steps
+from ntkspec.checks import check_labels, check_seed, check_sizes, check_steps
 from ntkspec.dynamics.base import Loss, max_learning_rate, summed_rate
 from ntkspec.operator import Operator
 from ntkspec.operator.base import refuse_if_too_large
@@ -65,9 +65,9 @@ def stochastic_descent(
         `unseen_loss_variance` like those of the training points.
 
     Raises:
-        ValueError: if b is not between 1 and n, labels, points or steps are no good, the learning rate is past the
-            limit of gradient descent, simulations diverge (noise has a lower limit: the message says what to try), or
-            they would not fit in memory.
+        ValueError: if b is not between 1 and n, the seed is negative or no whole number, labels, points or steps are no
+            good, the learning rate is past the limit of gradient descent, simulations diverge (noise has a lower limit:
+            the message says what to try), or they would not fit in memory.
 
     Source: the recursion itself; compare Paquette, Lee, Pedregosa & Paquette 2021, "SGD in the large", section 2.
 
@@ -83,6 +83,7 @@ def stochastic_descent(
     n = K.num_points
     labels = check_labels(y, n)
     check_sizes(batch_size=batch_size, runs=runs)
+    check_seed(seed)
     if batch_size > n:
         raise ValueError(f"batch_size={batch_size}; expected at most the number of points, {n}")
     times = check_steps(steps)

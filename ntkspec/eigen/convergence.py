@@ -80,7 +80,7 @@ def convergence(
     rate = summed_rate(learning_rate, K.num_points, loss)
     dynamics = gradient_descent() if dynamics is None else dynamics
     path = trajectory(
-        K, channels, asked, rate, dynamics, tolerance=tolerance, max_products=max_products, progress=progress
+        K, channels, asked, rate, dynamics, loss=loss, tolerance=tolerance, max_products=max_products, progress=progress
     )
     warn_unless_converged(path.error_bound, tolerance)
     residual, frequency = energy_by_frequency(np.asarray(channels[None] - path.learned), placement)

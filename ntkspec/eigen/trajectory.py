@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.dynamics import Dynamics
+from ntkspec.dynamics import Dynamics, Loss, summed_rate
 from ntkspec.eigen.lanczos import Krylov, grow_until
 from ntkspec.operator import Lattice, Operator
 from ntkspec.operator.base import refuse_if_too_large
@@ -64,6 +64,7 @@ def trajectory(
     rate: float,
     dynamics: Dynamics,
     *,
+    loss: Loss = "sum",
     tolerance: float,
     max_products: int,
     field_norm: float = 0.0,
@@ -83,6 +84,7 @@ def trajectory(
         steps: t, shape (t,).
         rate: η of the summed loss.
         dynamics: its filters.
+        loss: that the caller was asked for, in whose unit a limit of stability is told.
         tolerance: on `error_bound`.
         max_products: Lanczos steps at most.
         field_norm: a bound on the norm of the kernel on all points of interest, for `field_error_bound`; the tolerance
@@ -108,7 +110,7 @@ def trajectory(
         f"{len(steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
         "ask for fewer steps, or for channels one by one",
     )
-    filters = _Filters(steps, rate, dynamics)
+    filters = _Filters(steps, rate, dynamics, loss)
     if isinstance(K, Lattice) and K.circulant:
         return _by_fft(K, y, filters)
     group = max(1, TOGETHER // y.shape[1])
@@ -139,7 +141,7 @@ def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progr
 
     def worst(krylov: Krylov) -> float:
         # A rate past the limit grows without end: say so now, not after max_products.
-        check_stable(krylov.largest_ritz(), rate, filters.dynamics)
+        check_stable(krylov.largest_ritz(), rate, filters.dynamics, filters.loss, K.num_points)
         short, rounding = bounds(krylov)
         short = short * amplification if demand.field_norm else short
         return float(np.max(np.where(short <= rounding, 0, short + rounding)))
@@ -189,6 +191,7 @@ class _Filters:
     steps: np.ndarray
     rate: float
     dynamics: Dynamics
+    loss: Loss
 
     def learned(self, eigenvalue: np.ndarray) -> np.ndarray:
         return self.rate * eigenvalue[:, None] * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
@@ -250,7 +253,7 @@ def _by_fft(K: Lattice, y: Array, filters: _Filters) -> Trajectory:
     axes = tuple(range(-len(shape), 0))
     eigenvalue = np.asarray(K.transform)
     top = float(eigenvalue.max())
-    check_stable(top, filters.rate, filters.dynamics)
+    check_stable(top, filters.rate, filters.dynamics, filters.loss, K.num_points)
     modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
 
     def apply(function: Callable[[np.ndarray], np.ndarray]) -> Array:
@@ -277,13 +280,16 @@ def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
         )
 
 
-def check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics) -> None:
-    """Refuse a rate of the summed loss past the limit of a dynamics that knows its unit (`Dynamics.at`)."""
+def check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics, loss: Loss, num_points: int) -> None:
+    """Refuse a rate of the summed loss past the limit of a dynamics that knows its unit (`Dynamics.at`).
+
+    The limit is told in the unit of the asked loss over so many points.
+    """
     limit = dynamics.limit(largest_eigenvalue)
     # The eigenvalue is known to rounding, and the limit itself is asked for often.
     if rate > limit * (1 + 1e-9):
         raise ValueError(
             f"the learning rate is {rate / limit:.4g} times its stability limit under {type(dynamics).__name__}, so "
-            f"training diverges; the limit for the summed loss is {limit:.6g} (times the number of points for the mean "
-            "loss): see ns.dynamics.max_learning_rate(K, loss=...), which also takes dynamics=..."
+            f"training diverges; the limit for loss={loss!r} is {limit / summed_rate(1.0, num_points, loss):.6g}: see "
+            f"ns.dynamics.max_learning_rate(K, loss={loss!r}), which also takes dynamics=..."
         )

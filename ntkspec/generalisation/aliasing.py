@@ -214,7 +214,7 @@ def _trained(
         raise ValueError("the target holds NaN or infinity")
     rate = summed_rate(learning_rate, K.num_points, loss)
     dynamics = gradient_descent() if dynamics is None else dynamics
-    check_training(float(fold.eigenvalue.max()), rate, dynamics, asked)
+    check_training(float(fold.eigenvalue.max()), rate, dynamics, asked, loss, K.num_points)
     waves = np.fft.fftn(np.moveaxis(values.reshape(*fold.full, -1), -1, 0), axes=range(1, dim + 1))
     return fold, waves, asked, fold.learned(dynamics, rate, asked), dynamics
 

@@ -135,7 +135,7 @@ def cross_validation(
     dynamics = (gradient_descent() if dynamics is None else dynamics).at(rate)
     modes = decomposition_where_cheap(K)
     largest = largest_eigenvalue(operator) if modes is None else float(modes.eigenvalue.max())
-    check_training(largest, rate, dynamics, asked)
+    check_training(largest, rate, dynamics, asked, loss, operator.num_points)
 
     def left(eigenvalue: np.ndarray) -> np.ndarray:
         return dynamics.residual(rate * eigenvalue[:, None], asked)

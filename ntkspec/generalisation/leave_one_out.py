@@ -207,7 +207,7 @@ def leave_one_out_path(
     asked = check_steps(steps)
     rate = summed_rate(learning_rate, modes.num_points, loss)
     dynamics = gradient_descent() if dynamics is None else dynamics
-    check_training(modes.eigenvalue.max(), rate, dynamics, asked)
+    check_training(modes.eigenvalue.max(), rate, dynamics, asked, loss, modes.num_points)
     columns = labels.reshape(len(labels), -1)
     exact = has_resolvents(dynamics)
     one = _exact_at if exact else _shortcut_at

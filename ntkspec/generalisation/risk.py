@@ -94,7 +94,7 @@ def risk(
     rows, gains, scatters = [], [], []
     for n in counts:
         rate, largest = summed_rate(learning_rate, int(n), loss), case.largest(n)
-        check_training(n / total * modes.eigenvalue.max(), rate, dynamics, asked)
+        check_training(n / total * modes.eigenvalue.max(), rate, dynamics, asked, loss, int(n))
         for step in asked:
             sums = resolvents(dynamics, rate, step, largest)
             test, train, gain, scatter = case.at(n, sums)

@@ -161,8 +161,8 @@ def sampled_risk(
     for n in counts:
         rate = summed_rate(learning_rate, int(n), loss)
 
-        def weights(value: np.ndarray, rate: float = rate) -> np.ndarray:
-            check_training(float(value.max()), rate, dynamics, asked)
+        def weights(value: np.ndarray, rate: float = rate, n: int = int(n)) -> np.ndarray:
+            check_training(float(value.max()), rate, dynamics, asked, loss, n)
             return rate * dynamics.at(rate).weights(rate * np.maximum(value, 0)[:, None], asked)
 
         found.append(draws.errors(int(n), weights, labels, variance))

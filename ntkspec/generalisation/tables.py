@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.dynamics import Dynamics
+from ntkspec.dynamics import Dynamics, Loss
 from ntkspec.eigen.trajectory import check_stable
 from ntkspec.progress import Progress
 
@@ -29,7 +29,9 @@ def step_coordinate(steps: np.ndarray) -> tuple:
     return "step", steps, {"long_name": "training step", "units": "steps"}
 
 
-def check_training(largest: float, rate: float, dynamics: Dynamics, steps: np.ndarray) -> None:
+def check_training(
+    largest: float, rate: float, dynamics: Dynamics, steps: np.ndarray, loss: Loss, num_points: int
+) -> None:
     """Refuse a rate past the stability limit, and half steps of a dynamics that has none.
 
     Args:
@@ -37,10 +39,12 @@ def check_training(largest: float, rate: float, dynamics: Dynamics, steps: np.nd
         rate: η of the summed loss.
         dynamics: how it is trained.
         steps: asked for.
+        loss: asked for, in whose unit the limit is told.
+        num_points: n.
 
     Raises:
         ValueError: naming the limit.
     """
     if dynamics.discrete and (steps != np.rint(steps)).any():
         raise ValueError(f"steps={steps.tolist()}; expected whole numbers for {type(dynamics).__name__}")
-    check_stable(largest, rate, dynamics.at(rate))
+    check_stable(largest, rate, dynamics.at(rate), loss, num_points)

@@ -233,6 +233,19 @@ def compose(mapping: Mapping, network: Network) -> ComposedKernel:
     return ComposedKernel(mapping, network)
 
 
+def check_composed(k: object) -> None:
+    """Refuse what is no kernel of raw coordinates, such as a network alone.
+
+    Raises:
+        TypeError: saying how to make one of it.
+    """
+    if not isinstance(k, ComposedKernel):
+        raise TypeError(
+            f"the kernel is a {type(k).__name__}; expected a network behind a mapping, which knows the dimension of "
+            "its points: ns.kernel.compose(ns.mapping.identity(d), network), or another of ns.mapping"
+        )
+
+
 def check_which(which: str) -> str:
     """`which`, if it names a kernel.
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.grid import Grid, place
-from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.kernel.composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.operator.base import Operator
 from ntkspec.operator.dense import dense
 from ntkspec.operator.lattice import Sublattice, lattice, whole
@@ -125,6 +125,7 @@ def choose(
     Raises:
         ValueError: if the points have the wrong shape, lie outside [0, 1)^d where the kernel is stationary, the mask
             has another shape, or no form fits in memory.
+        TypeError: if the kernel is a network without a mapping.
 
     Example:
         >>> import ntkspec as ns
@@ -135,6 +136,7 @@ def choose(
         >>> choice.build().shape
         (262144, 262144)
     """
+    check_composed(k)
     check_which(which)
     if tol is not None and not 0 < tol < 1:
         raise ValueError(f"tol={tol}; expected between 0 and 1, or None for an exact form")

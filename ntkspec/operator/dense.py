@@ -11,7 +11,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.kernel.composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.operator.base import OnPoints, refuse_if_too_large
 from ntkspec.operator.expansion import expand, trace_at
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -80,6 +80,7 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
 
     Raises:
         ValueError: if the points have the wrong shape, or if the matrix would not fit in memory.
+        TypeError: if the kernel is a network without a mapping.
 
     Example:
         >>> import ntkspec as ns
@@ -87,6 +88,7 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
         >>> ns.operator.dense(k, [[0.0], [0.3], [0.9]]).shape
         (3, 3)
     """
+    check_composed(k)
     check_which(which)
     x = check_points(x, k.dim)
     n = x.shape[0]

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
 from ntkspec.grid import Grid, Placement
-from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.kernel.composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.kernel.overflow import is_false
 from ntkspec.operator.base import OfKernel, refuse_if_too_large
 from ntkspec.operator.torus import lag_table, toeplitz, torus_shape, transform_of_lags
@@ -234,6 +234,7 @@ def lattice(
     Raises:
         ValueError: if the kernel is not stationary, the shape has the wrong dimension, the mask has another
             shape or keeps nothing, the type is another, or the transforms would not fit in memory.
+        TypeError: if the kernel is a network without a mapping.
 
     Example:
         >>> import ntkspec as ns
@@ -242,6 +243,7 @@ def lattice(
         >>> K.shape
         (262144, 262144)
     """
+    check_composed(k)
     check_which(which)
     if not np.issubdtype(np.asarray(shape).dtype, np.integer):
         raise ValueError(f"shape={shape}; expected whole numbers of points on each axis")

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.kernel.activation.base import register
-from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.kernel.composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.operator.base import OfKernel, OnPoints, refuse_if_too_large
 from ntkspec.operator.expansion import expand
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -130,6 +130,7 @@ def low_rank(
     Raises:
         ValueError: if the points have the wrong shape, the tolerance is out of reach, or the factor would not fit in
             memory (before it is made).
+        TypeError: if the kernel is a network without a mapping.
 
     Source: Chen, Epperly, Tropp & Webber 2023, "Randomly pivoted Cholesky", theorem 3.1 for the rank it takes.
 
@@ -141,6 +142,7 @@ def low_rank(
         >>> K.rank < 50, K.approximation_error <= 1e-2 * float(k.ntk(K.points).trace())
         (True, True)
     """
+    check_composed(k)
     check_which(which)
     x = check_points(x, k.dim)
     n = x.shape[0]

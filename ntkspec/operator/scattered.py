@@ -8,7 +8,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.kernel.composed import ComposedKernel, Which, check_which
+from ntkspec.kernel.composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.operator.nonuniform import Nonuniform
 from ntkspec.operator.search import Search
@@ -65,7 +65,7 @@ def scattered(
     Raises:
         ValueError: if the points have the wrong shape, or hold NaN; with a tolerance also if the kernel is not
             stationary, points are outside [0, 1)^d, or the tolerance is out of reach.
-        TypeError: if a fast form is built inside a JAX transformation.
+        TypeError: if the kernel is a network without a mapping, or a fast form is built inside a JAX transformation.
         ImportError: if a fast form is asked for and jax-finufft is not installed.
 
     Example:
@@ -77,6 +77,7 @@ def scattered(
         >>> bool(difference <= fast.error * ns.operator.largest_eigenvalue(exact) * 500**0.5), fast.error <= 1e-3
         (True, True)
     """
+    check_composed(k)
     check_which(which)
     if which == "ntk":
         k.network.require_derivative()

@@ -36,13 +36,17 @@ def lattice_error(k: ComposedKernel, values: ArrayLike, stride: int, time: Array
     f̂_k = (N/n) (H_k / Σ_{k' in q} H_k') (1 − e^{−τ λ_q}) ŷ_q with ŷ_q the transform of the labels.
 
     Args:
-        k: a kernel whose mapping has whole frequencies alone.
+        k: a kernel whose mapping has whole frequencies alone; amplitudes may be traced.
         values: the signals on the lattice, shape (signals, *shape).
         stride: of the training points on each axis; it divides each size.
         time: τ = learning rate times steps, of half the summed squares.
 
     Returns:
         The error of each signal, shape (signals,).
+
+    Raises:
+        ValueError: if the mapping has frequencies that are not whole, the values have another number of axes, or the
+            stride does not divide a size. Frequencies that are traced are not looked at.
 
     Source: Tancik et al. 2020, section 5 and the notebook 1d_ntk_opt of its code.
 
@@ -55,6 +59,9 @@ def lattice_error(k: ComposedKernel, values: ArrayLike, stride: int, time: Array
         True
     """
     values, time = jnp.asarray(values), jnp.asarray(time, dtype=float)
+    if not _traced_frequencies(k):
+        _require_whole(k)
+    _require_strided(k, values.shape, stride)
     shape = values.shape[1:]
     axes = tuple(range(1, values.ndim))
     trained = tuple(n // stride for n in shape)
@@ -166,16 +173,34 @@ def _checked(k: ComposedKernel, values: ArrayLike, stride: int) -> Array:
             "others are tuned by their scale: ns.design(...)"
         )
     signals = jnp.asarray(values, dtype=float)
-    if signals.ndim != 1 + k.dim:
-        raise ValueError(f"values have shape {signals.shape}; expected (signals, *shape) with {k.dim} axes")
+    _require_strided(k, signals.shape, stride)
     if not bool(jnp.isfinite(signals).all()):
         raise ValueError("values hold NaN or infinity")
     if not float(jnp.max(jnp.ptp(signals.reshape(len(signals), -1), axis=1))) > 0:
         raise ValueError("the signals are constant, so there is nothing to tune for")
-    check_sizes(stride=stride)
-    if stride < 2 or any(n % stride or n == stride for n in signals.shape[1:]):
-        raise ValueError(f"stride={stride}; expected at least 2, and a divisor of each of {signals.shape[1:]}")
     return signals
+
+
+def _traced_frequencies(k: ComposedKernel) -> bool:
+    parts = jax.tree.leaves(k.mapping, is_leaf=lambda part: isinstance(part, FourierMapping))
+    return any(isinstance(getattr(part, "frequencies", None), jax.core.Tracer) for part in parts)
+
+
+def _require_whole(k: ComposedKernel) -> None:
+    if not k.periodic:
+        raise ValueError(
+            "the error between the points is in closed form for a kernel of period 1, behind a mapping of whole "
+            "frequencies such as mapping.power_law(m, p); of another, compare "
+            "ns.predict(K, y, ..., everywhere=True) with the signal"
+        )
+
+
+def _require_strided(k: ComposedKernel, shape: tuple[int, ...], stride: int) -> None:
+    if len(shape) != 1 + k.dim:
+        raise ValueError(f"values have shape {shape}; expected (signals, *shape) with {k.dim} axes")
+    check_sizes(stride=stride)
+    if stride < 2 or any(n % stride or n == stride for n in shape[1:]):
+        raise ValueError(f"stride={stride}; expected at least 2, and a divisor of each of {shape[1:]}")
 
 
 class _State(NamedTuple):

@@ -64,8 +64,8 @@ def test_its_mean_is_the_prediction(problem):
 
 def test_what_is_refused(problem, monkeypatch):
     k, x, z, _, _, y = problem
-    with pytest.raises(ValueError, match=r"times the stability limit under GradientDescent"):
-        ns.dynamics.ensemble(k, x, y, z, steps=[1], learning_rate=1e3)
+    with pytest.raises(ValueError, match=r"times the stability limit under GradientDescent, .* for loss='mean'"):
+        ns.dynamics.ensemble(k, x, y, z, steps=[1], learning_rate=1e3, loss="mean")
     with pytest.raises(ValueError, match=r"expected whole numbers for GradientDescent"):
         ns.dynamics.ensemble(k, x, y, z, steps=[0.5], learning_rate=1e-3)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())

@@ -11,6 +11,7 @@ import ntkspec as ns
 
 D = ns.dynamics
 EPS = np.finfo(float).eps
+POWER = D.damped_power(0.5, 0.1)
 RATES = np.array([0.0, 1e-15, 1e-6, 0.1, 0.4, 0.6, 1.0])
 
 
@@ -96,11 +97,17 @@ def test_schedules_in_blocks_are_the_same(monkeypatch):
         (lambda: D.schedule([1.0, float("nan")]), "not a list of numbers"),
         (lambda: D.schedule(lambda step: 1.0), "needs num_steps"),
         (lambda: D.piecewise({5: 1.0}), "from step 0 on"),
+        (lambda: D.piecewise({0: 1.0, 2.5: 0.1}), r"starts at step 2.5; expected whole steps"),
+        (lambda: D.piecewise({0: 1.0, -2: 0.1}), "from step 0 on"),
+        (lambda: D.piecewise({0: 1.0, "late": 0.1}), r"starts at step 'late'; expected whole steps"),
         (lambda: D.cosine(10, warmup=10), "0 <= warmup < 10"),
         (lambda: D.cosine(10, final=2.0), "0 <= final <= 1"),
         (lambda: D.damped_power(1.5, 0.1), "power=1.5; expected between 0"),
         (lambda: D.damped_power(0.5, 0.0), "damping=0.0; expected a positive"),
         (lambda: D.preconditioned(lambda value: 1 / value), r"at eigenvalues \[0, 1\]; expected positive"),
+        (lambda: D.ridge(0.1, D.preconditioned(POWER)), r"is preconditioned\(p, ridge\(strength, dynamics\)\)"),
+        (lambda: D.preconditioned(POWER, D.ridge(0.1, D.preconditioned(POWER))), r"ridge around a preconditioned"),
+        (lambda: D.preconditioned(POWER, D.preconditioned(POWER)), r"preconditioned already; give the product"),
         (lambda: D.steps_to(1.0, 0.1), "epsilon=1.0; expected between 0 and 1"),
         (lambda: D.flow_time(-1.0, 1, 1), "learning_rate=-1.0"),
     ],
@@ -147,6 +154,16 @@ def test_steps_to_is_the_first_step_by_counting(dynamics):
 
 def test_steps_that_a_ridge_never_takes():
     assert D.steps_to(0.1, np.array([0.5]), D.ridge(0.4)) == np.inf
+
+
+def test_steps_to_is_when_a_swing_passes_first_though_it_settles_above():
+    """The residual of a heavy ball with a ridge falls through ε to below zero, and ends at 1/6."""
+    dynamics, rate = D.ridge(0.02, D.heavy_ball(0.9)), np.array([0.1])
+    residual = np.abs(dynamics.residual(rate, np.arange(3000.0)))
+    assert residual[-1] == pytest.approx(1 / 6)
+    assert residual.min() <= 0.1
+    assert D.steps_to(0.1, rate, dynamics) == (residual <= 0.1).argmax()
+    assert "ntkspec.dynamics.residual" not in D.steps_to.__doc__
 
 
 @pytest.mark.parametrize(

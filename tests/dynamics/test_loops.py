@@ -82,6 +82,41 @@ def test_a_spectral_preconditioner_is_the_loop(fraction, problem):
     assert (error <= 10 * rough.error_bound + 1000 * EPS).all()
 
 
+@pytest.mark.parametrize(
+    ("base", "rule"),
+    [(ns.dynamics.gradient_descent(), {}), (ns.dynamics.nesterov(0.5), {"beta": 0.5, "ahead": True})],
+    ids=["descent", "nesterov"],
+)
+def test_a_preconditioned_ridge_is_the_loop_of_the_ridge_loss(base, rule, problem):
+    """w ← w + η P(y − Kw − δw): the decay is preconditioned too."""
+    K, matrix, y = problem
+    value, Q = np.linalg.eigh(matrix)
+    P = (Q / np.sqrt(value + 0.1)) @ Q.T
+    dynamics = ns.dynamics.preconditioned(POWER, ns.dynamics.ridge(0.03, base))
+    limit = ns.dynamics.max_learning_rate(K, dynamics=dynamics)
+    assert limit == pytest.approx(base.max_rate / np.linalg.norm(P @ (matrix + 0.03 * np.eye(40)), 2), rel=1e-9)
+    expected = walk(matrix, y, 0.8 * limit, STEPS, preconditioner=P, delta=0.03, **rule) @ matrix
+    p = ns.predict(K, y, steps=STEPS, learning_rate=0.8 * limit, dynamics=dynamics, tolerance=1e-9)
+    np.testing.assert_allclose(p.train, expected, rtol=0, atol=1e-9 * np.linalg.norm(y))
+    fixed = matrix @ np.linalg.solve(matrix + 0.03 * np.eye(40), y)
+    np.testing.assert_allclose(p.train[-1], fixed, rtol=0, atol=1e-9 * np.linalg.norm(y))
+    # Two ridges are the sum of both.
+    assert ns.dynamics.preconditioned(POWER, ns.dynamics.ridge(0.01, ns.dynamics.ridge(0.02, base))) == dynamics
+
+
+def test_a_diagonal_preconditioner_is_plain_descent_of_a_weighted_operator(kernels, lattices):
+    """The recipe in the docstring of `preconditioned`, against r ← r − ηKDr."""
+    K = ns.operator.dense(kernels["1d"], lattices["1d"].points[:12])
+    n, rng = K.num_points, np.random.default_rng(5)
+    y, d, matrix = rng.standard_normal(n), rng.uniform(0.2, 3.0, n), np.asarray(K.to_dense())
+    weighted = ns.operator.measured(K, ns.operator.measurement.function(lambda f: np.sqrt(d) * f, (n,)))
+    rate = 0.5 * ns.dynamics.max_learning_rate(weighted)
+    w = walk(matrix, y, rate, [0, 1, 50], preconditioner=np.diag(d))
+    p = ns.predict(weighted, np.sqrt(d) * y, steps=[0, 1, 50], learning_rate=rate, unseen=K.points, tolerance=1e-8)
+    for found in (p.train / np.sqrt(d), p.unseen):
+        np.testing.assert_allclose(found, w @ matrix, rtol=0, atol=1e-9 * np.linalg.norm(y))
+
+
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_past_the_limit_the_loop_diverges_and_the_prediction_says_which_limit(name, problem):
     dynamics, rule = DYNAMICS[name]
@@ -91,7 +126,7 @@ def test_past_the_limit_the_loop_diverges_and_the_prediction_says_which_limit(na
         fifty, many = np.linalg.norm(walk(matrix, y, 1.1 * limit, [50, 500], **rule) @ matrix, axis=1)
         assert many > 1e3 * fifty
     options = {"steps": [3], "dynamics": dynamics, "tolerance": 1e3}
-    with pytest.raises(ValueError, match=rf"its stability limit under {type(dynamics).__name__}.*is {limit:.6g} "):
+    with pytest.raises(ValueError, match=rf"its stability limit under {type(dynamics).__name__}.*is {limit:.6g}:"):
         ns.predict(K, y, learning_rate=1.1 * limit, **options)
     ns.predict(K, y, learning_rate=limit, **options)
 

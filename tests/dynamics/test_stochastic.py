@@ -74,3 +74,13 @@ def test_what_is_refused(problem):
         ns.dynamics.stochastic_descent(K, y, batch_size=2, steps=[1], learning_rate=2.2)
     with pytest.raises(ValueError, match=r"noise makes SGD unstable below gradient descent's limit"):
         ns.dynamics.stochastic_descent(K, y, batch_size=1, steps=[3000], learning_rate=1.9, runs=2)
+    for seed in (-1, 0.5, True, None, 2**63):
+        with pytest.raises(ValueError, match=r"seed=.*; expected a whole number from 0 on"):
+            ns.dynamics.stochastic_descent(K, y, batch_size=2, seed=seed, **options)
+    for runs in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=r"runs=.*; expected a positive integer"):
+            ns.dynamics.stochastic_descent(K, y, batch_size=2, runs=runs, **options)
+    with pytest.raises(TypeError, match=r"labels are complex; .* two channels"):
+        ns.dynamics.stochastic_descent(K, y + 1j, batch_size=2, **options)
+    with pytest.raises(TypeError, match=r"points are complex; .* two coordinates"):
+        ns.dynamics.stochastic_descent(K, y, batch_size=2, unseen=K.points + 1j, **options)

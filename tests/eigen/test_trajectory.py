@@ -320,10 +320,12 @@ def test_a_rate_past_the_limit_is_refused_with_the_limit(name, lattices, rng):
     K = lattices[name]
     limit = ns.dynamics.max_learning_rate(K)
     y = rng.standard_normal(K.num_points)
-    with pytest.raises(
-        ValueError, match=rf"1\.1 times its stability limit.*the limit for the summed loss is {limit:.6g}"
-    ):
+    with pytest.raises(ValueError, match=rf"1\.1 times its stability limit.*the limit for loss='sum' is {limit:.6g}:"):
         run(K, y, rate=1.1 * limit)
+    # The limit of the loss that was asked for.
+    mean = limit * K.num_points
+    with pytest.raises(ValueError, match=rf"1\.1 times.*the limit for loss='mean' is {mean:.6g}:.*loss='mean'"):
+        ns.predict(K, y, steps=[1], learning_rate=1.1 * mean, loss="mean")
     run(K, y, rate=limit)  # the limit itself is allowed
     run(K, y, rate=50 * limit, dynamics=FLOW)  # and flow has none
 

@@ -295,3 +295,19 @@ def test_a_plain_function_is_no_activation():
     for function in (jnp.tanh, jax.nn.relu):
         with pytest.raises(TypeError, match=r"wrap it as ns\.kernel\.Numerical"):
             MLP(depth=1, activation=function)
+
+
+def test_complex_inputs_are_refused():
+    """A cast would drop the imaginary part."""
+    network, x = ns.kernel.MLP(depth=1), np.ones((2, 2))
+    k = ns.kernel.compose(ns.mapping.identity(2), network)
+    for of, points in ((network, "inputs"), (k, "points")):
+        with pytest.raises(TypeError, match=f"{points} are complex"):
+            of.ntk(x + 1j)
+        with pytest.raises(TypeError, match="points are complex"):
+            of.ntk(x, x + 1j)
+    K = ns.operator.dense(k, x * [[0.1], [0.2]])
+    with pytest.raises(TypeError, match=r"labels are complex; .* two channels"):
+        ns.predict(K, [1.0, 1j], steps=[1], learning_rate=0.01)
+    with pytest.raises(TypeError, match="`initial` values are complex"):
+        ns.predict(K, [1.0, 0.0], initial=[1j, 0.0], steps=[1], learning_rate=0.01)

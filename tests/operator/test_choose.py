@@ -145,3 +145,13 @@ def test_what_fits_nowhere_is_refused_with_all_sizes(kernels, monkeypatch):
         ValueError, match=r"no form of an operator on 1,000,000 points fits in 1 MiB .*lattice: .*dense: "
     ):
         ns.operator.choose(kernels["2d"], (1000, 1000))
+
+
+@pytest.mark.parametrize("form", ["choose", "dense", "low_rank", "scattered", "lattice"])
+def test_a_network_alone_says_what_to_compose(form):
+    make = {
+        "low_rank": lambda k, x: ns.operator.low_rank(k, x, 0.1),
+        "lattice": lambda k, _: ns.operator.lattice(k, (4,)),
+    }
+    with pytest.raises(TypeError, match=r"is a MLP; .* ns.kernel.compose\(ns.mapping.identity\(d\), network\)"):
+        make.get(form, getattr(ns.operator, form))(ns.kernel.MLP(depth=2), np.zeros((3, 1)))

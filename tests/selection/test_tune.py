@@ -56,6 +56,34 @@ def test_lattice_error_is_differentiable_where_a_mode_has_no_rate():
     assert np.isfinite(gradient(k.mapping.amplitudes)).all()
 
 
+@pytest.mark.parametrize(
+    ("mapping", "shape", "stride", "message"),
+    [
+        (ns.mapping.gaussian(1, 4, scale=2.0), (32,), 2, "kernel of period 1"),
+        (ns.mapping.identity(1), (32,), 2, "kernel of period 1"),
+        (ns.mapping.gaussian_limit(1, scale=2.0), (32,), 2, "kernel of period 1"),
+        (ns.mapping.power_law(4, p=1.0), (32,), 3, "divisor"),
+        (ns.mapping.power_law(4, p=1.0), (8, 8), 2, "with 1 axes"),
+    ],
+)
+def test_lattice_error_refuses_what_its_formula_does_not_hold_for(mapping, shape, stride, message):
+    values = np.ones((1, *shape))
+    with pytest.raises(ValueError, match=message):
+        lattice_error(behind(mapping), values, stride, 1.0)
+
+
+def test_traced_amplitudes_hide_no_fractional_frequency():
+    mapping = ns.mapping.from_frequencies([[1.0], [1.5]])
+    error = jax.jit(lambda a: lattice_error(behind(ns.mapping.with_amplitudes(mapping, a)), np.ones((1, 8)), 2, 1.0))
+    with pytest.raises(ValueError, match="kernel of period 1"):
+        error(mapping.amplitudes)
+    # A kernel that is an argument has traced frequencies: it is taken at its word.
+    k = behind(ns.mapping.power_law(3, p=1.0))
+    values = np.eye(1, 8)
+    traced = jax.jit(lattice_error, static_argnames="stride")(k, values, stride=2, time=1.0)
+    np.testing.assert_allclose(traced, lattice_error(k, values, 2, 1.0), rtol=1e-12)
+
+
 def power_law_signals(alpha, count, seed, n=128):
     rng = np.random.default_rng(seed)
     wave = np.arange(n)
