@@ -21,7 +21,7 @@ from ntkspec.trainer.memory import Part, partition
 from ntkspec.trainer.parallel import layout
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.rate import default_rates, stable_rates
-from ntkspec.trainer.trajectory import Trajectory, joined
+from ntkspec.trainer.trajectory import Trajectory, joined, without_step
 
 __all__ = ["Keeping", "Observe", "run"]
 
@@ -82,6 +82,8 @@ def run(
     if saved is not None:
         number, rates = saved.progress["part"], saved.progress["rates"]
         done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
+        for trajectory in done:
+            trajectory.require_observed(observe is not None)
     path = None if saved is None else saved.path
     # On a GPU the default product of float32 is coarser than float32.
     with (
@@ -96,6 +98,7 @@ def run(
             rates[slice(*part.groups)] = networks.plan.rates or ()
             if saved is not None and len(done) == number:
                 networks.resume(saved, stage)
+                networks.trajectory.require_observed(observe is not None)
             try:
                 for _ in networks.train(observe, stage, clock):
                     if clock is not None:
@@ -223,7 +226,7 @@ class Networks:
         if observe is not None:
             groups = range(len(self.plan.kernels))
             of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]
-            self.trajectory.observed.append([observe(step, one) for one in of_group])
+            self.trajectory.observed.append([without_step(observe(step, one)) for one in of_group])
 
     def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
         return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))

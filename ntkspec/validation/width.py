@@ -15,6 +15,7 @@ from ntkspec.checks import check_labels, check_points, check_positive, check_siz
 from ntkspec.dynamics import max_learning_rate
 from ntkspec.kernel import ComposedKernel, compose
 from ntkspec.kernel.linearised import Linearised
+from ntkspec.kernel.stax_network import StaxNetwork
 from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -44,7 +45,8 @@ def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
 def _at_width(network: Any, width: int) -> Any:
     if isinstance(network, Linearised):
         return Linearised(_at_width(network.network, width))
-    if not any(field.name == "width" for field in dataclasses.fields(network)):
+    # Theirs describes a triple of functions: another number there is the same network.
+    if isinstance(network, StaxNetwork) or not any(field.name == "width" for field in dataclasses.fields(network)):
         raise ValueError(f"a {type(network).__name__} has its width built in; give an ns.kernel.MLP")
     if getattr(network, "parametrization", "ntk") != "ntk":
         raise ValueError(

@@ -337,3 +337,11 @@ def test_validate_takes_the_explanation_of_its_own_run_only(descent):
         ns.validate(p.sel(step=[0, 1, 2]), r, causes=d)
     with pytest.raises(ValueError, match="`causes` has no `explained`"):
         ns.validate(p, r, causes=p)
+
+
+def test_half_of_the_limit_is_half_whatever_its_last_digits():
+    k, K, options = problem(8, steps=[0, 1], share=0.5 * (1 + 1e-15))
+    y = signal(K.points[:, 0])
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=3, **options)
+    d = explain(k, p, r, K=K, causes=["learning_rate"], budget=0)
+    assert "no mode overshoots" in json.loads(d.attrs["left_out"])["learning_rate"]

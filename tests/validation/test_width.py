@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -70,6 +71,21 @@ def test_only_a_width_that_is_a_setting_can_be_set(kernel):
     standard = ns.kernel.compose(kernel.mapping, ns.kernel.MLP(depth=1, parametrization="standard", width=64))
     with pytest.raises(ValueError, match="changes with its width"):
         width_law(standard, X, Y, **OPTIONS)
+
+
+def test_a_network_of_stax_has_its_width_built_in(kernel):
+    stax = ns.kernel.stax.load().stax
+    built = ns.kernel.from_stax(*stax.serial(stax.Dense(16), stax.Relu(), stax.Dense(1)))
+    k = ns.kernel.compose(kernel.mapping, built)
+    for one in (k, ns.kernel.linearised(k)):
+        with pytest.raises(ValueError, match="StaxNetwork has its width built in"):
+            width_law(one, X, Y, **OPTIONS)
+    K = ns.operator.dense(k, X)
+    options = {"steps": [0, 2], "learning_rate": ns.dynamics.max_learning_rate(K) / 2}
+    p, r = ns.predict(K, Y, **options), ns.trainer.train(k, X, Y, seeds=3, **options)
+    d = ns.validation.explain(k, p, r, causes=["fluctuation"])
+    assert "has its width built in" in json.loads(d.attrs["left_out"])["width"]
+    assert "spread_exponent" not in d
 
 
 @pytest.mark.parametrize(
