@@ -97,7 +97,8 @@ def without_step(observed: xr.Dataset) -> xr.Dataset:
     """
     if observed.sizes.get("step", 1) != 1:
         raise ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
-    return observed.squeeze("step", drop=True) if "step" in observed.dims else observed.drop_vars("step", errors="ignore")
+    alone = observed.squeeze("step") if "step" in observed.dims else observed
+    return alone.drop_vars("step", errors="ignore")
 
 
 def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.Dataset:

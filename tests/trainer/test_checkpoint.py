@@ -205,6 +205,21 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
         ns.trainer.train(k, X, Y, **options)
 
 
+def test_one_that_does_not_tell_its_run_is_named(k, tmp_path):
+    from safetensors.numpy import save_file
+
+    options = {"steps": [0, 2], "seeds": 1, "checkpoint": tmp_path}
+    name = "checkpoint-0000-0000000002.safetensors"
+    for metadata, message in (
+        ({}, "it has no configuration"),
+        ({"configuration": "{"}, "its JSON is broken"),
+        ({"configuration": "{}"}, "it has no progress"),
+    ):
+        save_file({"a": np.zeros(2)}, tmp_path / name, {"format": "ntkspec trainer 1", **metadata})
+        with pytest.raises(ValueError, match=f"{name} does not tell its run: {message}"):
+            ns.trainer.train(k, X, Y, resume=True, **options)
+
+
 def test_another_run_is_not_written_over(k, tmp_path):
     interrupted(k, tmp_path, 13)
     with pytest.raises(
