@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ntkspec.study import Check, Problem
+    from ntkspec.task import Task
     from ntkspec.trainer import Checkpoints, Optimizer
 
 
@@ -88,7 +89,7 @@ class Validate:
         known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum")
+        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum", self._within_range)
         steps = self.steps or study.TRAINED_STEPS
         options: dict[str, Any] = {"training": self.training, "controls": self.explain}
         options["learning_rate"] = None if known else self.study.learning_rate
@@ -130,6 +131,13 @@ class Validate:
         from ntkspec.trainer.optimizer import as_optimizer
 
         return as_optimizer(self.training.optimizer)
+
+    def _within_range(self, chosen: Task) -> Task:
+        """The signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
+        if self.training.output != "sigmoid" or chosen.values.min() >= 0:
+            return chosen
+        notice = "Values raised by 0.5 to [0, 1], where a sigmoid's are."
+        return replace(chosen, values=chosen.values + 0.5, notices=(*chosen.notices, notice))
 
     def _require_sense(self) -> None:
         """Refuse what needs no signal to be refused."""

@@ -235,9 +235,17 @@ class Networks:
         """What went wrong, with the limit and what to change."""
         plan, recipe = self.plan, self.plan.recipe
         where = f"training diverged by step {step}"
+        if step == 0:
+            start = self._outputs(plan.params(self.first, 1), self.problem.inputs)
+            return FloatingPointError(
+                f"{where}: before any step, the loss of outputs up to {np.abs(start).max():.3g} and labels "
+                f"up to {np.abs(plan.labels).max():.3g} is not finite in {plan.dtype}; scale the labels or the "
+                "mapping's amplitudes down, or take dtype='float64'"
+            )
         if not recipe.optimizer.takes_rate or recipe.optimizer.rateless:
             return FloatingPointError(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
-        rates = np.array(plan.rates) * plan.factors.max()
+        # Of the step that led there.
+        rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, step - 1, side="right") - 1]
         if recipe.optimizer.limit is None:
             return FloatingPointError(f"{where}; take a learning rate below {rates.min():.3g} ({recipe.optimizer})")
         limits = stable_rates(recipe, self.problem, plan.params(self.first, 1))
