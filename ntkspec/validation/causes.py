@@ -121,7 +121,7 @@ CAUSES: dict[str, Cause] = {
         _plain,
     ),
     "batches": Cause(
-        "the minibatches",
+        "drawing minibatches",
         _unless(lambda case: case.settings["batch_size"] is not None, "every step is on all points"),
         _with(batch_size=None),
     ),

@@ -153,7 +153,8 @@ def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, 
 def test_the_default_rate_of_the_others_is_theirs(k):
     options = {"steps": [0, 1], "seeds": 1}
     assert ns.trainer.train(k, X, Y, optimizer="adam", **options).attrs["learning_rate"] == 1e-3
-    assert np.isnan(ns.trainer.train(k, X, Y, optimizer="adafactor", **options).attrs["learning_rate"])
+    assert ns.trainer.train(k, X, Y, optimizer="adafactor", **options).attrs["learning_rate"] == 1e-2
+    assert np.isnan(ns.trainer.train(k, X, Y, optimizer="lbfgs", **options).attrs["learning_rate"])
 
 
 @pytest.mark.parametrize(

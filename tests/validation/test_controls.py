@@ -311,7 +311,7 @@ def test_what_does_not_belong_together_is_refused(descent):
         explain(k, p, r.isel(seed=[1, 2]))
     with pytest.raises(ValueError, match="had a schedule that its attributes cannot hold"):
         explain(k, p, r.assign_attrs(schedule="[1, 0.5]"))
-    with pytest.raises(ValueError, match="had a optimizer that its attributes cannot hold"):
+    with pytest.raises(ValueError, match="had an optimizer that its attributes cannot hold"):
         explain(k, p, r.assign_attrs(optimizer="optax.chain"))
     with pytest.raises(ValueError, match="start from are not known"):
         explain(k, p, r.isel(step=[1, 2]).assign_attrs(starts_from_zero=0, centered=0))
