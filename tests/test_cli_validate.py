@@ -126,6 +126,12 @@ def test_the_logistic_loss_of_a_sigmoid_has_a_theory(run, photograph):
     assert 3 * max(logistic["error"]) < max(squares["error"])
 
 
+def test_a_sigmoid_learns_a_one_dimensional_signal_in_its_own_range(run):
+    result = run("--output", "sigmoid", "--loss", "logistic", "--width", "128")
+    assert result["notices"][-1] == "Values raised by 0.5 to [0, 1], where a sigmoid's are."
+    assert 0 == result["error"][0] < result["error"][-1] < 0.5
+
+
 def test_an_optimizer_without_a_theory_takes_its_own_rate_or_the_one_that_is_given(run):
     usual, given = run("--optimizer", "adam"), run("--optimizer", "adam", "--learning-rate", "0.02")
     assert (usual["learning_rate"], given["learning_rate"]) == (1e-3, 0.02)
@@ -165,6 +171,8 @@ def test_momentum_is_predicted_as_it_is_trained(run):
         (["--tolerance", "0"], "tolerance=0.0; expected a positive number"),
         (["--steps", "0", "2", "1"], "expected increasing numbers"),
         (["--width", "auto", "--batch-size", "4"], "batch_size=4 is not that; give a number"),
+        (["--optimizer", 'heavy_ball(momentum="a")'], "momentum='a'; expected a number in [0, 1)"),
+        (["--optimizer", 'adam(b1="a")'], "optimizer adam(b1='a') cannot take a step"),
         (["--resume"], "resume needs the directory of the checkpoints: --checkpoint DIR"),
         (["--checkpoint-every", "9"], "checkpoint_every needs the directory"),
         (["--checkpoint", "run", "--checkpoint-every", "0"], "every=0; expected a positive integer"),
@@ -233,7 +241,9 @@ def test_a_cut_checkpoint_is_refused_and_the_one_before_it_taken_if_asked(run, r
     whole = run(*options)
     newest = max((tmp_path / "networks").glob("checkpoint-*"))
     newest.write_bytes(newest.read_bytes()[:-10])
-    assert "is cut short" in refused(*options, "--resume")
+    told = refused(*options, "--resume")
+    assert "is cut short" in told
+    assert "; --resume-previous takes the one before it" in told
     assert run(*options, "--resume-previous") == whole
 
 

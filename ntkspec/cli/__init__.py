@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = parsed.run()
     except (ValueError, OSError, FloatingPointError) as error:
-        return _refuse(str(error))
+        return _refuse(_as_options(str(error)))
     print(json.dumps(plain(result), allow_nan=False) if parsed.json else parsed.text(result))
     return 0
 
@@ -74,6 +74,11 @@ def _parse(arguments: list[str]) -> Command | int:
     words = re.sub(r"^(Unrecognized options|Value error|Required options|Parsing error)\s+", "", words)
     words = re.split(r"\s*(?:Argument helptext|For full helptext|─)", words)[0].rstrip(" :")
     return _refuse(f"{words}; SIGNAL comes before options that take several values (see ntkspec COMMAND --help)")
+
+
+def _as_options(message: str) -> str:
+    """Advice on arguments of Python as that on options."""
+    return message.replace("resume='previous'", "--resume-previous").replace("resume=True", "--resume")
 
 
 def _refuse(message: str) -> int:

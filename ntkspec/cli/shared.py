@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,12 +46,24 @@ def check_early(command: Any) -> None:
         check_steps(command.steps)
 
 
-def problems(command: Any, config: StudyConfig | None = None, loss: Loss = "sum") -> tuple[Task, dict[float, Problem]]:
-    """The signal that a command was given, and its problem at each scale; `config` None is the command's own."""
+def problems(
+    command: Any,
+    config: StudyConfig | None = None,
+    loss: Loss = "sum",
+    prepared: Callable[[Task], Task] = lambda chosen: chosen,
+) -> tuple[Task, dict[float, Problem]]:
+    """The signal that a command was given, as it is prepared, and its problem at each scale.
+
+    Args:
+        command: with its signal and sizes.
+        config: None is the command's own.
+        loss: of the problems.
+        prepared: makes of the signal what is to be learned.
+    """
     from ntkspec import study, task
 
     check_early(command)
-    chosen = task.load(command.signal, max_size=command.size, max_length=command.length)
+    chosen = prepared(task.load(command.signal, max_size=command.size, max_length=command.length))
     return chosen, study.problems(chosen, command.study if config is None else config, loss)
 
 

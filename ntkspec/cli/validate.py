@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ntkspec.study import Check, Problem
+    from ntkspec.task import Task
     from ntkspec.trainer import Checkpoints, Optimizer
 
 
@@ -78,6 +79,7 @@ class Validate:
         from ntkspec import plot, study
         from ntkspec.record import check_writable
         from ntkspec.trainer.checkpoint import refuse_used_within
+        from ntkspec.validation.width import checked_by, width_to_train
 
         self._require_sense()
         width, checkpoints = self.study.network.width, self.checkpoints.build()
@@ -88,7 +90,7 @@ class Validate:
         known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum")
+        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum", self._within_range)
         steps = self.steps or study.TRAINED_STEPS
         options: dict[str, Any] = {"training": self.training, "controls": self.explain}
         options["learning_rate"] = None if known else self.study.learning_rate
@@ -110,6 +112,8 @@ class Validate:
             resume=self.checkpoints.going_on,
             **options,
         )
+        if law is not None and found.validation.attrs["width"] == width_to_train(law, WIDEST):
+            law = checked_by(law, found.validation)
         files = keep(self.out, "validation", found.validation, lambda: plot.validation(found.validation))
         if found.causes is not None:
             files += keep(self.out, "causes", found.causes, lambda: plot.causes(found.causes))
@@ -130,6 +134,13 @@ class Validate:
         from ntkspec.trainer.optimizer import as_optimizer
 
         return as_optimizer(self.training.optimizer)
+
+    def _within_range(self, chosen: Task) -> Task:
+        """The signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
+        if self.training.output != "sigmoid" or chosen.values.min() >= 0:
+            return chosen
+        notice = "Values raised by 0.5 to [0, 1], where a sigmoid's are."
+        return replace(chosen, values=chosen.values + 0.5, notices=(*chosen.notices, notice))
 
     def _require_sense(self) -> None:
         """Refuse what needs no signal to be refused."""

@@ -22,6 +22,7 @@ from ntkspec.trainer.optimizer import Optimizer, as_optimizer
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.precision import PRECISIONS
 from ntkspec.trainer.run import Keeping
+from ntkspec.trainer.trial import require_usable
 
 __all__ = ["Settings", "keeping", "planned"]
 
@@ -98,7 +99,7 @@ def planned(
     if field_shape is not None and (len(field_shape) != k.dim or min(field_shape) < 1):
         raise ValueError(f"field_shape={field_shape}; expected {k.dim} positive sizes, one a coordinate")
     factors, starts = _table(schedule, int(recorded[-1]), chosen)
-    return Plan(
+    plan = Plan(
         kernels=kernels,
         points=np.asarray(points),
         labels=np.asarray(labels).reshape(len(points), -1),
@@ -115,6 +116,8 @@ def planned(
         steps=recorded,
         lattice=None if field_shape is None else Grid.unit(tuple(field_shape)),
     )
+    require_usable(chosen, plan.shapes)
+    return plan
 
 
 def keeping(checkpoint: Checkpoints | str | Path | None, resume: bool | str) -> Keeping:

@@ -24,6 +24,8 @@ from ntkspec.trainer.interrupt import Interruption
 __all__ = ["Checkpoints", "Saved", "newest", "restored", "write"]
 
 FORMAT = "ntkspec trainer 1"
+#: Where a configuration has what tells things of the same name apart; absent where names tell all.
+BEHAVIOUR = "behaviour"
 SUFFIX = ".safetensors"
 #: Checkpoints in a folder: the newest, and the one before it.
 KEPT = 2
@@ -210,14 +212,28 @@ def _read(path: Path) -> Saved:
         raise ValueError(f"checkpoint {path.name} is cut short or not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path.name} is no checkpoint of a training run: its format is {metadata.get('format')!r}")
-    return Saved(arrays, json.loads(metadata["configuration"]), json.loads(metadata["progress"]), path)
+    try:
+        configuration, progress = (json.loads(metadata[name]) for name in ("configuration", "progress"))
+    except (KeyError, ValueError) as error:
+        missing = f"it has no {error.args[0]}" if isinstance(error, KeyError) else f"its JSON is broken ({error})"
+        raise ValueError(f"checkpoint {path.name} does not tell its run: {missing}") from error
+    return Saved(arrays, configuration, progress, path)
 
 
 def _require_same(saved: Saved, configuration: Mapping[str, Any]) -> None:
     asked = json.loads(json.dumps(configuration))
-    changes = list(_differences(saved.configuration, asked, ""))
+    was = dict(saved.configuration)
+    told, now = was.pop(BEHAVIOUR, {}), asked.pop(BEHAVIOUR, {})
+    changes = list(_differences(was, asked, ""))
+    both = [name for name in now if told.get(name) and now[name]]
+    changes += [f"its {name} has the same name and does something else" for name in both if told[name] != now[name]]
     if changes:
         raise ValueError(f"checkpoint {saved.path.name} belongs to another run: {'; '.join(changes[:3])}")
+    if unknown := sorted({*told, *now} - set(both)):
+        raise ValueError(
+            f"checkpoint {saved.path.name} has a name of its {' and '.join(unknown)} and no more, so that it cannot be "
+            "told from others of that name; give an optimizer by name, which can go on"
+        )
 
 
 def _differences(ours: Any, theirs: Any, where: str) -> Any:

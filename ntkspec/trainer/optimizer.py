@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 
 __all__ = ["OWN", "Optimizer", "optimizer"]
@@ -25,6 +26,11 @@ __all__ = ["OWN", "Optimizer", "optimizer"]
 OWN: dict[str, tuple[str, ...]] = {"gradient_descent": (), "heavy_ball": ("momentum",), "nesterov": ("momentum",)}
 #: Adam's own learning rate (Kingma & Ba 2015), for optimizers that name none.
 USUAL_RATE = 1e-3
+#: Of those whose rate may be left out in optax, which then takes the bare update: Adadelta has no other (Zeiler 2012),
+#: and the largest relative step of Adafactor (Shazeer & Stern 2018, section 8).
+USUAL_RATES = {"adadelta": 1.0, "adafactor": 1e-2}
+#: Those that find their own steps.
+SEARCHERS = ("lbfgs",)
 MOMENTUM = 0.9
 
 
@@ -67,9 +73,16 @@ class Optimizer:
         return self.transformation is None
 
     def without_rate(self) -> Optimizer:
-        """The optimizer where no learning rate is given: some of optax then find their own steps."""
-        rateless = self.takes_rate and self.limit is None and self.usual_rate is None
-        return replace(self, rateless=True) if rateless else self
+        """The optimizer where no learning rate is given: one that searches then finds its own steps.
+
+        Raises:
+            ValueError: if it has no usual rate either.
+        """
+        if not self.takes_rate or self.limit is not None or self.usual_rate is not None:
+            return self
+        if self.name not in SEARCHERS:
+            raise ValueError(f"optimizer {self} has no usual learning rate; give learning_rate=...")
+        return replace(self, rateless=True)
 
     @property
     def searches(self) -> bool:
@@ -81,7 +94,9 @@ class Optimizer:
 
     @property
     def usual_rate(self) -> float | None:
-        """The learning rate of an optax optimizer: its signature's own, or 1e-3; None leaves it to the optimizer."""
+        """The learning rate of an optax optimizer: its signature's own, or 1e-3; None where there is none."""
+        if self.name in USUAL_RATES:
+            return USUAL_RATES[self.name]
         default = _constructor(self.name)[1].default
         return USUAL_RATE if default is inspect.Parameter.empty else default
 
@@ -141,8 +156,8 @@ def optimizer(name: str, **options: Any) -> Optimizer:
             takes = " and ".join(OWN[name]) or "none but the learning rate"
             raise ValueError(f"optimizer {name} has no setting {', '.join(unknown)}; it takes {takes}")
         beta = options.get("momentum", MOMENTUM)
-        if not 0 <= beta < 1:
-            raise ValueError(f"momentum={beta}; expected a number in [0, 1), mostly 0.9")
+        if not isinstance(beta, int | float | np.number) or not 0 <= beta < 1:
+            raise ValueError(f"momentum={beta!r}; expected a number in [0, 1), mostly 0.9")
         return Optimizer(name, tuple(sorted(options.items())))
     constructor, parameter = _constructor(name)
     taken = [key for key in inspect.signature(constructor).parameters if key != parameter.name]
@@ -201,25 +216,24 @@ def _constructor(name: str) -> tuple[Callable[..., Any], inspect.Parameter]:
 
     home, _, short = name.rpartition(".")
     place = {"": optax, "contrib": optax.contrib}.get(home)
-    found = getattr(place, short, None) if short.islower() and not short.startswith(("_", "scale_by")) else None
-    if inspect.isfunction(found):
-        parameters = inspect.signature(found).parameters
-        required = {key for key, value in parameters.items() if value.default is value.empty}
-        for key in ("learning_rate", "max_learning_rate"):
-            if key in parameters and required <= {key}:
-                return found, parameters[key]
-    known = [*OWN, *(other for other in dir(optax) if _is_one(getattr(optax, other), other))]
+    found: Any = getattr(place, short, None)
+    parameter = _rate_of(found, short)
+    if parameter is not None:
+        return found, parameter
+    known = [*OWN, *(other for other in dir(optax) if _rate_of(getattr(optax, other), other))]
     raise ValueError(
         f"optimizer={name!r}; expected one of {', '.join(known)}, or contrib.NAME for those of optax.contrib"
     )
 
 
-def _is_one(found: Any, name: str) -> bool:
-    if not inspect.isfunction(found) or name.startswith(("_", "scale_by")):
-        return False
+def _rate_of(found: Any, name: str) -> inspect.Parameter | None:
+    """The parameter for the learning rate of an optimizer that asks for no more; None of anything else."""
+    if not inspect.isfunction(found) or not name.islower() or name.startswith(("_", "scale_by")):
+        return None
     parameters = inspect.signature(found).parameters
     required = {key for key, value in parameters.items() if value.default is value.empty}
-    return bool({"learning_rate", "max_learning_rate"} & set(parameters)) and required <= {"learning_rate"}
+    rates = [parameters[key] for key in ("learning_rate", "max_learning_rate") if key in parameters]
+    return rates[0] if rates and required <= {rates[0].name} else None
 
 
 def _descent(rate: Array, _: float) -> Any:

@@ -13,8 +13,10 @@ import numpy as np
 from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.record import configuration
+from ntkspec.trainer.checkpoint import BEHAVIOUR
 from ntkspec.trainer.ensemble import Problem, initialise, outputs
 from ntkspec.trainer.model import LEARNABLE, Recipe
+from ntkspec.trainer.trial import behaviour
 
 __all__ = ["Plan"]
 
@@ -75,6 +77,8 @@ class Plan:
         everything = configuration(self)
         for name in ("steps", "factors", "starts"):
             del everything[name]
+        if told := behaviour(self.recipe):
+            everything[BEHAVIOUR] = configuration(told)
         return everything
 
     def path(self, step: int) -> dict[str, Any]:
@@ -126,6 +130,11 @@ class Plan:
         learned = {name: self._stacked(name) for name in self.recipe.trainable}
         spread = {name: jnp.repeat(leaf[:, None], count, axis=1) for name, leaf in learned.items()}
         return {"network": stacked, "mapping": spread}
+
+    def shapes(self) -> Any:
+        """Shapes and dtypes of the parameters of one network; nothing is computed."""
+        stacked = jax.eval_shape(lambda: self.params(0, 1))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), stacked)
 
     def problem(self, params: Any, first: int) -> Problem:
         """The arrays of the networks from `first` on; their learning rate is 1 where it is not known yet."""

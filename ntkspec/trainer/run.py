@@ -21,7 +21,7 @@ from ntkspec.trainer.memory import Part, partition
 from ntkspec.trainer.parallel import layout
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.rate import default_rates, stable_rates
-from ntkspec.trainer.trajectory import Trajectory, joined
+from ntkspec.trainer.trajectory import Trajectory, joined, without_step
 
 __all__ = ["Keeping", "Observe", "run"]
 
@@ -82,6 +82,8 @@ def run(
     if saved is not None:
         number, rates = saved.progress["part"], saved.progress["rates"]
         done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
+        for trajectory in done:
+            trajectory.require_observed(observe is not None)
     path = None if saved is None else saved.path
     # On a GPU the default product of float32 is coarser than float32.
     with (
@@ -96,6 +98,7 @@ def run(
             rates[slice(*part.groups)] = networks.plan.rates or ()
             if saved is not None and len(done) == number:
                 networks.resume(saved, stage)
+                networks.trajectory.require_observed(observe is not None)
             try:
                 for _ in networks.train(observe, stage, clock):
                     if clock is not None:
@@ -223,7 +226,7 @@ class Networks:
         if observe is not None:
             groups = range(len(self.plan.kernels))
             of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]
-            self.trajectory.observed.append([observe(step, one) for one in of_group])
+            self.trajectory.observed.append([without_step(observe(step, one)) for one in of_group])
 
     def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
         return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))
@@ -232,9 +235,17 @@ class Networks:
         """What went wrong, with the limit and what to change."""
         plan, recipe = self.plan, self.plan.recipe
         where = f"training diverged by step {step}"
+        if step == 0:
+            start = self._outputs(plan.params(self.first, 1), self.problem.inputs)
+            return FloatingPointError(
+                f"{where}: before any step, the loss of outputs up to {np.abs(start).max():.3g} and labels "
+                f"up to {np.abs(plan.labels).max():.3g} is not finite in {plan.dtype}; scale the labels or the "
+                "mapping's amplitudes down, or take dtype='float64'"
+            )
         if not recipe.optimizer.takes_rate or recipe.optimizer.rateless:
             return FloatingPointError(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
-        rates = np.array(plan.rates) * plan.factors.max()
+        # Of the step that led there.
+        rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, step - 1, side="right") - 1]
         if recipe.optimizer.limit is None:
             return FloatingPointError(f"{where}; take a learning rate below {rates.min():.3g} ({recipe.optimizer})")
         limits = stable_rates(recipe, self.problem, plan.params(self.first, 1))

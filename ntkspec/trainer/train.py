@@ -63,8 +63,8 @@ def train(
         y: labels, shape (n,) or (n, channels).
         steps: increasing whole numbers of steps after which to record.
         learning_rate: η of the loss. None takes half of the stability limit of the first network's own kernel as it
-            starts (gradient descent, heavy ball, Nesterov), Adam's 1e-3 for optimizers of optax, and for those of them
-            that name a default (`inspect.signature`) that one.
+            starts (gradient descent, heavy ball, Nesterov), for optimizers of optax the default that they name,
+            Adam's 1e-3 where they name none, 1 for Adadelta and 1e-2 for Adafactor; "lbfgs" finds its own steps.
         loss: "sum", Σ_i ℓ(f_i, y_i), or "mean", that over n points, channels summed in both; "logistic" is "sum" with
             ℓ = log(1 + e^f) − y f.
         point_loss: ℓ(f, y) of one value and its label, elementwise in jax; ½ (f − y)² where None. A plain function of

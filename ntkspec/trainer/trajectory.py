@@ -11,7 +11,7 @@ import xarray as xr
 from ntkspec.trainer.checkpoint import packed, unpacked
 from ntkspec.trainer.memory import Part
 
-__all__ = ["Trajectory", "joined", "side_by_side"]
+__all__ = ["Trajectory", "joined", "side_by_side", "without_step"]
 
 
 @dataclass
@@ -43,8 +43,21 @@ class Trajectory:
         while (name := f"{prefix}/observed/{len(groups)}") in arrays:
             groups.append(unpacked(arrays[name]))
         if groups:
-            found.observed = [[one.isel(step=i, drop=True) for one in groups] for i in range(len(found.values))]
+            found.observed = [[without_step(one.isel(step=i)) for one in groups] for i in range(len(found.values))]
         return found
+
+    def require_observed(self, observing: bool) -> None:
+        """Refuse to go on with an observer from steps that it has not seen, or without one from steps that it has.
+
+        Raises:
+            ValueError: in words.
+        """
+        if self.values and observing != bool(self.observed):
+            was, now = ("without", "with") if observing else ("with", "without")
+            raise ValueError(
+                f"the checkpoint is of a run {was} an observer, and it is to go on {now} one; "
+                f"{'leave out observe=' if observing else 'give the same observe='}, or begin anew in an empty folder"
+            )
 
     def _listed(self) -> dict[str, list[np.ndarray]]:
         return {"values": self.values, "fields": self.fields}
@@ -74,6 +87,18 @@ def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Traject
                 ]
             )
     return whole
+
+
+def without_step(observed: xr.Dataset) -> xr.Dataset:
+    """What an observer said at a step without a `step` of its own: those that were recorded are put beside each other.
+
+    Raises:
+        ValueError: if it is of several steps.
+    """
+    if observed.sizes.get("step", 1) != 1:
+        raise ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
+    alone = observed.squeeze("step") if "step" in observed.dims else observed
+    return alone.drop_vars("step", errors="ignore")
 
 
 def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.Dataset:

@@ -225,14 +225,14 @@ def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
     """The options of `train` as the attributes of its result tell them."""
     a, points = r.attrs, r.sizes["point"]
     name = str(json.loads(a["point_loss"])).rpartition(".")[2]
-    for option, lost in (
-        ("optimizer", a["optimizer"].startswith("optax.")),
-        ("schedule", bool(a["schedule"])),
-        ("point_loss", name not in ("squared", "logistic")),
+    for article, option, lost in (
+        ("an", "optimizer", a["optimizer"].startswith("optax.")),
+        ("a", "schedule", bool(a["schedule"])),
+        ("a", "point_loss", name not in ("squared", "logistic")),
     ):
         if lost and option not in options:
             raise ValueError(
-                f"the run had a {option} that its attributes cannot hold; give options={{'{option}': ...}}"
+                f"the run had {article} {option} that its attributes cannot hold; give options={{'{option}': ...}}"
             )
     return {
         "learning_rate": None if np.isnan(a["learning_rate"]) else float(a["learning_rate"]),

@@ -22,6 +22,8 @@ __all__ = ["CAUSES", "Cause"]
 
 #: By how much a too large learning rate is divided: ηλ = 2 becomes 1/2, where no mode overshoots.
 SMALLER = 4
+#: The limit's share that is taken where none is given, and what its few products and quotients may round it to.
+HALF = 0.5 * (1 + 1e-9)
 #: Error above which float32 is not looked at. It would take some thousand roundings, all of them the same way.
 ROUNDING = float(np.finfo(np.float32).eps) ** 0.5
 
@@ -58,7 +60,7 @@ def _no_optimizer(case: Case, error: float) -> str:
 def _no_large_rate(case: Case, error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
-    if case.limit_share <= 0.5:
+    if case.limit_share <= HALF:
         return f"the learning rate is {case.limit_share:.2g} of the stability limit: no mode overshoots"
     if case.settings.get("schedule") is not None:
         return "with a schedule, more and smaller steps are another run"
@@ -119,7 +121,7 @@ CAUSES: dict[str, Cause] = {
         _plain,
     ),
     "batches": Cause(
-        "the minibatches",
+        "drawing minibatches",
         _unless(lambda case: case.settings["batch_size"] is not None, "every step is on all points"),
         _with(batch_size=None),
     ),

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from ntkspec.validation.words import digits, joined, percent
+from ntkspec.validation.words import digits, joined, percent, power
 
 __all__ = ["gap_in_words", "named", "require_explanation_of"]
 
@@ -81,7 +81,7 @@ def gap_in_words(causes: xr.Dataset) -> str:
     if "spread_exponent" in at:
         error = float(at.spread_exponent_error)
         said.append(
-            f"The spread goes with the width to the power {digits(-float(at.spread_exponent), 2).replace('-', '−')}"
+            f"The spread goes with the width to the power {power(-float(at.spread_exponent), 2)}"
             f"{'' if np.isnan(error) else f' ± {digits(error, 1)}'}, in theory −1/2."
         )
     if "limit_share" in at:

@@ -15,6 +15,7 @@ from ntkspec.checks import check_labels, check_points, check_positive, check_siz
 from ntkspec.dynamics import max_learning_rate
 from ntkspec.kernel import ComposedKernel, compose
 from ntkspec.kernel.linearised import Linearised
+from ntkspec.kernel.stax_network import StaxNetwork
 from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -24,12 +25,18 @@ from ntkspec.validation.case import kept
 from ntkspec.validation.errors import inner_dims, signal_norm
 from ntkspec.validation.fit import NEVER, errors, law
 from ntkspec.validation.seeds import products
-from ntkspec.validation.words import digits, percent, seeds_in_words
+from ntkspec.validation.words import digits, joined, percent, power, seeds_in_words
 
-__all__ = ["at_width", "width_law", "width_to_train"]
+__all__ = ["at_width", "checked_by", "width_law", "width_to_train"]
 
 #: How many times the widest trained network a law is believed. Biases fall otherwise than spreads, and take over.
 FARTHEST = 8.0
+#: What of networks is said to fall, where it can be told.
+PARTS = {
+    "error": "the error of a network",
+    "ensemble_error": "that of the mean of all",
+    "bias": "what all share (the bias)",
+}
 
 
 def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
@@ -44,7 +51,8 @@ def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
 def _at_width(network: Any, width: int) -> Any:
     if isinstance(network, Linearised):
         return Linearised(_at_width(network.network, width))
-    if not any(field.name == "width" for field in dataclasses.fields(network)):
+    # Theirs describes a triple of functions: another number there is the same network.
+    if isinstance(network, StaxNetwork) or not any(field.name == "width" for field in dataclasses.fields(network)):
         raise ValueError(f"a {type(network).__name__} has its width built in; give an ns.kernel.MLP")
     if getattr(network, "parametrization", "ntk") != "ntk":
         raise ValueError(
@@ -215,11 +223,11 @@ def width_to_train(d: xr.Dataset, max_width: int) -> int | None:
 def _verdict(d: xr.Dataset, max_width: int) -> str:
     a, widest = d.attrs, int(d.width.max())
     one = d.sel(quantity="error")
-    worst = one.isel(step=int(np.argmax(one.value.sel(width=widest).values)))
-    ends = [f"{float(worst.exponent_interval.sel(bound=bound)):.2f}" for bound in ("low", "high")]
+    worst = int(np.argmax(one.value.sel(width=widest).values))
+    parts = [_power_in_words(d.isel(step=worst), quantity) for quantity in ("error", "ensemble_error", "bias")]
     fall = (
-        f"From width {int(d.width.min())} to {widest} ({seeds_in_words(a['seeds'])} each) the error of a network falls "
-        f"as width^−{float(worst.exponent):.2f} ({' to '.join(ends)}) at step {int(worst.step)}, its worst"
+        f"From width {int(d.width.min())} to {widest} ({seeds_in_words(a['seeds'])} each), at the worst step "
+        f"{int(d.step[worst])}, {joined(list(filter(None, parts)))}"
     )
     needed = a["needed_width"]
     if np.isnan(needed):
@@ -240,6 +248,34 @@ def _verdict(d: xr.Dataset, max_width: int) -> str:
     return f"{asked}. {_check_in_words(d)}"
 
 
+def _power_in_words(at: xr.Dataset, quantity: str) -> str:
+    """'the error of a network goes as width^−0.50 (0.45 to 0.55)'; empty where too few widths tell."""
+    one = at.sel(quantity=quantity)
+    ends = [power(-float(one.exponent_interval.sel(bound=bound)), 2) for bound in ("high", "low")]
+    if "nan" in ends:
+        return ""
+    return f"{PARTS[quantity]} goes as width^{power(-float(one.exponent), 2)} ({' to '.join(ends)})"
+
+
+def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:
+    """A width law with a check in its attributes and verdict: what `validate` found at the width that it asked for.
+
+    Args:
+        d: from `width_law`.
+        v: from `ntkspec.validation.validate`, of networks of that width at the law's steps.
+    """
+    at = v.sel(step=d.step)
+    worst = int(np.argmax(at.error.values))
+    one, width = d.isel(step=worst).sel(quantity="error"), int(v.attrs["width"])
+    found = d.assign_attrs(
+        checked_width=width,
+        checked_error=float(at.error[worst]),
+        checked_error_sem=float(at.error_sem[worst]),
+        expected_error=float(one.constant * width ** -float(one.exponent)),
+    )
+    return found.assign_attrs(verdict=_verdict(found, width))
+
+
 def _check_in_words(d: xr.Dataset) -> str:
     a = d.attrs
     error, sem, expected = a["checked_error"], a["checked_error_sem"], a["expected_error"]
@@ -247,7 +283,7 @@ def _check_in_words(d: xr.Dataset) -> str:
     # A quarter of a 95 % interval is about its standard error.
     exponent = float(d.exponent.sel(quantity="error").max())
     of_law = expected * exponent * np.log(a["needed_width_high"] / a["needed_width_low"]) / 4
-    agrees = abs(error - expected) <= 2 * np.hypot(sem, np.nan_to_num(of_law))
+    agrees = abs(error - expected) <= 2 * np.hypot(*np.nan_to_num([sem, of_law]))
     return (
         f"Checked: at width {a['checked_width']} the error is {percent(error, sem)}, which {kept} the accuracy; the "
         f"law says {percent(expected)} and {'holds within its errors' if agrees else 'is off by more than its errors'}."

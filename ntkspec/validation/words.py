@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["joined", "percent", "remarks", "seeds_in_words"]
+__all__ = ["digits", "joined", "percent", "power", "remarks", "seeds_in_words"]
 
 
 def percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) -> str:
@@ -23,6 +23,11 @@ def percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) ->
 def digits(value: float, count: int) -> str:
     """To so many digits, without an exponent above one."""
     return f"{float(f'{value:.{count}g}'):g}"
+
+
+def power(exponent: float, count: int) -> str:
+    """A power of a law to so many digits, with a minus sign, and none before nothing."""
+    return digits(exponent if float(f"{exponent:.{count}g}") else 0.0, count).replace("-", "−")
 
 
 def seeds_in_words(count: int) -> str:

@@ -125,6 +125,27 @@ def test_every_kind_of_memory_is_kept(optimizer, k, tmp_path):
     xr.testing.assert_identical(r, ns.trainer.train(k, X, Y, steps=STEPS, **options))
 
 
+def test_the_observer_of_moving_kernels_goes_on(k, tmp_path):
+    def movement():
+        return ns.empirical.movement(k, X, Y, max_points=8, num_eigenvalues=2)
+
+    interrupted(k, tmp_path, 13, observe=movement())
+    r = ns.trainer.train(k, X, Y, steps=STEPS, observe=movement(), checkpoint=tmp_path, resume=True, **OPTIONS)
+    whole = ns.trainer.train(k, X, Y, steps=STEPS, observe=movement(), **OPTIONS)
+    # The observer compares with the kernel that it saw first; what does not look back is the same.
+    assert r.kernel_start_step.values.tolist() == [0, 0, 0, 20]
+    xr.testing.assert_identical(r.kernel_eigenvalue, whole.kernel_eigenvalue)
+    xr.testing.assert_identical(r.kernel_drift.isel(step=slice(3)), whole.kernel_drift.isel(step=slice(3)))
+
+
+@pytest.mark.parametrize("before", [observe, None])
+def test_an_observer_that_comes_or_goes_is_refused(before, k, tmp_path):
+    interrupted(k, tmp_path, 13, observe=before)
+    after, message = (None, "go on without one; give the same") if before else (observe, "with one; leave out observe=")
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.train(k, X, Y, steps=STEPS, observe=after, checkpoint=tmp_path, resume=True, **OPTIONS)
+
+
 def test_resuming_nothing_begins(k, whole, tmp_path):
     r = ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path / "new", resume=True, observe=observe, **OPTIONS)
     xr.testing.assert_identical(r, whole)
@@ -182,6 +203,21 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
     save_file({"a": np.zeros(2)}, files(tmp_path)[0])
     with pytest.raises(ValueError, match="is no checkpoint of a training run"):
         ns.trainer.train(k, X, Y, **options)
+
+
+def test_one_that_does_not_tell_its_run_is_named(k, tmp_path):
+    from safetensors.numpy import save_file
+
+    options = {"steps": [0, 2], "seeds": 1, "checkpoint": tmp_path}
+    name = "checkpoint-0000-0000000002.safetensors"
+    for metadata, message in (
+        ({}, "it has no configuration"),
+        ({"configuration": "{"}, "its JSON is broken"),
+        ({"configuration": "{}"}, "it has no progress"),
+    ):
+        save_file({"a": np.zeros(2)}, tmp_path / name, {"format": "ntkspec trainer 1", **metadata})
+        with pytest.raises(ValueError, match=f"{name} does not tell its run: {message}"):
+            ns.trainer.train(k, X, Y, resume=True, **options)
 
 
 def test_another_run_is_not_written_over(k, tmp_path):

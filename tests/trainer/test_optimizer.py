@@ -6,12 +6,12 @@ import optax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.optimizer import OWN, _is_one
+from ntkspec.trainer.optimizer import OWN, _rate_of
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
 STEPS = [0, 1, 2, 7]
-NAMES = [name for name in dir(optax) if _is_one(getattr(optax, name), name)]
+NAMES = [name for name in dir(optax) if _rate_of(getattr(optax, name), name)]
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,8 @@ def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, 
 def test_the_default_rate_of_the_others_is_theirs(k):
     options = {"steps": [0, 1], "seeds": 1}
     assert ns.trainer.train(k, X, Y, optimizer="adam", **options).attrs["learning_rate"] == 1e-3
-    assert np.isnan(ns.trainer.train(k, X, Y, optimizer="adafactor", **options).attrs["learning_rate"])
+    assert ns.trainer.train(k, X, Y, optimizer="adafactor", **options).attrs["learning_rate"] == 1e-2
+    assert np.isnan(ns.trainer.train(k, X, Y, optimizer="lbfgs", **options).attrs["learning_rate"])
 
 
 @pytest.mark.parametrize(
@@ -193,3 +194,20 @@ def test_an_optax_object_has_a_rate_of_its_own(k):
 
 def test_the_own_ones_are_those_of_dynamics():
     assert all(getattr(ns.dynamics, name)().max_rate == ns.trainer.optimizer(name).limit for name in OWN)
+
+
+@pytest.mark.parametrize("name", ["adadelta", "adafactor"])
+def test_without_a_rate_the_loss_falls(name, k):
+    r = ns.trainer.train(k, X, Y, steps=[0, 60], optimizer=name, seeds=2)
+    assert r.attrs["learning_rate"] > 0
+    assert (r.loss.isel(step=1) < r.loss.isel(step=0)).all()
+
+
+class _Unnamed(ns.trainer.Optimizer):
+    usual_rate = None
+
+
+def test_one_that_has_no_usual_rate_asks_for_one():
+    with pytest.raises(ValueError, match="optimizer adam has no usual learning rate; give learning_rate="):
+        _Unnamed("adam").without_rate()
+    assert ns.trainer.optimizer("lbfgs").without_rate().rateless

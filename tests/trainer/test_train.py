@@ -158,6 +158,18 @@ def test_divergence_is_an_error_that_names_the_step(composed, steps):
         ns.trainer.train(k, X, Y, steps=steps, learning_rate=1e4, seeds=2)
 
 
+def test_divergence_names_the_rate_of_its_step_and_not_of_a_later_one(composed):
+    schedule = ns.dynamics.piecewise({0: 1.0, 35: 50.0})
+    with pytest.raises(FloatingPointError, match=r"got 1e\+04\)"):
+        ns.trainer.train(composed["ntk"], X, Y, steps=[40], learning_rate=1e4, schedule=schedule, seeds=2)
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_an_overflow_before_any_step_is_no_fault_of_the_rate(composed, centered):
+    with pytest.raises(FloatingPointError, match=r"step 0: before any step, .* labels up to .*e\+30 .* float32; scale"):
+        ns.trainer.train(composed["ntk"], X, 1e30 * Y, steps=[0, 4], learning_rate=1e-3, seeds=2, centered=centered)
+
+
 @pytest.mark.parametrize("times", [8.2, 21.0, 300.0])
 def test_divergence_through_numbers_whose_square_overflows_warns_of_nothing_else(composed, times):
     # Recorded at every step, the outputs pass 1e19 to 1e38: finite in float32, with infinite squares.

@@ -311,7 +311,7 @@ def test_what_does_not_belong_together_is_refused(descent):
         explain(k, p, r.isel(seed=[1, 2]))
     with pytest.raises(ValueError, match="had a schedule that its attributes cannot hold"):
         explain(k, p, r.assign_attrs(schedule="[1, 0.5]"))
-    with pytest.raises(ValueError, match="had a optimizer that its attributes cannot hold"):
+    with pytest.raises(ValueError, match="had an optimizer that its attributes cannot hold"):
         explain(k, p, r.assign_attrs(optimizer="optax.chain"))
     with pytest.raises(ValueError, match="start from are not known"):
         explain(k, p, r.isel(step=[1, 2]).assign_attrs(starts_from_zero=0, centered=0))
@@ -337,3 +337,11 @@ def test_validate_takes_the_explanation_of_its_own_run_only(descent):
         ns.validate(p.sel(step=[0, 1, 2]), r, causes=d)
     with pytest.raises(ValueError, match="`causes` has no `explained`"):
         ns.validate(p, r, causes=p)
+
+
+def test_half_of_the_limit_is_half_whatever_its_last_digits():
+    k, K, options = problem(8, steps=[0, 1], share=0.5 * (1 + 1e-15))
+    y = signal(K.points[:, 0])
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=3, **options)
+    d = explain(k, p, r, K=K, causes=["learning_rate"], budget=0)
+    assert "no mode overshoots" in json.loads(d.attrs["left_out"])["learning_rate"]

@@ -1,10 +1,12 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.validation.width import at_width, width_law, width_to_train
+from ntkspec.validation.width import at_width, checked_by, width_law, width_to_train
+from ntkspec.validation.words import power
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0]) + 0.5 * np.cos(4 * np.pi * X[:, 0])
@@ -33,6 +35,37 @@ def test_the_width_that_is_found_keeps_its_promise(found):
     off = found.attrs["checked_error"] - found.attrs["expected_error"]
     assert abs(off) < 4 * found.attrs["checked_error_sem"]
     assert "Checked: at width" in found.attrs["verdict"]
+
+
+def test_the_verdict_tells_of_mean_and_bias_where_they_can_be_told(found):
+    worst = int(np.argmax(found.value.sel(quantity="error", width=64).values))
+    verdict = found.attrs["verdict"]
+    for quantity, words in (
+        ("error", "the error of a network"),
+        ("ensemble_error", "that of the mean of all"),
+        ("bias", "what all share (the bias)"),
+    ):
+        one = found.isel(step=worst).sel(quantity=quantity)
+        told = f"{words} goes as width^−{float(one.exponent):.2g} ("
+        assert (told in verdict) == bool(np.isfinite(one.exponent_interval).all())
+    assert "that of the mean of all goes as" in verdict
+    # A power is a number with its sign: no hyphen stands for a minus.
+    assert "^-" not in verdict
+    assert "−-" not in verdict
+
+
+def test_a_validation_at_the_width_of_the_law_checks_it(kernel, found):
+    law = width_law(kernel, X, Y, accuracy=0.08, check=False, **OPTIONS)
+    assert "Checked" not in law.attrs["verdict"]
+    width = width_to_train(law, 2048)
+    K = ns.operator.dense(kernel, X)
+    options = {"steps": OPTIONS["steps"], "learning_rate": law.attrs["learning_rate"], "loss": "sum"}
+    r = ns.trainer.train(at_width(kernel, width), X, Y, seeds=8, seed=1, **options)
+    checked = checked_by(law, ns.validate(ns.predict(K, Y, **options), r))
+    # The same networks as the law would have trained for its own check.
+    for name in ("checked_width", "checked_error", "checked_error_sem", "expected_error"):
+        np.testing.assert_allclose(checked.attrs[name], found.attrs[name], rtol=1e-5)
+    assert checked.attrs["verdict"] == found.attrs["verdict"]
 
 
 def test_errors_are_those_that_validate_gives(kernel, found):
@@ -72,6 +105,21 @@ def test_only_a_width_that_is_a_setting_can_be_set(kernel):
         width_law(standard, X, Y, **OPTIONS)
 
 
+def test_a_network_of_stax_has_its_width_built_in(kernel):
+    stax = ns.kernel.stax.load().stax
+    built = ns.kernel.from_stax(*stax.serial(stax.Dense(16), stax.Relu(), stax.Dense(1)))
+    k = ns.kernel.compose(kernel.mapping, built)
+    for one in (k, ns.kernel.linearised(k)):
+        with pytest.raises(ValueError, match="StaxNetwork has its width built in"):
+            width_law(one, X, Y, **OPTIONS)
+    K = ns.operator.dense(k, X)
+    options = {"steps": [0, 2], "learning_rate": ns.dynamics.max_learning_rate(K) / 2}
+    p, r = ns.predict(K, Y, **options), ns.trainer.train(k, X, Y, seeds=3, **options)
+    d = ns.validation.explain(k, p, r, causes=["fluctuation"])
+    assert "has its width built in" in json.loads(d.attrs["left_out"])["width"]
+    assert "spread_exponent" not in d
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -87,3 +135,9 @@ def test_only_a_width_that_is_a_setting_can_be_set(kernel):
 def test_bad_input_is_refused_before_any_training(kernel, options, message):
     with pytest.raises(ValueError, match=message):
         width_law(kernel, X, Y, **{**OPTIONS, **options})
+
+
+def test_a_power_has_a_minus_sign_and_nothing_has_none():
+    assert power(-0.5, 2) == "−0.5"
+    assert power(-0.0, 2) == "0"
+    assert power(0.25, 2) == "0.25"

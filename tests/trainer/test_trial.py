@@ -1,0 +1,66 @@
+"""Optimizers and losses tried on a few numbers: what cannot take a step, and what only shares a name."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0])
+
+
+@pytest.fixture(scope="module")
+def k():
+    return ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
+
+
+def absolute(power):
+    def loss(f, y):
+        return abs(f - y) ** power
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("optimizer", optax.adam(1e-2), optax.adam(1e-1)),
+        ("optimizer", optax.sgd(1e-2), optax.sgd(optax.piecewise_constant_schedule(1e-2, {50: 0.5}))),
+        ("point_loss", absolute(2), absolute(4)),
+    ],
+)
+def test_things_of_one_name_are_told_apart_by_what_they_do(name, before, after, k, tmp_path):
+    options = {"steps": [0, 4], "learning_rate": None if name == "optimizer" else 1e-3, "seeds": 1}
+    options["checkpoint"] = tmp_path
+    r = ns.trainer.train(k, X, Y, **options, **{name: before})
+    with pytest.raises(ValueError, match=f"another run: .*its {name} has the same name and does something else"):
+        ns.trainer.train(k, X, Y, resume=True, **options, **{name: after})
+    xr.testing.assert_identical(ns.trainer.train(k, X, Y, resume=True, **options, **{name: before}), r)
+
+
+def test_what_cannot_be_told_apart_does_not_go_on(k, tmp_path):
+    def of_a_list(updates, params):
+        assert isinstance(updates, list | tuple)
+        return jax.tree.map(lambda g: -1e-3 * g, updates)
+
+    options = {"steps": [0, 4], "seeds": 1, "checkpoint": tmp_path, "optimizer": optax.stateless(of_a_list)}
+    ns.trainer.train(k, X, Y, **options)
+    with pytest.raises(ValueError, match="a name of its optimizer and no more, so that it cannot be told"):
+        ns.trainer.train(k, X, Y, resume=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("contrib.sophia", "contrib.sophia cannot take a step: obj_fn must be provided"),
+        (optax.contrib.sophia(1e-3), "cannot take a step: obj_fn must be provided"),
+        ('adam(b1="a")', r"optimizer adam\(b1='a'\) cannot take a step"),
+        ('heavy_ball(momentum="a")', "momentum='a'; expected a number in"),
+    ],
+)
+def test_what_cannot_take_a_step_is_refused_in_words(given, message, k):
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.require_trainable(k, X, Y, steps=[1], optimizer=given)
