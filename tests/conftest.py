@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def rng():
 @pytest.fixture
 def key():
     return jax.random.key(20200618)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    # A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

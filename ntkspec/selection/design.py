@@ -99,7 +99,7 @@ def design(
     Example:
         >>> import ntkspec as ns
         >>> found = ns.design(ns.task.signal.paper(), num_frequencies=32, scales=[1, 4, 16])
-        >>> 1 <= found.attrs["scale"] <= 16, found.attrs["steps"] > 0
+        >>> 0.1 < found.attrs["scale"] < 16, found.attrs["steps"] > 0
         (True, True)
     """
     samples, network = _samples(signal, y, network)

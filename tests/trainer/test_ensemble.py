@@ -1,5 +1,7 @@
 """The program of an ensemble: compiled once, and in the memory it was given."""
 
+from inspect import signature
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,11 @@ K = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, wid
 
 
 def begun(**settings):
-    plan = planned((K,), X, Y, steps=[1], rates=(0.01,), seeds=2, **settings)
+    # What is not said is as `train` has it.
+    asked = signature(planned).parameters
+    usual = {name: one.default for name, one in signature(ns.trainer.train).parameters.items() if name in asked}
+    own = {"steps": [1], "rates": (0.01,), "seeds": 2}
+    plan = planned((K,), X, Y, **{name: usual[name] for name in usual if name not in ("x", "y")} | own | settings)
     params = plan.params(0, 2)
     problem = plan.problem(params, 0)
     return plan, problem, begin(plan.recipe, problem, params)
