@@ -309,6 +309,9 @@ def test_validate_finds_a_width(capsys, signal):
     assert law["interval"][0] < law["needed_width"] < law["interval"][1]
     assert 0 <= result["width"] - law["needed_width"] <= 16
     assert f"width {result['width']}" in result["verdict"]
+    # The run at that width is the law's check.
+    assert f"Checked: at width {result['width']} the error is" in law["verdict"]
+    assert "within its errors" in law["verdict"] or "off by more than its errors" in law["verdict"]
 
 
 @pytest.mark.parametrize(
