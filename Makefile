@@ -11,7 +11,8 @@ NEURAL_TANGENTS := neural-tangents==0.6.5
 OLDEST := .venv-oldest
 # On the oldest versions: what repairs neural-tangents, and the core of each room that computes.
 OLDEST_TESTS := tests/kernel/test_stax.py tests/kernel/test_stax_network.py tests/kernel/test_composed.py \
-	tests/operator/test_lattice.py tests/operator/test_dense.py tests/eigen/test_trajectory.py tests/trainer
+	tests/operator/test_lattice.py tests/operator/test_dense.py tests/eigen/test_trajectory.py \
+	$(addprefix tests/trainer/test_,train.py optimizer.py memory.py checkpoint.py ensemble.py)
 
 # A process a core: most of the time goes into compiling, which one core does.
 PYTEST := python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile

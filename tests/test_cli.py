@@ -174,6 +174,7 @@ def test_report_on_a_photograph_is_whole_and_self_contained(capsys, photograph, 
     assert {"spectrum", "kernel", "convergence", "quality", "learned", "error-paper", "error-small"} <= names
 
 
+@pytest.mark.slow
 def test_report_on_a_recording(capsys, tmp_path):
     path = tmp_path / "tone.wav"
     samples = (8000 * np.sin(2 * np.pi * 3 * np.arange(64) / 64)).astype("<i2")
@@ -301,6 +302,7 @@ def test_validate_names_causes_and_keeps_standard_output_clean(capsys, signal, t
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_validate_finds_a_width(capsys, signal):
     options = ["--num-frequencies", "16", "--width", "auto", "--depth", "1", "--tolerance", "0.2"]
     result = run_json(capsys, ["validate", signal, "--scales", "2", "--steps", "0", "3", "--seeds", "3", *options])

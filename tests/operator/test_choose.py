@@ -65,6 +65,7 @@ def test_a_tolerance_that_a_cusp_puts_out_of_reach_is_not_promised(kernels, rng,
     assert "frequencies an axis (a cusp needs many), more than can be searched" in fast.why
 
 
+@pytest.mark.slow
 def test_the_length_of_a_series_is_predicted(kernels, rng):
     x = rng.random((2000, 1))
     for tol in (1e-3, 1e-4):

@@ -324,6 +324,7 @@ def test_a_series_longer_than_the_matrix_gives_way_to_exact_entries(kernels):
     assert max(watch.lags) <= 200**2
 
 
+@pytest.mark.slow
 def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_in_reach_is(kernels, monkeypatch):
     x = np.random.default_rng(0).random((MODERATE + 1, 1))
     for largest in (2**24, 2**17):  # the second, so that the last assertion takes no minute
