@@ -11,6 +11,7 @@ are looked for in its trace (`traced`), and the other rows are its gradients.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ SIDE_BY_SIDE = 256
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(ABC):
     """Rows of a network's Jacobian; a `kernel.gram.Tiled`.
 
     Attributes:
@@ -44,9 +45,9 @@ class Rows:
     params: Any
     output: int | None = field(metadata={"static": True})
 
+    @abstractmethod
     def rows(self, x: Array) -> list[Factor]:
         """The factors at inputs (n, p) of the outputs that are asked for."""
-        raise NotImplementedError
 
     def tile(self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk") -> Array:
         """The kernel of all pairs of two `rows`, (n, k)."""

@@ -28,8 +28,8 @@ __all__ = [
     "widened",
 ]
 
-#: The criteria of a search, each with what it is in words and how much of it counts as flat, in its units: of dB, the
-#: least regret over twelve pictures was at 0.05 (`python -m benchmarks.regret`).
+#: The criteria of a search, each with what it is in words and how much of it counts as flat, in its units. The 0.05 dB
+#: were chosen on the pictures of `python -m benchmarks.regret`, which measures what they lose there.
 CRITERIA = {
     "leave_one_out": ("leave-one-out error", 0.05),
     "expected": ("expected error between the points", 0.05),

@@ -51,6 +51,8 @@ OPERATORS = {
     "means of scattered": means_of_scattered,
     "blurred lattice": blurred_lattice,
 }
+#: The others hold measurements, which are no values at points.
+ON_POINTS = [name for name in OPERATORS if name not in ("means of scattered", "blurred lattice")]
 
 
 def cross(K, k, asked):
@@ -104,11 +106,10 @@ def test_descent_flow_and_a_preconditioner_are_their_formulas_with_channels(case
         assert p.unseen.dims == ("step", "asked", "channel")
 
 
+@pytest.mark.parametrize("case", ON_POINTS, indirect=True)
 def test_training_points_asked_for_again_are_the_prediction_there(case):
     """Also for a low rank, whose own kernel is the one that it trains with."""
     K, _, _, y = case
-    if isinstance(K, ns.operator.Measured):
-        pytest.skip("measurements are no values at points")
     rate = ns.dynamics.max_learning_rate(K) / 2
     p = ns.predict(K, y, steps=STEPS, learning_rate=rate, unseen=K.points)
     assert K.approximation_error == 0 or "operator_error_bound" in p
