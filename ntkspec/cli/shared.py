@@ -29,16 +29,14 @@ AsJson = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 def check_early(command: Any) -> None:
     """Refuse what can be refused before any work."""
-    from ntkspec.checks import check_sizes, check_steps
+    from ntkspec.checks import check_seed, check_sizes, check_steps
     from ntkspec.record import check_writable
 
     if command.out is not None:
         check_writable(command.out)
     names = ("seeds", "num_modes", "size", "length")
     check_sizes(**{name: getattr(command, name) for name in names if hasattr(command, name)})
-    seed = getattr(getattr(command, "study", command), "seed", 0)
-    if seed < 0:
-        raise ValueError(f"seed={seed}; expected a whole number from 0 on")
+    check_seed(getattr(getattr(command, "study", command), "seed", 0))
     part = getattr(command, "steps_to", None)
     if part is not None and not 0 < part < 1:
         raise ValueError(f"steps_to={part}; expected between 0 and 1, such as 0.1: the part still to be learned")

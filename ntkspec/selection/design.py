@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_positive, check_sizes
+from ntkspec.checks import check_positive, check_seed, check_sizes
 from ntkspec.kernel import MLP
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -106,8 +106,7 @@ def design(
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r}; expected of {', '.join(CRITERIA)}")
     check_sizes(num_frequencies=num_frequencies)
-    if seed < 0:
-        raise ValueError(f"seed={seed}; expected 0 or more")
+    check_seed(seed)
     check_positive("peak", peak, "the largest value that the signal can take")
     if not 1e-3 <= accuracy < 1:
         raise ValueError(f"accuracy={accuracy}; expected an error relative to the signal from 0.001 to 1, such as 0.1")
