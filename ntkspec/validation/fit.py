@@ -25,7 +25,7 @@ QUANTITIES = {
 
 
 class Errors(NamedTuple):
-    """Root squared distances of weighted seeds, each (step,); NaN where a square comes out below zero."""
+    """Root squared distances of weighted seeds, each (…, step); NaN where a square comes out below zero."""
 
     error: np.ndarray
     ensemble_error: np.ndarray
@@ -34,7 +34,7 @@ class Errors(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """value = constant · width^−exponent, each (step,)."""
+    """value = constant · width^−exponent, each (…, step)."""
 
     constant: np.ndarray
     exponent: np.ndarray
@@ -51,21 +51,17 @@ def law(grams: dict[int, np.ndarray], steps: np.ndarray, accuracy: float) -> xr.
     Returns:
         See `ntkspec.validation.width_law`.
     """
-    widths = np.array(list(grams))
-
-    def of(counts: dict[int, np.ndarray]) -> np.ndarray:
-        """(quantity, width, step)."""
-        return np.stack([np.stack(errors(gram, counts[width])) for width, gram in grams.items()], axis=1)
-
-    whole = of({width: np.ones(gram.shape[-1]) for width, gram in grams.items()})
-    fits = [_fit(widths, values) for values in whole]
-    draws = np.stack([of(counts) for counts in _drawn(grams)])
-    drawn = [[_fit(widths, values) for values in draw] for draw in draws]
-    value_ends = _percentiles(draws)
-    slope_ends = _percentiles(np.array([[fit.exponent for fit in one] for one in drawn]))
+    widths, rng = np.array(list(grams)), np.random.default_rng(0)
+    fewest = min(gram.shape[-1] for gram in grams.values())
+    # (quantity, width, step), and (quantity, draw, width, step).
+    whole = np.stack([errors(gram, np.ones(gram.shape[-1]), fewest) for gram in grams.values()], axis=1)
+    draws = np.stack([errors(gram, _drawn(rng, gram.shape[-1]), fewest) for gram in grams.values()], axis=2)
+    fits, drawn = [_fit(widths, values) for values in whole], [_fit(widths, values) for values in draws]
+    value_ends = _percentiles(np.swapaxes(draws, 0, 1))
+    slope_ends = _percentiles(np.stack([fit.exponent for fit in drawn], axis=1))
     # Too small to see on so many seeds: an interval from those draws that show it would be one of their luck.
     slope_ends[:, np.isnan([fit.exponent for fit in fits])] = np.nan
-    ends = _percentiles(np.nan_to_num([_meets(one[0], accuracy) for one in drawn], nan=NEVER))
+    ends = _percentiles(np.nan_to_num(_meets(drawn[0], accuracy), nan=NEVER))
     by_width, by_step = ("quantity", "width", "step"), ("quantity", "step")
     found = xr.Dataset(
         {
@@ -79,6 +75,7 @@ def law(grams: dict[int, np.ndarray], steps: np.ndarray, accuracy: float) -> xr.
             "quantity": list(QUANTITIES),
             "words": ("quantity", list(QUANTITIES.values())),
             "width": ("width", widths, {"long_name": "width", "units": "units"}),
+            "seeds": ("width", [gram.shape[-1] for gram in grams.values()], {"long_name": "networks", "units": ""}),
             "step": ("step", steps, {"long_name": "training step", "units": "steps"}),
             "bound": ["low", "high"],
         },
@@ -91,56 +88,60 @@ def _label(long_name: str) -> dict[str, str]:
     return {"long_name": long_name, "units": ""}
 
 
-def _meets(fit: _Fit, accuracy: float) -> float:
+def _meets(fit: _Fit, accuracy: float) -> np.ndarray:
     """The width at which a law is down to the accuracy at every step, `NEVER` at most; NaN where it does not fall."""
-    if not (fit.exponent > 0).all():
-        return np.nan
-    return float(np.exp(min((np.log(fit.constant / accuracy) / fit.exponent).max(), np.log(NEVER))))
+    falls = fit.exponent > 0
+    exponent = np.where(falls, fit.exponent, 1.0)
+    width = np.exp(np.minimum((np.log(fit.constant / accuracy) / exponent).max(axis=-1), np.log(NEVER)))
+    return np.where(falls.all(axis=-1), width, np.nan)
 
 
-def errors(gram: np.ndarray, counts: np.ndarray) -> Errors:
-    """Of seeds drawn so many times. One drawn twice makes no pair with itself: that would show its variance as bias."""
-    own, total = np.einsum("tss->ts", gram), counts.sum()
-    single = own @ counts / total
-    pairs = total**2 - (counts**2).sum()
-    between = np.einsum("s,tsu,u->t", counts, gram, counts)
-    common = (between - own @ counts**2) / pairs
+def errors(gram: np.ndarray, counts: np.ndarray, mean_of: int) -> Errors:
+    """Of seeds drawn so many times. One drawn twice makes no pair with itself: that would show its variance as bias.
+
+    Args:
+        gram: products of distances, (step, seed, seed).
+        counts: how often each seed is drawn, (…, seed).
+        mean_of: networks whose mean has the `ensemble_error`.
+
+    Returns:
+        Each (…, step).
+    """
+    own, total = np.einsum("tss->ts", gram), counts.sum(axis=-1)[..., None]
+    single = counts @ own.T / total
+    pairs = total**2 - (counts**2).sum(axis=-1)[..., None]
+    between = np.stack([((counts @ one) * counts).sum(axis=-1) for one in gram], axis=-1)
+    common = (between - counts**2 @ own.T) / pairs
     with np.errstate(invalid="ignore"):
         return Errors(
-            np.sqrt(own) @ counts / total,
-            np.sqrt(np.maximum(common + (single - common) / total, 0)),
+            counts @ np.sqrt(own).T / total,
+            np.sqrt(np.maximum(common + (single - common) / mean_of, 0)),
             np.sqrt(single - common),
             np.sqrt(common),
         )
 
 
 def _fit(widths: np.ndarray, values: np.ndarray) -> _Fit:
-    """Least squares in logarithms through those of `values` (width, step) that there are."""
+    """Least squares in logarithms through those of `values` (…, width, step) that there are."""
     known = np.isfinite(values) & (values > 0)
     log = np.log(np.where(known, values, 1.0))
-    count = known.sum(axis=0)
+    count = known.sum(axis=-2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         x = np.where(known, np.log(widths)[:, None], 0.0)
-        x_mean, y_mean = x.sum(axis=0) / count, (log * known).sum(axis=0) / count
+        x_mean, y_mean = x.sum(axis=-2, keepdims=True) / count, (log * known).sum(axis=-2, keepdims=True) / count
         off = (x - x_mean) * known
-        slope = np.where(count > 1, (off * log).sum(axis=0) / (off**2).sum(axis=0), np.nan)
-        return _Fit(np.exp(y_mean - slope * x_mean), -slope)
+        slope = np.where(
+            count > 1, (off * log).sum(axis=-2, keepdims=True) / (off**2).sum(axis=-2, keepdims=True), np.nan
+        )
+        return _Fit(np.exp(y_mean - slope * x_mean)[..., 0, :], -slope[..., 0, :])
 
 
-def _drawn(grams: dict[int, np.ndarray]) -> list[dict[int, np.ndarray]]:
-    """How often each seed of each width is drawn, `DRAWS` times; never one seed alone, which has no pairs."""
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(DRAWS):
-        one = {}
-        for width, gram in grams.items():
-            seeds = gram.shape[-1]
-            counts = np.bincount(rng.integers(seeds, size=seeds), minlength=seeds)
-            while np.count_nonzero(counts) < 2:
-                counts = np.bincount(rng.integers(seeds, size=seeds), minlength=seeds)
-            one[width] = counts.astype(float)
-        draws.append(one)
-    return draws
+def _drawn(rng: np.random.Generator, seeds: int) -> np.ndarray:
+    """How often each seed is drawn, `DRAWS` times; never one seed alone, which has no pairs, (draw, seed)."""
+    counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
+    while (alone := np.count_nonzero(counts, axis=1) < 2).any():
+        counts[alone] = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=int(alone.sum()))
+    return counts.astype(float)
 
 
 def _percentiles(draws: np.ndarray) -> np.ndarray:

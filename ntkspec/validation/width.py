@@ -34,9 +34,11 @@ FARTHEST = 8.0
 #: What of networks is said to fall, where it can be told.
 PARTS = {
     "error": "the error of a network",
-    "ensemble_error": "that of the mean of all",
+    "ensemble_error": "that of their mean",
     "bias": "what all share (the bias)",
 }
+#: By which power of the width theory has the bias fall: corrections to the mean over networks are O(1/width).
+BIAS_IN_THEORY = 1.0
 
 
 def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
@@ -71,7 +73,7 @@ def width_law(
     learning_rate: float | None = None,
     loss: str = "sum",
     widths: Sequence[int] = (32, 64, 128, 256),
-    seeds: int = 8,
+    seeds: int | Sequence[int] = 8,
     accuracy: float = 0.05,
     max_width: int = 4096,
     K: Operator | None = None,
@@ -99,7 +101,7 @@ def width_law(
         learning_rate: η of the loss; None takes half the stability limit.
         loss: "sum" or "mean".
         widths: at least two to fit.
-        seeds: networks of each width, at least 3.
+        seeds: networks of each width, at least 3; or a number for each width, as narrow networks are cheap.
         accuracy: error relative to the signal that a single network is to keep to at all steps.
         max_width: that is trained to check at most.
         K: the kernel on the points; None makes a dense one.
@@ -112,10 +114,11 @@ def width_law(
 
     Returns:
         Dataset over `width`, `step` (those after 0) and `quantity` ("error" of a network, "ensemble_error" of the
-        mean of all, "spread" and "bias"):
+        mean of as many as each width has at least, "spread" and "bias"):
 
-        - `value` (quantity, width, step), relative to the signal; NaN where the square of a bias comes out below zero,
-          which is to say too small for so many seeds to see; `value_interval` (bound, quantity, width, step);
+        - `value` (quantity, width, step), relative to the signal, from so many `seeds` (width); NaN where the square
+          of a bias comes out below zero, which is to say too small for so many seeds to see; `value_interval` (bound,
+          quantity, width, step);
         - `constant`, `exponent` (quantity, step): of value = constant · width^−exponent; `exponent_interval` (bound,
           quantity, step), NaN where less than two widths show a value;
 
@@ -127,8 +130,9 @@ def width_law(
         ValueError: if an argument is no good, or the network is not one whose width can be set.
         FloatingPointError: if a network diverges; take a smaller learning rate.
 
-    Source: Lee et al. 2019, section 3.2 (errors of O(width^−1/2)); Efron & Tibshirani 1993, chapter 13 (percentile
-    intervals).
+    Source: Lee et al. 2019, section 3.2 (errors of O(width^−1/2)); Dyer & Gur-Ari 2020, "Asymptotics of wide networks
+    from Feynman diagrams" (means off by O(1/width), where the activation is smooth); Efron & Tibshirani
+    1993, chapter 13 (percentile intervals).
 
     Example:
         >>> import ntkspec as ns
@@ -142,25 +146,26 @@ def width_law(
     points = np.asarray(check_points(x, k.dim))
     labels = np.asarray(check_labels(y, len(points)))
     asked = check_steps(steps)
-    _check(widths, seeds, accuracy, max_width, asked)
+    networks = _each(seeds, widths)
+    _check(widths, networks, accuracy, max_width, asked)
     at_width(k, widths[0])
     K = dense(k, points, progress=progress) if K is None else K
     rate = max_learning_rate(K, loss) / 2 if learning_rate is None else learning_rate  # type: ignore[arg-type]
     p = predict(K, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, progress=progress)  # type: ignore[arg-type]
     later = asked > 0
 
-    def trained(width: int, first: int) -> np.ndarray:
+    def trained(width: int, count: int, first: int) -> np.ndarray:
         """Products of the networks' distances to theory, (step, seed, seed)."""
         r = train(
-            at_width(k, width), points, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, seeds=seeds,
+            at_width(k, width), points, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, seeds=count,
             seed=first, dtype=dtype, progress=progress, **kept(checkpoint, resume, f"width-{width}-seed-{first}"),
         )  # fmt: skip
         return products(r.train - p.train, inner_dims(p), signal_norm(p))[later]
 
     with progress.start("widths", len(widths), "widths") as stage:
         grams = {}
-        for width in widths:
-            grams[width] = trained(width, seed)
+        for width, count in zip(widths, networks, strict=True):
+            grams[width] = trained(width, count, seed)
             stage.advance()
     found = law(grams, asked[later].astype(int), accuracy)
     found = found.assign_attrs(
@@ -168,26 +173,39 @@ def width_law(
             **attributes(kernel=k, operator=K),
             "learning_rate": rate,
             "loss": loss,
-            "seeds": seeds,
             "first_seed": seed,
             "accuracy": accuracy,
         }
     )
     # Networks that the law has not seen.
-    found.attrs |= _checked(found, max_width if check else 0, lambda width: trained(width, seed + 1))
+    found.attrs |= _checked(found, max_width if check else 0, lambda width: trained(width, networks[-1], seed + 1))
     found.attrs["verdict"] = _verdict(found, max_width if check else 0)
     return found
 
 
-def _check(widths: Sequence[int], seeds: int, accuracy: float, max_width: int, steps: np.ndarray) -> None:
+def _each(seeds: int | Sequence[int], widths: Sequence[int]) -> list[int]:
+    """How many networks of each width."""
+    if np.ndim(seeds) == 0:
+        return [seeds] * len(widths)  # type: ignore[list-item]
+    found = list(seeds)  # type: ignore[arg-type]
+    if len(found) != len(widths):
+        raise ValueError(f"seeds has {len(found)} numbers; expected one, or one for each of {len(widths)} widths")
+    return found
+
+
+def _check(widths: Sequence[int], seeds: Sequence[int], accuracy: float, max_width: int, steps: np.ndarray) -> None:
     if len(widths) < 2 or list(widths) != sorted(set(widths)):
         raise ValueError(f"widths={tuple(widths)}; expected two or more, increasing: a law needs a slope")
     for width in widths:
         check_sizes(width=width)
-    check_sizes(seeds=seeds, max_width=max_width)
+    for count in seeds:
+        check_sizes(seeds=count)
+    check_sizes(max_width=max_width)
     check_positive("accuracy", accuracy, "such as 0.05, relative to the signal")
-    if seeds < 3:
-        raise ValueError(f"seeds={seeds}; expected at least 3, to tell the spread of networks from what they share")
+    if min(seeds) < 3:
+        raise ValueError(
+            f"seeds={min(seeds)}; expected at least 3, to tell the spread of networks from what they share"
+        )
     if steps[-1] == 0:
         raise ValueError("steps=[0]; expected one after the start")
 
@@ -201,7 +219,7 @@ def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]
     gram = trained(width)
     seeds = gram.shape[-1]
     by_seed = np.sqrt(np.einsum("tss->ts", gram))
-    worst = int(np.argmax(errors(gram, np.ones(seeds)).error))
+    worst = int(np.argmax(errors(gram, np.ones(seeds), seeds).error))
     one = d.isel(step=worst).sel(quantity="error")
     return {
         "checked_width": width,
@@ -226,7 +244,7 @@ def _verdict(d: xr.Dataset, max_width: int) -> str:
     worst = int(np.argmax(one.value.sel(width=widest).values))
     parts = [_power_in_words(d.isel(step=worst), quantity) for quantity in ("error", "ensemble_error", "bias")]
     fall = (
-        f"From width {int(d.width.min())} to {widest} ({seeds_in_words(a['seeds'])} each), at the worst step "
+        f"From width {int(d.width.min())} to {widest} ({_seeds_in_words(d)} each), at the worst step "
         f"{int(d.step[worst])}, {joined(list(filter(None, parts)))}"
     )
     needed = a["needed_width"]
@@ -254,7 +272,15 @@ def _power_in_words(at: xr.Dataset, quantity: str) -> str:
     ends = [power(-float(one.exponent_interval.sel(bound=bound)), 2) for bound in ("high", "low")]
     if "nan" in ends:
         return ""
-    return f"{PARTS[quantity]} goes as width^{power(-float(one.exponent), 2)} ({' to '.join(ends)})"
+    slower = quantity == "bias" and float(one.exponent_interval.sel(bound="high")) < BIAS_IN_THEORY
+    said = f"{PARTS[quantity]} goes as width^{power(-float(one.exponent), 2)} ({' to '.join(ends)})"
+    return f"{said}, more slowly than the 1/width of theory" if slower else said
+
+
+def _seeds_in_words(d: xr.Dataset) -> str:
+    """'8 seeds', or '64 to 1024 seeds'."""
+    low, high = int(d.seeds.min()), int(d.seeds.max())
+    return seeds_in_words(low) if low == high else f"{low} to {seeds_in_words(high)}"
 
 
 def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:

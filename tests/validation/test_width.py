@@ -3,8 +3,11 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ntkspec as ns
+from ntkspec.validation import width
+from ntkspec.validation.fit import errors, law
 from ntkspec.validation.width import at_width, checked_by, width_law, width_to_train
 from ntkspec.validation.words import power
 
@@ -42,13 +45,13 @@ def test_the_verdict_tells_of_mean_and_bias_where_they_can_be_told(found):
     verdict = found.attrs["verdict"]
     for quantity, words in (
         ("error", "the error of a network"),
-        ("ensemble_error", "that of the mean of all"),
+        ("ensemble_error", "that of their mean"),
         ("bias", "what all share (the bias)"),
     ):
         one = found.isel(step=worst).sel(quantity=quantity)
         told = f"{words} goes as width^−{float(one.exponent):.2g} ("
         assert (told in verdict) == bool(np.isfinite(one.exponent_interval).all())
-    assert "that of the mean of all goes as" in verdict
+    assert "that of their mean goes as" in verdict
     # A power is a number with its sign: no hyphen stands for a minus.
     assert "^-" not in verdict
     assert "−-" not in verdict
@@ -141,3 +144,57 @@ def test_a_power_has_a_minus_sign_and_nothing_has_none():
     assert power(-0.5, 2) == "−0.5"
     assert power(-0.0, 2) == "0"
     assert power(0.25, 2) == "0.25"
+
+
+def test_each_width_has_as_many_networks_as_it_is_given(kernel, found):
+    d = width_law(kernel, X, Y, check=False, **{**OPTIONS, "seeds": [12, 8]})
+    assert d.seeds.values.tolist() == [12, 8]
+    assert "(8 to 12 seeds each)" in d.attrs["verdict"]
+    xr.testing.assert_equal(d.value.sel(width=64), found.value.sel(width=64))
+    assert not np.allclose(d.value.sel(width=16), found.value.sel(width=16))
+    # The mean is everywhere that of as many networks, or its error would fall with their number.
+    squared = (d.value**2).sel(width=16)
+    of_eight = squared.sel(quantity="bias").fillna(0) + squared.sel(quantity="spread") / 8
+    seen = squared.sel(quantity="bias").notnull()
+    np.testing.assert_allclose(squared.sel(quantity="ensemble_error").where(seen), of_eight.where(seen), rtol=1e-10)
+    with pytest.raises(ValueError, match="seeds has 3 numbers; expected one, or one for each of 2 widths"):
+        width_law(kernel, X, Y, **{**OPTIONS, "seeds": [8, 8, 8]})
+
+
+def law_of(spread, bias, seeds=40):
+    """A law of made-up networks whose spread and bias fall by known powers of the width."""
+    rng, grams = np.random.default_rng(0), {}
+    for w in (16, 32, 64):
+        off = spread * w**-0.5 * rng.standard_normal((1, seeds, 400)) / 20
+        off[..., 0] += bias(w)
+        grams[w] = off @ np.swapaxes(off, 1, 2)
+    return law(grams, np.array([1]), 0.05)
+
+
+def test_powers_and_intervals_of_made_up_networks():
+    d = law_of(0.4, lambda width: 3.2 / width)
+    for quantity, falls in (("spread", 0.5), ("bias", 1.0)):
+        low, high = d.exponent_interval.sel(quantity=quantity, step=1).values
+        assert low < falls < high < low + 0.2
+    np.testing.assert_allclose(d.value.sel(quantity="bias", step=1), 3.2 / d.width, rtol=0.1)
+
+
+def test_draws_are_those_of_an_explicit_loop(rng):
+    off = rng.standard_normal((3, 6, 5)) + 1.0
+    gram, counts = off @ np.swapaxes(off, 1, 2), np.array([[1, 1, 1, 1, 1, 1], [0, 2, 1, 0, 3, 0.0]])
+    found = errors(gram, counts, 6)
+    for i, drawn in enumerate(counts):
+        chosen = np.repeat(np.arange(6), drawn.astype(int))
+        for t in range(3):
+            pairs = [gram[t, a, b] for a in chosen for b in chosen if a != b]
+            single = np.mean([gram[t, a, a] for a in chosen])
+            np.testing.assert_allclose(found.bias[i, t], np.sqrt(np.mean(pairs)), rtol=1e-12)
+            np.testing.assert_allclose(found.spread[i, t], np.sqrt(single - np.mean(pairs)), rtol=1e-12)
+            np.testing.assert_allclose(found.error[i, t], np.mean(np.sqrt([gram[t, a, a] for a in chosen])), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("falls", "slower"), [(1.0, False), (0.3, True)])
+def test_a_bias_that_falls_more_slowly_than_in_theory_is_said(falls, slower, found):
+    made_up = law_of(0.4, lambda width: 0.8 * width**-falls)
+    told = made_up.assign_attrs({**found.attrs, "needed_width": np.nan, "needed_width_low": np.nan})
+    assert ("more slowly than the 1/width of theory" in width._verdict(told, 0)) == slower
