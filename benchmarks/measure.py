@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -10,7 +11,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Record", "Spread", "in_turn", "measure_apart", "peak_memory", "ratio", "run_python", "show", "time_python"]
+__all__ = [
+    "Record",
+    "Spread",
+    "device_name",
+    "in_turn",
+    "measure_apart",
+    "peak_memory",
+    "ratio",
+    "run_python",
+    "show",
+    "time_python",
+]
+
+
+def device_name() -> str:
+    """What JAX computes on: a GPU's name, or the processor's kind and number of cores."""
+    import jax
+
+    device = jax.devices()[0]
+    return device.device_kind if device.platform != "cpu" else f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 @dataclass(frozen=True)

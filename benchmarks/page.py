@@ -1,4 +1,7 @@
-"""Write docs/benchmarks.md from the results that `benchmarks.run` has saved: nothing in it is typed by hand."""
+"""Write docs/benchmarks.md from the results that `benchmarks.run` has saved: nothing in it is typed by hand.
+
+Sections of benchmarks that were not measured anew stay as they are, with their device and day.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 #: Drawn by a benchmark, and what they show.
 PLOTS = {
     "cost_vs_size.png": "Seconds of a lattice product against the number of points",
-    "width_law.png": "Distance of finite networks to theory against their width, single and mean, by step",
+    "width_law.png": "Distance of finite networks to theory against their width, and what their bias is due to",
 }
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks.page` from what `make bench` and `make bench-large` measured. A ratio is between two
+Written by `python -m benchmarks.page` from what `make bench`, `make bench-large` and `make bench-gpu` measured; each
+section says when and on what. A ratio is between two
 things run in turn in one process: the median, with the smallest and the largest of several. Memory is the peak that the
 operating system reports of a process of its own. A target that was missed says no.
 """
 
 
 def section(content: dict[str, Any]) -> str:
-    """One benchmark as a table, with the machine, the day and the versions."""
-    machine, versions = content["machine"], content["versions"]
-    where = f"{machine['machine']}, {machine['cores']} cores; {content['time'][:10]}; JAX {versions['jax']}"
+    """One benchmark as a table, with the device, the day and the versions."""
+    where = f"{content['machine']['device']}; {content['time'][:10]}; JAX {content['versions']['jax']}"
     rows = [f"## {content['benchmark']}", "", f"*{where}.*", ""]
     rows += ["| claim | measured: median (min … max) | target | met |", "| --- | --- | --- | --- |"]
     for record in content["records"]:
@@ -43,17 +46,30 @@ def section(content: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def standing(page: Path) -> dict[str, str]:
+    """The sections of the page as it is, by name: each says when and on what it was measured."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    found = {}
+    for part in text.split("\n## ")[1:]:
+        table = part.partition("\n![")[0].rstrip("\n")
+        found[table.partition("\n")[0]] = f"## {table}\n"
+    return found
+
+
 def main() -> int:
     """Write the page; the exit status says whether there was anything to write."""
-    saved = [RESULTS / f"{name}.json" for name in (*CLAIMS, *LARGE)]
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in saved if path.exists()]
-    if not found:
+    names = (*CLAIMS, *LARGE, "gpu")
+    saved = [path for path in (RESULTS / f"{name}.json" for name in names) if path.exists()]
+    if not saved:
         print(f"no results in {RESULTS}: run `make bench` first", file=sys.stderr)
         return 1
-    parts = [HEAD, *(section(content) for content in found)]
+    sections = standing(PAGE)
+    sections |= {path.stem: section(json.loads(path.read_text(encoding="utf-8"))) for path in saved}
+    parts = [HEAD, *(sections[name] for name in names if name in sections)]
     for name, caption in PLOTS.items():
         if (RESULTS / name).exists():
             shutil.copyfile(RESULTS / name, PAGE.parent / name)
+        if (PAGE.parent / name).exists():
             parts.append(f"![{caption}]({name})\n")
     PAGE.write_text("\n".join(parts), encoding="utf-8")
     print(PAGE)

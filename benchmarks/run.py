@@ -11,10 +11,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from multiprocessing import get_context
-from os import cpu_count
 from pathlib import Path
 
-from benchmarks.measure import Record
+from benchmarks.measure import Record, device_name
 
 #: The files that make a claim, in the order of the table.
 CLAIMS = (
@@ -44,7 +43,7 @@ def measure(name: str) -> list[Record]:
 
 def save(name: str, records: list[Record], results: Path) -> None:
     """Keep the records of one benchmark, with the machine and versions they hold for, as JSON."""
-    machine = {"system": platform.platform(), "machine": platform.machine(), "cores": cpu_count()}
+    machine = {"system": platform.platform(), "device": device_name()}
     versions = {"python": platform.python_version()}
     versions |= {package: metadata.version(package) for package in ("ntkspec", "jax", "jaxlib", "numpy")}
     content = {

@@ -44,14 +44,14 @@ def operations(points: int, features: int, width: int) -> float:
     return 2.0 * points * (3 * sum(layers) - layers[0])
 
 
-def plan_of(points: int, features: int, width: int, seeds: int) -> Plan:
+def plan_of(points: int, features: int, width: int, seeds: int, bfloat16: bool = False) -> Plan:
     """Full-batch gradient descent on a one-dimensional signal."""
     mapping = ns.mapping.gaussian(1, features // 2, scale=8.0)
     return Plan(
         kernels=(ns.kernel.compose(mapping, ns.kernel.MLP(depth=DEPTH, width=width)),),
         points=np.arange(points)[:, None] / points,
         labels=np.ones((points, 1)),
-        recipe=Recipe(ns.trainer.optimizer("gradient_descent"), squared),
+        recipe=Recipe(ns.trainer.optimizer("gradient_descent"), squared, bfloat16=bfloat16),
         rates=(1e-4,),
         factors=np.ones(1),
         starts=np.zeros(1, dtype=int),

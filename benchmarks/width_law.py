@@ -1,202 +1,223 @@
-"""How fast finite networks come near theory as they get wider: errors of one and of the mean, seeds and bias apart.
+"""How fast finite networks come near theory as they get wider, seeds and bias apart, and what the bias is due to.
 
 Two problems: the paper's 1-D signal (64 points, b = 1 … 32, a = 1/b) and a photograph (32² training pixels, Gaussian
 frequencies), depth 3, ntk parametrization, gradient descent at η = 1/λ_max from f − f_0 = 0, at steps 10, 100 and 300.
+Beside them the same with networks linearised at their start, whose kernels stand still; with a smooth activation; and
+how far the kernels of the networks move.
 
-``python -m benchmarks.width_law [LARGEST_1D LARGEST_2D]`` goes on where an earlier run was stopped, and draws
-results/width_law.png, which `benchmarks.page` puts on docs/benchmarks.md.
+``python -m benchmarks.width_law [LARGEST_1D LARGEST_2D [CASE …]]`` measures widths up to the largest, keeps each case
+in results/, where it is not measured again, and draws results/width_law.png, which `benchmarks.page` puts on
+docs/benchmarks.md. Narrow networks are cheap, and so more of them are trained.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from benchmarks.measure import Record, Spread, show
+import ntkspec as ns
+from benchmarks.measure import Record, Spread, device_name, show
+from ntkspec.validation.fit import law
+from ntkspec.validation.width import at_width
 
 RESULTS = Path(__file__).parent / "results"
 PLOT = RESULTS / "width_law.png"
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 STEPS = (0, 10, 100, 300)
-SEEDS = 16
-#: Parameters of the networks that are trained side by side, at most.
-TOGETHER = 2e7
+#: Of each width, at least and at most.
+SEEDS = (16, 1024)
+ACCURACY = 0.05
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Trained less predicted, relative to the norm of the signal: shape (width, seed, step, point)."""
+class Case:
+    """A problem, and the networks that are trained on it.
 
-    name: str
-    widths: np.ndarray
-    difference: list[np.ndarray]
+    Attributes:
+        problem: gives mapping, lattice, mask and labels.
+        cost: networks times width; a number of networks for each width follows from it.
+        narrowest: its narrowest networks. Linearised ones of less width meet kernels of twice the size, and diverge.
+        narrower: by how much its widest are narrower than the widest asked for.
+        activation: of the networks.
+        linearised: whether they are linear in their parameters.
+        kernels: whether it is the shift of their kernels K_t − K_0 that is measured, relative to Θ.
+    """
+
+    problem: Callable[[], tuple[Any, tuple[int, ...], np.ndarray | None, np.ndarray]]
+    cost: int
+    narrowest: int = WIDTHS[0]
+    narrower: int = 1
+    activation: str = "relu"
+    linearised: bool = False
+    kernels: bool = False
+
+    def seeds(self, width: int) -> int:
+        """How many networks of a width."""
+        return int(np.clip(self.cost // width, *SEEDS))
 
 
-def paper() -> tuple[Any, Any, np.ndarray]:
-    """The 1-D problem: mapping, operator's maker and labels."""
-    import ntkspec as ns
-
+def paper() -> tuple[Any, tuple[int, ...], None, np.ndarray]:
+    """The 1-D problem."""
     task = ns.task.signal.paper(num_points=64, oversampling=2)
-    return ns.mapping.power_law(32, p=1.0), lambda k: ns.operator.lattice(k, (64,)), task.train_values
+    return ns.mapping.power_law(32, p=1.0), (64,), None, task.train_values
 
 
-def photograph() -> tuple[Any, Any, np.ndarray]:
+def photograph() -> tuple[Any, tuple[int, ...], np.ndarray, np.ndarray]:
     """The 2-D problem."""
-    import ntkspec as ns
-
     task = ns.task.image.astronaut(64)
     g = ns.mapping.gaussian(2, 256, scale=4.0, seed=0, normalize=False)
-    return g, lambda k: ns.operator.lattice(k, task.shape, task.train_mask), task.train_values
+    return g, task.shape, task.train_mask, task.train_values
 
 
-def differences(problem: tuple[Any, Any, np.ndarray], width: int, linearised: bool = False) -> np.ndarray:
-    """Trained less predicted for every seed, shape (seed, step, point)."""
-    import ntkspec as ns
-
-    g, on_points, y = problem
-    network = ns.kernel.MLP(depth=3, width=width)
-    k = ns.kernel.compose(g, ns.kernel.linearised(network) if linearised else network)
-    K = on_points(ns.kernel.compose(g, network))
-    rate = ns.dynamics.max_learning_rate(K) / 2
-    p = ns.predict(K, y, steps=STEPS, learning_rate=rate)
-    at_once = int(np.clip(TOGETHER // (2 * width**2), 1, SEEDS))
-    runs = [
-        ns.trainer.train(k, K.points, y, steps=STEPS, learning_rate=rate, seeds=at_once, seed=1000 + first)
-        for first in range(0, SEEDS, at_once)
-    ]
-    trained = np.concatenate([r.train.values for r in runs])[:SEEDS]
-    return ((trained - p.train.values) / np.linalg.norm(y)).astype(np.float32)
+CASES = {
+    "1-D": Case(paper, 2**16),
+    "1-D linearised": Case(paper, 2**15, narrowest=256, narrower=4, linearised=True),
+    "1-D gelu": Case(paper, 2**15, narrower=2, activation="gelu"),
+    "1-D gelu linearised": Case(paper, 2**14, narrowest=256, narrower=4, activation="gelu", linearised=True),
+    "1-D kernels": Case(paper, 2**15, narrower=4, kernels=True),
+    "2-D": Case(photograph, 2**14),
+    "2-D linearised": Case(photograph, 2**13, narrowest=256, narrower=2, linearised=True),
+}
 
 
-def kept(name: str, width: int, make: Any) -> np.ndarray:
-    """What was measured before, or measured now."""
-    path = RESULTS / f"width_law_{name}_{width}.npy"
+def measured(case: Case, largest: int) -> xr.Dataset:
+    """The law of a case, as `ntkspec.validation.width_law` gives it."""
+    mapping, shape, mask, y = case.problem()
+    network = ns.kernel.MLP(depth=3, activation=case.activation)
+    k = ns.kernel.compose(mapping, network)
+    K = ns.operator.lattice(k, shape, mask)
+    widths = [width for width in WIDTHS if case.narrowest <= width <= largest // case.narrower]
+    options: dict[str, Any] = {"steps": STEPS, "learning_rate": ns.dynamics.max_learning_rate(K) / 2, "seed": 1000}
+    if case.kernels:
+        grams = {width: shifts(at_width(k, width), K.points, y, case.seeds(width), options) for width in widths}
+        found = law(grams, np.array(STEPS[1:]), ACCURACY)
+    else:
+        found = ns.validation.width_law(
+            ns.kernel.linearised(k) if case.linearised else k,
+            K.points,
+            y,
+            widths=widths,
+            seeds=[case.seeds(width) for width in widths],
+            accuracy=ACCURACY,
+            K=K,
+            check=False,
+            progress=ns.progress.TerminalProgress(),
+            **options,
+        )
+    return found.assign_attrs(device=device_name())
+
+
+def shifts(k: Any, x: np.ndarray, y: np.ndarray, seeds: int, options: dict[str, Any]) -> np.ndarray:
+    """Products of the kernels' shifts K_t − K_0 relative to Θ, (step, seed, seed)."""
+    watch = ns.empirical.movement(k, x, y, max_points=len(x))
+    kernels: list[np.ndarray] = []
+
+    def observe(step: int, params: Any) -> xr.Dataset:
+        kernels.append(np.asarray(watch.kernels(params)).reshape(seeds, -1))
+        return xr.Dataset()
+
+    ns.trainer.train(k, x, y, seeds=seeds, observe=observe, **options)
+    moved = np.stack(kernels[1:]) - kernels[0]
+    return moved @ np.swapaxes(moved, 1, 2) / float(np.sum(watch.infinite**2))
+
+
+def kept(name: str, largest: int) -> xr.Dataset:
+    """What was measured before, or is measured now."""
+    path = RESULTS / f"width_law_{name.replace(' ', '_')}_{largest}.nc"
     if not path.exists():
         RESULTS.mkdir(parents=True, exist_ok=True)
-        found = make()
-        temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, found)
-        temporary.replace(path)
-        print(f"{name}, width {width}: {errors(found)['single'].round(4)}", file=sys.stderr, flush=True)
-    return np.load(path)
+        ns.record.save(measured(CASES[name], largest), path)
+        print(name, file=sys.stderr, flush=True)
+    return ns.record.load(path)
 
 
-def errors(difference: np.ndarray) -> dict[str, np.ndarray]:
-    """At each step: of single networks, of their mean, and the mean's split into seeds and bias.
-
-    With s² the variance over seeds, the mean of S networks is off by bias² + s²/S in expectation.
-    """
-    square = np.sum(difference.astype(np.float64) ** 2, axis=2)
-    mean = np.sum(difference.mean(axis=0, dtype=np.float64) ** 2, axis=1)
-    seeds = len(difference)
-    spread = (square.mean(axis=0) - mean) * seeds / (seeds - 1)
-    return {
-        "single": np.sqrt(square).mean(axis=0),
-        "mean": np.sqrt(mean),
-        "spread": np.sqrt(spread),
-        "bias": np.sqrt(np.maximum(mean - spread / seeds, 0)),
-    }
-
-
-def slope(widths: np.ndarray, difference: list[np.ndarray], name: str, step: int) -> Spread:
-    """The exponent of an error in the width, with its 95 % interval from leaving out each seed in turn."""
-    value = np.array([errors(one)[name][step] for one in difference])
-    good = value > 0
-    if good.sum() < 2:
-        return Spread(np.nan, np.nan, np.nan)
-    position = np.log(widths[good]) - np.log(widths[good]).mean()
-    weight = position / np.sum(position**2)
-    variance = [_jackknife(one, name, step) for one, kept in zip(difference, good, strict=True) if kept]
-    exponent, error = float(weight @ np.log(value[good])), float(np.sqrt(weight**2 @ variance))
-    return Spread(exponent, exponent - 2 * error, exponent + 2 * error)
-
-
-def _jackknife(difference: np.ndarray, name: str, step: int) -> float:
-    """The variance of the logarithm of an error."""
-    count = len(difference)
-    left = [errors(np.delete(difference, i, axis=0))[name][step] for i in range(count)]
-    logs = np.log(np.maximum(left, 1e-12))
-    return float((count - 1) * np.mean((logs - logs.mean()) ** 2))
-
-
-def worst_law(runs: Runs) -> tuple[float, float, float]:
-    """Constant and exponent of a single network's error at its worst step, and the scatter of its logarithm."""
-    distance = [np.linalg.norm(one.astype(np.float64), axis=2).max(axis=1) for one in runs.difference]
-    position = np.concatenate([np.full(len(d), np.log(w)) for d, w in zip(distance, runs.widths, strict=True)])
-    logs = np.log(np.concatenate(distance))
-    exponent, height = np.polyfit(position, logs, 1)
-    return float(np.exp(height)), float(-exponent), float(np.std(logs - height - exponent * position, ddof=2))
-
-
-def plot(cases: list[Runs]) -> None:
-    """Errors against width, a column a problem."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5 * len(cases), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(cases), squeeze=False, sharey=True)[0]
-    styles = {"single": "o-", "mean": "s--", "bias": "^:"}
-    for ax, runs in zip(axes, cases, strict=True):
-        for i, step in enumerate(STEPS[1:], start=1):
-            for name, style in styles.items():
-                values = np.array([errors(one)[name][i] for one in runs.difference])
-                # A bias that the noise of the seeds hides is left out.
-                values = np.where(values > 0, values, np.nan)
-                ax.loglog(runs.widths, values, style, color=f"C{i - 1}", label=f"{name}, step {step}", ms=4, lw=1.2)
-        start = errors(runs.difference[0])["single"][2]
-        ax.loglog(runs.widths, start * (runs.widths / runs.widths[0]) ** -0.5, "k-", lw=0.6, label="width$^{-1/2}$")
-        ax.set(xlabel="width", title=runs.name)
-    axes[0].set_ylabel("distance to theory, relative to the signal")
-    axes[-1].legend(fontsize="x-small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(PLOT, dpi=150)
-
-
-def records(runs: Runs) -> list[Record]:
-    """Errors and slopes of one problem, and the law that `ntkspec.selection.width` holds."""
-    constant, exponent, residual = worst_law(runs)
-    law: dict[str, float | str] = {"constant": constant, "scatter of ln(error)": residual}
-    claim = f"{runs.name}: exponent of the width, single networks at their worst step"
-    found = [Record(claim, Spread.of([-exponent]), "", detail=law)]
-    for i, step in enumerate(STEPS[1:], start=1):
-        for name in ("single", "mean", "bias"):
+def records(name: str, d: xr.Dataset) -> list[Record]:
+    """Powers of the width of one case, with the values that they come from."""
+    what = {"error": "kernel of a network", "ensemble_error": "", "bias": "kernels' shift that all share"}
+    words = what if CASES[name].kernels else {"error": "single", "ensemble_error": "mean", "bias": "bias"}
+    found = []
+    for step in d.step.values:
+        for quantity, said in words.items():
+            one = d.sel(step=step, quantity=quantity)
+            low, high = (-float(one.exponent_interval.sel(bound=bound)) for bound in ("high", "low"))
+            count = f" of {int(d.seeds.min())}" if said == "mean" else ""
             values = {
-                f"W = {width}": float(errors(one)[name][i])
-                for width, one in zip(runs.widths, runs.difference, strict=True)
+                f"W = {int(w)}": f"{float(value):.3g}"
+                for w, value in zip(d.width.values, one.value.values, strict=True)
             }
-            claim = f"{runs.name}, step {step}: exponent of the width, {name}"
-            found.append(Record(claim, slope(runs.widths, runs.difference, name, i), "", detail=values))
+            if said:
+                claim = f"{name}, step {int(step)}: power of the width, {said}{count}"
+                found.append(Record(claim, Spread(-float(one.exponent), low, high), "", detail=values))
     return found
 
 
-def main(largest_1d: int = 1024, largest_2d: int = 512) -> list[Record]:
-    """Measure, draw and print; widths up to the largest asked for."""
-    cases = []
-    for name, problem, largest in (("1-D", paper(), largest_1d), ("2-D", photograph(), largest_2d)):
-        widths = [w for w in WIDTHS if w <= largest]
-        difference = [kept(name, w, lambda w=w, p=problem: differences(p, w)) for w in widths]
-        cases.append(Runs(name, np.array(widths), difference))
-    plot(cases)
-    linear = kept("1-D linearised", 512, lambda: differences(paper(), 512, linearised=True))
-    moving = errors(kept("1-D", 512, lambda: differences(paper(), 512)))
-    held = errors(linear)
-    extra = [
-        Record(
-            f"1-D, step {step}, width 512: mean of {SEEDS} linearised networks over that of networks",
-            Spread.of([float(held["mean"][i] / moving["mean"][i])]),
-            "×",
-            detail={
-                f"{n} ({w})": float(e[n][i])
-                for n in ("single", "mean", "bias")
-                for w, e in (("linearised", held), ("network", moving))
-            },
-        )
-        for i, step in enumerate(STEPS[1:], start=1)
-    ]
-    return show([record for runs in cases for record in records(runs)] + extra)
+def worst_law(name: str, d: xr.Dataset) -> Record:
+    """The law of `ntkspec.selection.width`: of a single network at its worst step, with the scatter about it."""
+    squared = (d.value**2).fillna(0)
+    error = d.value.sel(quantity="error")
+    # ⟨d²⟩ = bias² + spread², and the coefficient of variation is the scatter of a logarithm.
+    relative = (squared.sel(quantity="bias") + squared.sel(quantity="spread")) / error**2 - 1
+    worst = error.argmax("step")
+    heights, scatter = np.log(error.isel(step=worst).values), relative.isel(step=worst).values
+    slope, height = np.polyfit(np.log(d.width.values), heights, 1)
+    off = heights - height - slope * np.log(d.width.values)
+    residual = float(np.sqrt(np.mean(np.maximum(scatter, 0)) + np.mean(off**2)))
+    detail = {"constant": float(np.exp(height)), "scatter of ln(error)": residual}
+    claim = f"{name}: power of the width, single networks at their worst step"
+    return Record(claim, Spread.of([float(slope)]), "", detail=detail)
+
+
+def plot(found: dict[str, xr.Dataset]) -> None:
+    """Errors of two problems against the width; what their biases are due to."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 9), layout="constrained")
+    axes = figure.subplots(2, 2)
+    for ax, name in zip(axes[0], ("1-D", "2-D"), strict=True):
+        ns.plot.width_law(found[name].drop_attrs(), ax=ax, quantities=("error", "ensemble_error", "bias"))
+        ax.set_title(f"{name}: error of one, of the mean of {int(found[name].seeds.min())}, and bias")
+    compared = {
+        "1-D": ("1-D", "1-D linearised", "1-D gelu", "1-D gelu linearised"),
+        "2-D": ("2-D", "2-D linearised"),
+    }
+    for ax, (name, cases) in zip(axes[1], compared.items(), strict=True):
+        for i, case in enumerate(cases):
+            one = found[case].sel(quantity="bias").isel(step=-1)
+            low, high = (one.value_interval.sel(bound=bound) for bound in ("low", "high"))
+            bars = np.nan_to_num(np.maximum([one.value - low, high - one.value], 0))
+            label = f"{case}: width$^{{{-float(one.exponent):.2f}}}$"
+            ax.errorbar(one.width, one.value, yerr=bars, fmt="os^v"[i] + "-", ms=4, lw=1.2, label=label)
+        if name == "1-D":
+            one = found["1-D kernels"].sel(quantity="bias").isel(step=-1)
+            label = f"shift of the kernels: width$^{{{-float(one.exponent):.2f}}}$"
+            ax.plot(one.width, one.value, "k--", lw=1.0, label=label)
+        start = float(found[name].value.sel(quantity="bias").isel(step=-1, width=0))
+        width = found[name].width.values
+        ax.plot(width, start * width[0] / width, color="grey", lw=0.8, label="width$^{-1}$")
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xticks(width, [f"{w}" for w in width])
+        ax.set(xlabel="Width", ylabel="Bias, relative to the signal", title=f"{name}: bias at step {STEPS[-1]}")
+        ax.legend(fontsize="small", frameon=False)
+    figure.savefig(PLOT, dpi=120)
+
+
+def main(largest_1d: int = 4096, largest_2d: int = 1024, *names: str) -> list[Record]:
+    """Measure, draw and print; widths up to the largest asked for, and only the cases of these names if any."""
+    largest = {name: largest_1d if name.startswith("1-D") else largest_2d for name in names or CASES}
+    found = {name: kept(name, size) for name, size in largest.items()}
+    if not names:
+        plot(found)
+    plain = [worst_law(name, found[name]) for name in ("1-D", "2-D") if name in found]
+    return show(plain + [record for name, one in found.items() for record in records(name, one)])
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:3]))
+    largest_1d, largest_2d, *names = [*sys.argv[1:], "4096", "1024"][: max(2, len(sys.argv) - 1)]
+    main(int(largest_1d), int(largest_2d), *names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import jax
 from jax import Array
 
 __all__ = ["transforms"]
@@ -19,15 +20,21 @@ def transforms() -> tuple[Callable[..., Array], Callable[..., Array]]:
     """Transforms of type 1, points to modes, and of type 2, modes to points.
 
     Raises:
-        ImportError: if jax-finufft is not installed, with what to do.
+        ImportError: if jax-finufft is not installed, or not for the GPU that JAX computes on; with what to do.
     """
     try:
-        from jax_finufft import nufft1, nufft2, ops
+        from jax_finufft import lowering, nufft1, nufft2, ops
     except ImportError as error:
         raise ImportError(
             "the fast form of operator.scattered needs jax-finufft: pip install jax-finufft; the exact form, without "
             "`tol`, does not"
         ) from error
+    if jax.default_backend() == "gpu" and lowering.jax_finufft_gpu is None:
+        raise ImportError(
+            "JAX computes on a GPU here, and this jax-finufft was built for processors alone, as its wheels are; build "
+            "it with CUDA as its README says, compute on the processor (JAX_PLATFORMS=cpu), or take the exact form, "
+            "without `tol`"
+        )
     if not hasattr(ops.batching, "not_mapped"):
         ops.batching.not_mapped = None
     return nufft1, nufft2

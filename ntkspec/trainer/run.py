@@ -85,9 +85,11 @@ def run(
         for trajectory in done:
             trajectory.require_observed(observe is not None)
     path = None if saved is None else saved.path
-    # On a GPU the default product of float32 is coarser than float32.
+    # On a GPU the default product of float32 is coarser than float32. What is laid out over no devices is made on the
+    # one that was asked for.
     with (
         postponed(keeping.checkpoints is not None) as interruption,
+        jax.default_device(used[0]),
         jax.default_matmul_precision("highest"),
         progress.start("training", plan.last * len(parts), "steps") as stage,
     ):

@@ -46,6 +46,16 @@ for options, shape in cases:
         # Sums over points in another order: roundings, of which Adam's division makes more.
         np.testing.assert_allclose(many[name], one[name], rtol=0, atol=1e-9 if "optimizer" in options else 1e-12)
     print("same", shape)
+
+import xarray as xr
+where = set()
+def observe(step, params):
+    where.update(*(leaf.devices() for leaf in jax.tree.leaves(params)))
+    return xr.Dataset()
+last = ns.trainer.train(k, x, y, seeds=2, devices=jax.devices()[5:6], observe=observe, **common)
+assert where == {jax.devices()[5]}, where
+np.testing.assert_array_equal(last.train, ns.trainer.train(k, x, y, seeds=2, devices=jax.devices()[:1], **common).train)
+print("there")
 """
 
 
@@ -55,6 +65,7 @@ def test_eight_devices_give_the_numbers_of_one():
     done = subprocess.run([sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("same") == 4
+    assert "there" in done.stdout
 
 
 def test_one_device_is_not_laid_out():
