@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from benchmarks import prediction_vs_fft
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from benchmarks.run import RESULTS, save
 from benchmarks.trainer_vs_matmul import operations, plan_of, products, training
+from ntkspec.kernel import gram
 from ntkspec.trainer.memory import available, need_of
 from ntkspec.trainer.precision import products_in_bfloat16
 
@@ -155,6 +157,17 @@ def kernels(points: int = 4000, width: int = 1024) -> Iterator[Record]:
         yield Record(f"entries a second of a dense NTK, {what}, n = {points:,}, L = 3", rates, "/s")
 
 
+def tiles(points: int = 8192) -> Iterator[Record]:
+    """The analytic kernel by the size of the tiles it is computed in, of which `LARGE_TILE` is taken here."""
+    k = ns.kernel.compose(ns.mapping.gaussian(2, 256, scale=10.0), ns.kernel.MLP(depth=3))
+    x = np.random.default_rng(0).random((points, 2))
+    for side in (gram.TILE, gram.LARGE_TILE // 2, gram.LARGE_TILE, 2 * gram.LARGE_TILE):
+        with patch.object(gram, "LARGE_TILE", side):
+            seconds = timed(tiled=lambda: k.ntk(x))["tiled"]
+        rates = Spread.of([points**2 / t for t in seconds])
+        yield Record(f"entries a second of a dense NTK, float64, n = {points:,}, in tiles of {side}", rates, "/s")
+
+
 def agreement(width: int = 512) -> Record:
     """Networks of the same seeds trained here and on the processor, relative to the signal."""
     task = ns.task.image.astronaut(32)
@@ -187,6 +200,7 @@ def measured(device: jax.Device) -> Iterator[Record]:
     yield ensemble(256, 256, FEATURES)
     yield ensemble(1024, 256, FEATURES)
     yield from kernels()
+    yield from tiles()
     for side in SIDES:
         for dtype in ("float64", "float32"):
             yield lattice(side, dtype)

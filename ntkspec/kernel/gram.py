@@ -22,8 +22,9 @@ __all__ = ["Tiled", "Which", "gram", "tile_of_vectors", "unit_vectors"]
 
 Which = Literal["ntk", "nngp"]
 
-#: Rows and columns of a tile: half a megabyte, which with the temporaries of the recursion stays in a core's cache.
-TILE = 256
+#: Rows and columns of a tile: half a megabyte, which with the temporaries of the recursion stays in a core's cache; and
+#: elsewhere enough for all units of an accelerator (an H200 computed 9.6e9 entries a second, and 1.7e9 in small tiles).
+TILE, LARGE_TILE = 256, 2048
 #: Tiles in one call of the compiled program; between two calls progress is reported.
 CHUNK = 256
 
@@ -109,8 +110,9 @@ def tile_of_vectors(
 def _tiles(shape: tuple[int, int], symmetric: bool) -> tuple[tuple[int, int], np.ndarray]:
     """Size of a tile, and the upper left corners of all, (tiles, 2); the last ones overlap their neighbours."""
     sizes, starts = [], []
+    side = TILE if jax.default_backend() == "cpu" else LARGE_TILE
     for n in shape:
-        count = max(math.ceil(n / TILE), 1)
+        count = max(math.ceil(n / side), 1)
         sizes.append(math.ceil(n / count))
         starts.append(np.minimum(np.arange(count) * sizes[-1], n - sizes[-1]))
     corners = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)

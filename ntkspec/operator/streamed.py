@@ -16,8 +16,9 @@ from ntkspec.operator.base import OfKernel, OnPoints, refuse_if_too_large
 
 __all__ = ["Streamed"]
 
-#: Points on a side of a block: its 2 MiB and the temporaries of the recursion stay in cache.
-BLOCK = 512
+#: Points on a side of a block: its 2 MiB and the temporaries of the recursion stay in cache; and on an accelerator (an
+#: H200 multiplied by 1.6e10 entries a second, and by 6.6e9 in small blocks).
+BLOCK, LARGE_BLOCK = 512, 2048
 
 Carry = TypeVar("Carry")
 
@@ -109,7 +110,7 @@ def _take(rows: Any, i: Array) -> Any:
 
 def _blocks(num_points: int) -> tuple[int, int]:
     """Size and number of blocks on a side: as even as they come, so that padding is less than one row a block."""
-    count = -(-num_points // BLOCK)
+    count = -(-num_points // (BLOCK if jax.default_backend() == "cpu" else LARGE_BLOCK))
     return -(-num_points // count), count
 
 

@@ -89,7 +89,9 @@ def train(
         checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`. Ctrl-C
             then saves one more before it stops; a second one stops at once.
         resume: True goes on from the newest checkpoint, to the same bits on the same device, or begins where there is
-            none; "previous" takes the one before it where that one is no good.
+            none; "previous" takes the one before it where that one is no good. On a GPU, XLA chooses among its matrix
+            products by timing them anew in each process, and the bits are the same only where
+            XLA_FLAGS=--xla_gpu_deterministic_ops=true keeps it from that.
         observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
             learned mapping {"network": those, "mapping": its fields}); the Datasets it returns join the result along
             `step`.
