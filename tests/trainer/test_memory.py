@@ -1,5 +1,10 @@
 """What is predicted of memory against what the compiler plans, and what happens where it is short."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +20,7 @@ from ntkspec.trainer.model import Recipe, squared
 from ntkspec.trainer.optimizer import optimizer
 from ntkspec.trainer.plan import Plan
 
+ROOT = str(Path(ns.__file__).parents[1])
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
 
@@ -118,3 +124,35 @@ def test_more_records_than_memory_are_refused():
     k = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=1, width=4))
     with pytest.raises(ValueError, match=r"recording 10000000 networks at 100 steps would need .* GiB"):
         ns.trainer.train(k, X, Y, steps=range(100), learning_rate=0.1, seeds=10**7)
+
+
+#: Trains one wide network, and tells its distance to theory, the memory that was planned for and the peak.
+WIDE = """
+import numpy as np, ntkspec as ns
+from ntkspec.trainer.asked import planned
+from ntkspec.trainer.memory import need_of
+from ntkspec.trainer.train import DEFAULTS
+
+k = ns.kernel.compose(ns.mapping.power_law(32, p=1.0), ns.kernel.MLP(depth=3, width=16384))
+K = ns.operator.lattice(k, (64,))
+y = ns.task.signal.paper(num_points=64, oversampling=2).train_values
+options = {"steps": [0, 10], "learning_rate": ns.dynamics.max_learning_rate(K) / 2}
+plan = planned((k,), K.points, y, rates=(1.0,), steps=[0, 10], **{**DEFAULTS, "seeds": 1})
+r = ns.trainer.train(k, K.points, y, seeds=1, **options)
+error = float(ns.validate(ns.predict(K, y, **options), r).error[-1])
+peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+need = need_of(plan)
+print(error, (need.step + need.shared) / 2**30, peak / 2**30)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_of_width_16384_follows_theory_in_the_memory_that_is_planned_for():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", WIDE], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    error, planned, peak = map(float, done.stdout.split())
+    # At width 512 it is 0.05, and falls by the root of 32.
+    assert error < 0.02
+    # Beside the arrays, Python with JAX and the programs takes half a gigabyte.
+    assert planned / 3 < peak < planned + 1
