@@ -74,6 +74,9 @@ class TrainingConfig:
     init: Literal["network", "glorot", "siren"] = "network"
     """How weights start: as the kernel has it, or as JAX's stax or SIREN draw them (with --parametrization standard);
     the prediction stays that of the kernel."""
+    centered: bool = True
+    """Train f − f_0, which starts from zero as the prediction does; otherwise each network starts from a random
+    function of its own, and their mean is compared with the prediction, their spread with the predicted covariance."""
     trainable: tuple[Literal["amplitudes", "frequencies"], ...] = ()
     """What of the mapping is learned along with the network; the prediction is of a fixed one."""
     batch_size: int | None = None

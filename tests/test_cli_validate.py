@@ -148,9 +148,51 @@ def test_momentum_is_predicted_as_it_is_trained(run):
     assert "with steps of its own" in run("--optimizer", "lbfgs")["verdict"]
 
 
+APART = ("--no-centered", "--seeds", "4", "--width", "128")
+
+
+def test_networks_that_start_from_functions_of_their_own_are_compared_as_an_ensemble(run, tmp_path):
+    centred, apart = run(*APART[1:]), run(*APART, "--out", str(tmp_path))
+    assert centred["error"][0] == 0 < apart["error"][0]
+    assert "spread_ratio" not in centred
+    ratio, low, high = (np.array(apart[name]) for name in ("spread_ratio", "spread_ratio_low", "spread_ratio_high"))
+    assert (low < ratio).all()
+    assert (ratio < high).all()
+    np.testing.assert_allclose(ratio, np.divide(apart["spread"], apart["predicted_spread"]), rtol=1e-6)
+    assert "of the ensemble's mean" in apart["verdict"]
+    assert "the predicted covariance has it" in apart["verdict"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["validation.nc", "validation.png"]
+    np.testing.assert_array_equal(ns.record.load(tmp_path / "validation.nc").spread_ratio, ratio)
+
+
+def test_the_table_of_an_ensemble_shows_its_spread(capsys, signal):
+    table = []
+    for options in (APART[1:], APART):
+        assert main(["validate", signal, *SMALL, "--steps", "0", "5", "100000", *options]) == 0
+        table.append([line for line in capsys.readouterr().out.splitlines() if line.lstrip()[:1].isdigit()])
+    head, *_, last = table[1]
+    assert [len(rows[0].split()) for rows in table] == [4, 9]
+    # Of the start the ratio is known, of the end the networks have no digits.
+    assert head.count("%") == 8
+    assert last.split()[-3:] == ["–"] * 3
+
+
+def test_controls_hold_each_network_against_the_theory_from_its_own_start(run):
+    result = run(*APART, "--explain")
+    assert {"fluctuation", "moving_kernel"} <= set(result["causes"])
+    assert "Each network is held against the theory from its own start." in result["verdict"]
+    assert "spread_ratio" in result
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--no-centered"], "seeds=2 with --no-centered; expected at least 3"),
+        ([*APART, "--output", "sigmoid"], "theory, which is of a linear output, and output=sigmoid"),
+        ([*APART, "--explain", "--steps", "5", "20"], "steps=[5, 20] leaves out 0, from where controls (explain)"),
+        ([*APART, "--width", "auto"], "--no-centered is not that; give a number"),
+        (["--output", "sigmoid", "--steps", "5", "20"], "where a sigmoid is compared with the function it starts from"),
+        (["--steps", "0"], "has none after the start"),
         (["--batch-size", "25"], "batch_size=25; expected at most the number of points, 24"),
         (["--batch-size", "0"], "batch_size=0; expected a positive integer"),
         (["--seeds", "0"], "seeds=0; expected a positive integer"),

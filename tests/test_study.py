@@ -1,6 +1,9 @@
 """The main job: what it chooses, and that its parts say the same as the rooms they come from."""
 
+from dataclasses import replace
+
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 
@@ -82,3 +85,45 @@ def test_a_check_starts_where_the_prediction_starts(problems):
     np.testing.assert_allclose(
         found.training.field.values[..., found.problem.task.train_mask], found.training.train.values, atol=1e-6
     )
+
+
+APART = TrainingConfig(seeds=3, centered=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "of"),
+    [
+        ({}, None),
+        ({"optimizer": "heavy_ball(momentum=0.5)"}, ns.dynamics.heavy_ball(0.5)),
+        ({"optimizer": "nesterov"}, ns.dynamics.nesterov(0.9)),
+        ({"schedule": "cosine"}, ns.dynamics.cosine(20)),
+        ({"optimizer": "adam"}, None),
+    ],
+    ids=["descent", "ball", "nesterov", "cosine", "adam"],
+)
+def test_networks_that_are_not_centred_are_held_against_the_ensemble_of_their_dynamics(problems, settings, of):
+    one, steps = problems[1.0], [0, 5, 20]
+    v = study.check("small", "photograph", one, steps, training=replace(APART, **settings)).validation
+    options = {"steps": steps, "learning_rate": one.learning_rate, "dynamics": of}
+    e = ns.dynamics.ensemble(one.kernel, one.K.points, one.task.train_values, one.K.points, **options)
+    expected = np.sqrt((e.standard_deviation**2).sum("point") / np.sum(one.task.train_values**2))
+    np.testing.assert_allclose(v.predicted_spread, expected, rtol=1e-12)
+    # Before training they are Gaussian but for the width, and three seeds know their spread to a factor of two.
+    assert 0.5 < float(v.spread_ratio[0]) < 2
+    assert ("adam has no theory here" in v.attrs["verdict"]) == (settings == {"optimizer": "adam"})
+
+
+def test_the_mean_loss_is_that_of_the_ensemble_too(task):
+    one = study.problems(task, CONFIG, "mean")[1.0]
+    by_sum = study.problems(task, CONFIG)[1.0]
+    spreads = [
+        study.check("small", "photograph", each, [0, 5], training=replace(APART, loss=each.loss)).validation
+        for each in (one, by_sum)
+    ]
+    np.testing.assert_allclose(spreads[0].predicted_spread, spreads[1].predicted_spread, rtol=1e-9)
+
+
+def test_an_ensemble_that_does_not_fit_in_memory_is_refused_before_any_work(problems, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10**5})())
+    with pytest.raises(ValueError, match=r"64 training points and 2 steps would need .*; take a smaller size"):
+        study.require_possible(problems[1.0], [0, 5], training=APART)

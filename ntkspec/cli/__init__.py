@@ -78,7 +78,8 @@ def _parse(arguments: list[str]) -> Command | int:
 
 def _as_options(message: str) -> str:
     """Advice on arguments of Python as that on options."""
-    return message.replace("resume='previous'", "--resume-previous").replace("resume=True", "--resume")
+    message = message.replace("resume='previous'", "--resume-previous").replace("resume=True", "--resume")
+    return message.replace("centered=False", "--no-centered")
 
 
 def _refuse(message: str) -> int:

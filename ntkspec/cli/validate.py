@@ -159,9 +159,9 @@ class Validate:
                 name for name in plain.__dataclass_fields__ if getattr(self.training, name) != getattr(plain, name)
             ]
             raise ValueError(
-                "--width auto asks theory, which here is of full-batch gradient descent on squares of a linear output, "
-                f"and {', '.join(f'{name}={getattr(self.training, name)}' for name in fields)} is not that; give a "
-                "number"
+                "--width auto asks theory, which here is of full-batch gradient descent on squares of a linear output "
+                f"from zero, and {', '.join(f'{name}={getattr(self.training, name)}' for name in fields)} is not that; "
+                "give a number"
             )
 
     def _found(
@@ -198,17 +198,33 @@ class Validate:
         lines.append(f"scale {result['scale']:g}, learning rate {'its own' if math.isnan(rate) else f'{rate:.4g}'}")
         if "width_law" in result:
             lines.append(result["width_law"]["verdict"])
-        lines.append(f"{'step':>8} {'error':>8} {'± s.e.':>8} {'of mean':>8}")
-        rows = zip(result["step"], result["error"], result["error_sem"], result["ensemble_error"], strict=True)
-        lines += [f"{step:8,} {error:8.2%} {sem:8.2%} {mean:8.2%}" for step, error, sem, mean in rows]
+        lines += _table(result)
         for name, one in result.get("causes", {}).items():
             lines.append(f"{name:>16} explains " + " ".join(f"{share:8.1%}" for share in one["share"]))
         return "\n".join([*lines, result["verdict"], *result["files"]])
 
 
+def _table(result: dict[str, Any]) -> list[str]:
+    """Errors by step, beside the spread of networks over the predicted one where there is one."""
+    columns = {"error": "error", "± s.e.": "error_sem", "of mean": "ensemble_error"}
+    if "spread_ratio" in result:
+        columns |= {"spread": "spread", "predicted": "predicted_spread", "ratio": "spread_ratio"}
+        columns |= {"95 % from": "spread_ratio_low", "to": "spread_ratio_high"}
+    lines = [" ".join([f"{'step':>8}", *(f"{name:>9}" for name in columns)])]
+    for i, step in enumerate(result["step"]):
+        values = [result[name][i] for name in columns.values()]
+        lines.append(" ".join([f"{step:8,}", *(f"{'–':>9}" if math.isnan(v) else f"{v:9.2%}" for v in values)]))
+    return lines
+
+
 def check_summary(v: xr.Dataset) -> dict[str, Any]:
     """A validation as JSON holds it."""
-    curves = ("error", "error_sem", "ensemble_error", "spread")
+    curves = ["error", "error_sem", "ensemble_error", "spread"]
+    if "spread_ratio" in v:
+        # The interval by its ends, a list over steps each.
+        bounds = {f"spread_ratio_{bound}": v.spread_ratio_interval.sel(bound=bound) for bound in ("low", "high")}
+        v = v.assign({name: ends.drop_vars("bound") for name, ends in bounds.items()})
+        curves += ["systematic_error", "predicted_spread", "spread_ratio", *bounds]
     return {
         "verdict": v.attrs["verdict"],
         "holds_until_step": int(v.attrs["holds_until_step"]),

@@ -16,7 +16,7 @@ from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
-__all__ = ["ensemble"]
+__all__ = ["bytes_of_ensemble", "ensemble"]
 
 
 def ensemble(
@@ -78,9 +78,10 @@ def ensemble(
     if dynamics.discrete and (times != np.rint(times)).any():
         raise ValueError(f"steps={times.tolist()}; expected whole numbers for {type(dynamics).__name__}")
     rate, per_unit = summed_rate(learning_rate, n, loss), summed_rate(1.0, n, loss)
-    # Kernel, eigenvectors and their product with it, on all points; the covariances.
+    # A point that is asked for and trained on is one point: what the two share is then exactly the same.
+    distinct, place = np.unique(np.concatenate([np.asarray(points), np.asarray(wanted)]), axis=0, return_inverse=True)
     refuse_if_too_large(
-        8 * (4 * (n + m) ** 2 + (len(times) + 2) * m * (m + n)),
+        bytes_of_ensemble(n, m, len(distinct), len(times)),
         f"an ensemble of {n:,} training and {m:,} asked points at {len(times)} steps",
         "ask for fewer points: the mean alone at any number of points is `ntkspec.predict(K, y, ..., unseen=)`",
     )
@@ -95,9 +96,8 @@ def ensemble(
         )
     filters = dynamics.at(rate)
     cross = np.asarray(k.ntk(wanted, points)) @ vector
-    both = np.concatenate([np.asarray(points), np.asarray(wanted)])
-    variance, direction = np.linalg.eigh(np.asarray(k.gram(both, which="nngp", progress=progress)))
-    root = direction * np.sqrt(np.maximum(variance, 0))
+    variance, direction = np.linalg.eigh(np.asarray(k.gram(distinct, which="nngp", progress=progress)))
+    root = (direction * np.sqrt(np.maximum(variance, 0)))[place.ravel()]
     mean, covariance = np.empty((len(times), *(m, *labels.shape[1:]))), np.empty((len(times), m, m))
     # An eigenvalue below zero is one of rounding.
     rates = rate * np.maximum(value, 0)
@@ -125,3 +125,17 @@ def ensemble(
         },
         attrs={**attributes(kernel=k, dynamics=dynamics), "learning_rate": learning_rate, "loss": loss},
     )
+
+
+def bytes_of_ensemble(num_points: int, num_asked: int, num_distinct: int, num_steps: int) -> int:
+    """Memory that the dense matrices of an ensemble take.
+
+    Args:
+        num_points: training points.
+        num_asked: points that are asked for.
+        num_distinct: points of both, each counted once.
+        num_steps: training steps to report.
+    """
+    n, m = num_points, num_asked
+    # Kernel, eigenvectors and their product with it, on all points; the covariances.
+    return 8 * (4 * num_distinct**2 + (num_steps + 2) * m * (m + n))

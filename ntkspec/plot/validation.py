@@ -27,8 +27,9 @@ def validation(
     Args:
         data: from `ntkspec.validate`.
         ax: where to draw; new axes if None.
-        by: `step` (the error against step, with the range of the seeds and the tolerance) or `frequency` (the
-            trained residual as points, the predicted one as lines, at a few frequencies).
+        by: `step` (the error against step, with the range of the seeds and the tolerance; with an ensemble the spread
+            of networks against the predicted one, and the error of their mean) or `frequency` (the trained residual as
+            points, the predicted one as lines, at a few frequencies).
         frequencies: which to draw, in cycles per unit, the nearest there are; at most five if None.
 
     Returns:
@@ -50,11 +51,31 @@ def validation(
 
 
 def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:
-    """Draw the mean error, the range of the seeds, the ensemble's error and the tolerance."""
+    """Draw errors, or where it is predicted the spread, with the tolerance and until where the theory holds."""
     data = style.need(data, ["error", "step"], call="validation", source=_SOURCE)
-    # Both start from the same function: the error of step 0 is zero and has no place on a log axis.
-    data = data.isel(step=np.flatnonzero(data["step"] > 0)) if (data["step"] > 0).any() else data
     ax = style.axes_or_new(ax)
+    if "predicted_spread" in data:
+        shown = _of_ensemble(data, ax)
+    else:
+        # Both start from the same function: the error of step 0 is zero and has no place on a log axis.
+        data = data.isel(step=np.flatnonzero(data["step"] > 0)) if (data["step"] > 0).any() else data
+        shown = _of_networks(data, ax)
+    tolerance = data.attrs.get("tolerance")
+    if tolerance is not None:
+        ax.axhline(float(tolerance), color="black", linestyle="--", linewidth=1.2, label=f"tolerance {tolerance:.3g}")
+        shown.append(np.array([float(tolerance)]))
+    until = int(data.attrs.get("holds_until_step", -1))
+    if until >= 0:
+        ax.axvline(until, color=style.OKABE_ITO[2], linestyle=":", linewidth=1.6, label=f"holds until step {until:,}")
+    style.step_axis(ax, data["step"])
+    style.log_values(ax, np.concatenate(shown), floor=1e-5)
+    style.legend(ax, outside=True)
+    style.note(ax, str(data.attrs.get("verdict", "")))
+    return ax
+
+
+def _of_networks(data: xr.Dataset, ax: Axes) -> list[np.ndarray]:
+    """Draw the mean error, the range of the seeds and the error of their mean; return what is drawn."""
     step, blue, orange = data["step"], style.OKABE_ITO[0], style.OKABE_ITO[1]
     shown = [np.ravel(data["error"])]
     if "error_by_seed" in data:
@@ -79,23 +100,27 @@ def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:
     if "ensemble_error" in data:
         ax.plot(step, data["ensemble_error"], color=orange, linestyle="-.", label="mean of the ensemble")
         shown.append(np.ravel(data["ensemble_error"]))
-    if "predicted_spread" in data:
-        for key, line in (("spread", "-"), ("predicted_spread", ":")):
-            ax.plot(step, data[key], color=style.OKABE_ITO[3], linestyle=line, label=key.replace("_", " "))
-            shown.append(np.ravel(data[key]))
-    tolerance = data.attrs.get("tolerance")
-    if tolerance is not None:
-        ax.axhline(float(tolerance), color="black", linestyle="--", linewidth=1.2, label=f"tolerance {tolerance:.3g}")
-        shown.append(np.array([float(tolerance)]))
-    until = int(data.attrs.get("holds_until_step", -1))
-    if until >= 0:
-        ax.axvline(until, color=style.OKABE_ITO[2], linestyle=":", linewidth=1.6, label=f"holds until step {until:,}")
-    style.step_axis(ax, step)
-    style.log_values(ax, np.concatenate(shown), floor=1e-5)
     ax.set_ylabel("Error, relative to the signal")
-    style.legend(ax, outside=True)
-    style.note(ax, str(data.attrs.get("verdict", "")))
-    return ax
+    return shown
+
+
+def _of_ensemble(data: xr.Dataset, ax: Axes) -> list[np.ndarray]:
+    """Draw the spread against the predicted one, and the error of the mean, of it what all share; return the lines."""
+    names = ["spread", "ensemble_error", "spread_ratio_interval", "systematic_error_interval"]
+    data = style.need(data, names, call="validation", source=_SOURCE)
+    step, blue, orange = data["step"], style.OKABE_ITO[0], style.OKABE_ITO[1]
+    ends = data["spread_ratio_interval"] * data["predicted_spread"]
+    bars = np.stack([data["spread"] - ends.sel(bound="low"), ends.sel(bound="high") - data["spread"]])
+    ax.errorbar(
+        step, data["spread"], yerr=np.nan_to_num(bars), color=blue, marker="o", markersize=4, linewidth=1.6,
+        elinewidth=1.0, label="spread, 95 % interval",
+    )  # fmt: skip
+    ax.plot(step, data["predicted_spread"], color=blue, linestyle=":", linewidth=1.6, label="predicted spread")
+    ax.plot(step, data["ensemble_error"], color=orange, linestyle="-.", label="error of the mean")
+    low, high = (data["systematic_error_interval"].sel(bound=bound) for bound in ("low", "high"))
+    ax.fill_between(step, low, high, color=orange, alpha=0.18, linewidth=0, label="of it common to all,\n95 % interval")
+    ax.set_ylabel("Relative to the signal")
+    return [np.ravel(data[name]) for name in ("spread", "predicted_spread", "ensemble_error")]
 
 
 def _bars(data: xr.Dataset) -> tuple[np.ndarray | xr.DataArray | None, str]:

@@ -10,6 +10,8 @@ import xarray as xr
 
 from ntkspec import dynamics
 from ntkspec.config import TrainingConfig
+from ntkspec.dynamics.ensemble import bytes_of_ensemble
+from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study.problem import Problem
 from ntkspec.study.theory import predicted, predicted_occupancy, with_quality
@@ -67,12 +69,46 @@ def require_possible(
     if training.loss == "logistic" and (controls or training.schedule != "constant"):
         what = "controls (explain) start from a" if controls else "a schedule is known to a"
         raise ValueError(f"{what} prediction of squares, and the loss is logistic; take loss=sum or mean, or leave it")
-    if training.schedule != "constant" and steps[-1] < 1:
+    if steps[-1] < 1:
+        raise ValueError(f"steps={list(steps)} has none after the start, and so nothing to compare; add one")
+    if 0 not in steps and training.output == "sigmoid":
         raise ValueError(
-            f"steps={list(steps)} has none after the start, and schedule={training.schedule} ends at the last"
+            f"steps={list(steps)} leaves out 0, where a sigmoid is compared with the function it starts from; begin "
+            "with 0"
         )
+    if not training.centered:
+        _require_limit(one, steps, training, controls)
     settings = _settings(one, steps, training, learning_rate)
     require_trainable(one.kernel, one.K.points, one.task.train_values, **settings)
+
+
+def _require_limit(one: Problem, steps: Sequence[int], training: TrainingConfig, controls: bool) -> None:
+    """Refuse networks that are not centred where theory has no covariance for them, or they would not show it.
+
+    Raises:
+        ValueError: with what does not fit, and what to try.
+    """
+    if training.output != "linear":
+        raise ValueError(
+            f"centered=False compares the spread of networks with their covariance in theory, which is of a linear "
+            f"output, and output={training.output}; take output=linear, or leave centered=False out"
+        )
+    if training.seeds < 3:
+        raise ValueError(
+            f"seeds={training.seeds} with centered=False; expected at least 3, for fewer networks do not tell their "
+            "spread"
+        )
+    if controls and 0 not in steps:
+        raise ValueError(
+            f"steps={list(steps)} leaves out 0, from where controls (explain) hold each network of centered=False "
+            "against theory; begin with 0"
+        )
+    n = one.K.num_points
+    refuse_if_too_large(
+        bytes_of_ensemble(n, n, n, len(steps)),
+        f"the covariance of networks (centered=False) at {n:,} training points and {len(steps)} steps",
+        "take a smaller size or length, or leave centered=False out",
+    )
 
 
 def check(
@@ -94,7 +130,8 @@ def check(
 
     Theory knows gradient descent, also with a schedule, momentum without one, and the logistic loss of a sigmoid output
     as a flow. A sigmoid output with a loss of squares is compared with a linear one that starts from its ½; an
-    optimizer without a theory with gradient descent at the problem's own learning rate.
+    optimizer without a theory with gradient descent at the problem's own learning rate. Networks that are not centred
+    are compared as an ensemble: their mean with the prediction, their spread with its covariance.
 
     Args:
         key: a short name for files and groups.
@@ -119,6 +156,7 @@ def check(
     require_possible(one, steps, training=training, learning_rate=learning_rate, controls=controls)
     settings = _settings(one, steps, training, learning_rate) | {"seed": seed}
     p = _prediction(one, steps, training, progress)
+    ensemble = None if training.centered else _limit(one, steps, training, progress)
     r = train(
         one.kernel,
         one.K.points,
@@ -140,7 +178,7 @@ def check(
             resume=resume,
             progress=progress,
         )
-    v = validate(p, r, tolerance=tolerance, causes=causes)
+    v = validate(p, r, tolerance=tolerance, ensemble=ensemble, causes=causes)
     return Check(key, name, one, p, with_quality(r, one.task), v, causes)
 
 
@@ -166,10 +204,30 @@ def _prediction(one: Problem, steps: Sequence[int], training: TrainingConfig, pr
     """What theory has to say that is nearest to this training."""
     if training.loss == "logistic":
         return predicted_occupancy(one, steps, progress=progress)
-    chosen = as_optimizer(training.optimizer)
-    of: dynamics.Dynamics | None = _schedule(steps, training)
-    if chosen.name in ("heavy_ball", "nesterov"):
-        of = getattr(dynamics, chosen.name)(chosen.momentum)
     # A centred sigmoid starts at ½ everywhere.
     start = 0.5 if training.output == "sigmoid" else None
-    return predicted(one, steps, initial=start, of=of, progress=progress)
+    return predicted(one, steps, initial=start, of=_filters(steps, training), progress=progress)
+
+
+def _limit(one: Problem, steps: Sequence[int], training: TrainingConfig, progress: Progress) -> xr.Dataset:
+    """Of infinitely wide networks, each from a start of its own: their mean and covariance at the training points."""
+    return dynamics.ensemble(
+        one.kernel,
+        one.K.points,
+        one.task.train_values,
+        one.K.points,
+        steps=steps,
+        learning_rate=one.learning_rate,
+        loss=one.loss,
+        dynamics=_filters(steps, training),
+        progress=progress,
+    )
+
+
+def _filters(steps: Sequence[int], training: TrainingConfig) -> dynamics.Dynamics | None:
+    """What the optimizer does to a mode; None is gradient descent, also in place of what has no theory."""
+    chosen = as_optimizer(training.optimizer)
+    if chosen.name in ("heavy_ball", "nesterov"):
+        found: dynamics.Dynamics = getattr(dynamics, chosen.name)(chosen.momentum)
+        return found
+    return _schedule(steps, training)

@@ -10,7 +10,11 @@ import xarray as xr
 from ntkspec.validation.seeds import interval, jackknife, products, split
 from ntkspec.validation.words import percent
 
-__all__ = ["compare_spreads", "require_ensemble_of", "spread_in_words"]
+__all__ = ["compare_spreads", "doubt_in_words", "require_ensemble_of", "spread_in_words"]
+
+#: Roundings of the largest function in a training, below which a spread may be one of rounding: networks of float32
+#: kept 15 of them where those of float64 had come together.
+ROUNDINGS = 64
 
 
 def require_ensemble_of(p: xr.Dataset, r: xr.Dataset, ensemble: xr.Dataset, steps: np.ndarray) -> None:
@@ -56,14 +60,17 @@ def compare_spreads(
 
     Returns:
         `predicted_spread`, `spread_ratio` (step) and `spread_ratio_interval` (bound, step), whose error is that of
-        the ratio's logarithm, from leaving out one seed at a time.
+        the ratio's logarithm, from leaving out one seed at a time; NaN where the predicted spread is below the
+        roundings of training.
     """
     deviation = ensemble.standard_deviation.sel(step=r.step)
     predicted = np.sqrt(r.sizes.get("channel", 1) * (deviation**2).sum("point")) / signal
-    gram, seeds = products(r.train, inner, signal), r.sizes["seed"]
+    rounding = ROUNDINGS * float(np.finfo(r.attrs["dtype"]).eps) * max(1.0, float(predicted.max()))
+    # About their mean, so that the digits of a small spread are not lost in large functions.
+    gram, seeds = products(r.train - r.train.mean("seed"), inner, signal), r.sizes["seed"]
     with np.errstate(divide="ignore", invalid="ignore"):
         log, error = jackknife(lambda weights: np.log(split(gram, weights).spread) / 2, seeds)
-        measured = predicted.copy(data=log) - np.log(predicted)
+        measured = predicted.copy(data=log) - np.log(predicted.where(predicted > rounding))
     return {
         "predicted_spread": predicted,
         "spread_ratio": np.exp(measured),
@@ -72,10 +79,13 @@ def compare_spreads(
 
 
 def spread_in_words(v: xr.Dataset) -> str:
-    """Whether the networks scatter as predicted, at the last step and where they do so least."""
+    """Whether the networks scatter as predicted, at the last step that tells and where they do so least."""
     seeds = v.sizes["seed"]
     if seeds < 3:
         return "With fewer than 3 seeds the spread of networks cannot be compared with the predicted one."
+    v = v.sel(step=v.spread_ratio.notnull())
+    if not v.sizes["step"]:
+        return "The predicted spread is below the roundings of training: ask for earlier steps to compare it."
     low, high = v.spread_ratio_interval.sel(bound="low"), v.spread_ratio_interval.sel(bound="high")
     off = (np.abs(np.log(v.spread_ratio))).where((low > 1) | (high < 1))
     last = v.isel(step=-1)
@@ -83,7 +93,8 @@ def spread_in_words(v: xr.Dataset) -> str:
         f"the spread of networks is {percent(last.spread_ratio)} of the predicted one at step {int(last.step)} "
         f"({percent(low[-1])} to {percent(high[-1])} with 95\N{NO-BREAK SPACE}% confidence)"
     )
-    chance = f"the mean of {seeds} is off by {percent(last.predicted_spread / seeds**0.5)} by chance alone"
+    # By their own spread, which need not be the predicted one.
+    chance = f"the mean of {seeds} is off by {percent(last.spread / seeds**0.5)} by chance alone"
     if bool(off.isnull().all()):
         return f"As the predicted covariance has it within the error of {seeds} seeds, {at_last}; {chance}."
     worst = v.isel(step=int(np.nanargmax(off.values)))
@@ -91,3 +102,16 @@ def spread_in_words(v: xr.Dataset) -> str:
         "" if int(worst.step) == int(last.step) else f", and {percent(worst.spread_ratio)} at step {int(worst.step)}"
     )
     return f"Not as the predicted covariance has it, {at_last}{where}; {chance}."
+
+
+def doubt_in_words(v: xr.Dataset) -> str:
+    """How far the ensemble's mean may be off where it is said to hold; nothing where the seeds are enough to tell."""
+    held = v.sel(step=(v.step > 0) & (v.step <= v.attrs["holds_until_step"]))
+    high = held.systematic_error_interval.sel(bound="high")
+    if not bool((high > v.attrs["tolerance"]).any()):
+        return ""
+    at = high.isel(step=int(np.nanargmax(high.values)))
+    return (
+        f"That is more than {v.sizes['seed']} seeds can tell: at step {int(at.step)} that error may be up to "
+        f"{percent(at)} (95\N{NO-BREAK SPACE}% confidence); train more of them."
+    )

@@ -7,7 +7,7 @@ import xarray as xr
 
 from ntkspec.validation.errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
 from ntkspec.validation.explanation import gap_in_words, require_explanation_of
-from ntkspec.validation.limit import compare_spreads, require_ensemble_of, spread_in_words
+from ntkspec.validation.limit import compare_spreads, doubt_in_words, require_ensemble_of, spread_in_words
 from ntkspec.validation.seeds import interval, jackknife, products, split, standard_error
 from ntkspec.validation.words import percent, remarks, seeds_in_words
 
@@ -51,7 +51,8 @@ def validate(
         - `predicted_residual`, `trained_residual`, `trained_residual_sem` (step, frequency): residual amplitude
           relative to the labels' at that frequency, NaN where the labels have none; `trained_residual_interval`;
         - `field_error` (step), where both hold a field: root mean square over the lattice relative to the labels';
-        - with `ensemble`: `predicted_spread`, `spread_ratio` = spread/predicted_spread and `spread_ratio_interval`;
+        - with `ensemble`: `predicted_spread`, `spread_ratio` = spread/predicted_spread and `spread_ratio_interval`, NaN
+          where the predicted one is below the roundings of training;
 
         and the attributes `verdict` (sentences), `holds_until_step` (−1 if never) and `tolerance`.
 
@@ -136,14 +137,14 @@ def _holds_until(error: xr.DataArray, tolerance: float) -> int:
 def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None) -> str:
     said = [_how_far(v, judged)]
     if "spread_ratio" in v:
-        said.append(spread_in_words(v))
+        said += [doubt_in_words(v), spread_in_words(v)]
     if causes is not None:
         said.append(gap_in_words(causes))
     elif "spread_ratio" not in v and v.attrs["holds_until_step"] != int(v.step[-1]):
         said[0] = f"{said[0][:-1]}, {_guess(v)}."
     if v.attrs["remarks"]:
         said.append(f"Note: {v.attrs['remarks']}.")
-    return " ".join(said)
+    return " ".join(filter(None, said))
 
 
 def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
@@ -160,12 +161,14 @@ def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
     if holds == last:
         trained = f"holds through step {last}, the last one trained"
         return f"{who} the lazy regime {trained}: the error{whose} is {'' if whose else 'at most '}{peak}."
-    until = (
-        f"holds to {percent(judged.sel(step=slice(0, holds)).max())} until step {holds}; beyond," if holds > 0 else ""
-    )
-    limit = f"does not hold to {percent(tolerance)}:"
-    later = "" if at == last else f" and {percent(judged.sel(step=last), sem.sel(step=last))} at step {last}"
-    return f"{who} the lazy regime {until or limit} the error{whose} reaches {peak}{later}."
+    until = f"does not hold to {percent(tolerance)}:"
+    if holds > 0:
+        # What all networks share may come out as nothing, which is no error to hold to.
+        held = float(judged.sel(step=slice(0, holds)).max()) or tolerance
+        until = f"holds to {percent(held)} until step {holds}; beyond,"
+    told = at != last and not (whose and float(judged.sel(step=last)) == 0)
+    later = f" and {percent(judged.sel(step=last), sem.sel(step=last))} at step {last}" if told else ""
+    return f"{who} the lazy regime {until} the error{whose} reaches {peak}{later}."
 
 
 def _guess(v: xr.Dataset) -> str:

@@ -62,6 +62,15 @@ def test_its_mean_is_the_prediction(problem):
     np.testing.assert_allclose(ns.dynamics.ensemble(k, x, y, x, **options).prediction, p.train, rtol=0, atol=1e-6)
 
 
+def test_at_its_own_points_it_comes_to_the_labels_with_every_digit(problem):
+    k, x, _, theta, _, y = problem
+    rate = 1 / np.linalg.norm(theta[:9, :9], 2)
+    p = ns.dynamics.ensemble(k, x, y, x, steps=[0, 10**9], learning_rate=rate)
+    np.testing.assert_allclose(p.prediction[1], y, rtol=0, atol=1e-8)
+    # √ε of the start would be left were a point that is asked for another than the one that is trained on.
+    assert p.standard_deviation[1].max() < 1e-10 * p.standard_deviation[0].min()
+
+
 def test_what_is_refused(problem, monkeypatch):
     k, x, z, _, _, y = problem
     with pytest.raises(ValueError, match=r"times the stability limit under GradientDescent, .* for loss='mean'"):

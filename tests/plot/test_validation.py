@@ -108,8 +108,34 @@ def test_intervals_over_seeds_are_the_bars_where_there_are_any(data):
     np.testing.assert_allclose(segments[-1], [0.5 * data.error[-1], data.error[-1]])
 
 
-def test_spreads_are_drawn_where_they_are_predicted(data):
-    data = data.assign(spread=0.5 * data.error, predicted_spread=0.4 * data.error)
-    drawn = by_label(plot.validation(data))
-    np.testing.assert_allclose(drawn["predicted spread"].get_ydata(), 0.4 * data.error[1:])
-    np.testing.assert_allclose(drawn["spread"].get_ydata(), 0.5 * data.error[1:])
+@pytest.fixture
+def ensemble(data):
+    """Of networks whose spread is 5/4 of the predicted one, which the last step does not tell."""
+    ends = xr.DataArray([[0.8], [2.0]], dims=("bound", "step")) * [[1.0, 1, 1, np.nan]]
+    common = np.stack([0 * data.error, 0.6 * data.error])
+    return data.assign(
+        spread=0.5 * data.error,
+        predicted_spread=0.4 * data.error,
+        spread_ratio_interval=(("bound", "step"), ends.values),
+        systematic_error_interval=(("bound", "step"), common),
+    ).assign_coords(bound=["low", "high"])
+
+
+def test_spreads_are_drawn_where_they_are_predicted(data, ensemble):
+    ax = plot.validation(ensemble)
+    drawn = by_label(ax)
+    expected = "predicted spread|spread, 95 % interval|error of the mean|of it common to all,\n95 % interval"
+    assert set(drawn) == {*expected.split("|"), "tolerance 0.1", "holds until step 100"}
+    # Step 0, where they scatter most, is shown.
+    np.testing.assert_allclose(drawn["predicted spread"].get_data(), [STEP, 0.4 * data.error])
+    spread = drawn["spread, 95 % interval"]
+    np.testing.assert_allclose(spread.lines[0].get_data(orig=False), [STEP, 0.5 * data.error])
+    segments = np.array(spread.lines[2][0].get_segments())[:, :, 1]
+    np.testing.assert_allclose(segments[:-1], np.stack([0.32 * data.error, 0.8 * data.error], axis=1)[:-1])
+    np.testing.assert_allclose(segments[-1], 0.5 * data.error[-1])
+    np.testing.assert_allclose(drawn["error of the mean"].get_data(), [STEP, data.ensemble_error])
+    band = drawn["of it common to all,\n95 % interval"].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == pytest.approx((0, 0.6 * 0.3))
+    assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "Relative to the signal")
+    with pytest.raises(ValueError, match=r"without spread_ratio_interval .*ntkspec\.validate"):
+        plot.validation(ensemble.drop_vars("spread_ratio_interval"))

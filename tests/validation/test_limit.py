@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ntkspec as ns
 
@@ -41,6 +42,60 @@ def test_another_spread_is_noticed(runs):
     v = ns.validate(p, r, ensemble=e.assign(standard_deviation=2 * e.standard_deviation))
     assert (v.spread_ratio_interval.sel(bound="high") < 1).all()
     assert "Not as the predicted covariance has it" in v.attrs["verdict"]
+
+
+def test_the_chance_of_the_mean_is_that_of_the_spread_there_is(runs):
+    p, r, e = runs
+    v = ns.validate(p, r, ensemble=e.assign(standard_deviation=2 * e.standard_deviation))
+    by_chance = 100 * float(v.spread[-1]) / 24**0.5
+    assert f"the mean of 24 is off by {by_chance:.2g}\xa0% by chance alone" in v.attrs["verdict"]
+
+
+def test_a_spread_below_the_roundings_of_training_is_not_compared(runs):
+    p, r, e = runs
+    small = xr.where(e.step == 3, 1e-7, 1.0)
+    faint = e.assign(standard_deviation=small * e.standard_deviation)
+    v = ns.validate(p, r, ensemble=faint)
+    np.testing.assert_array_equal(np.isnan(v.spread_ratio), [False, False, True])
+    assert np.isnan(v.spread_ratio_interval.sel(step=3)).all()
+    assert "of the predicted one at step 1 (" in v.attrs["verdict"]
+    # The same of networks with more digits.
+    double = ns.validate(p, r.assign_attrs(dtype="float64"), ensemble=faint)
+    assert double.spread_ratio.notnull().all()
+    none = ns.validate(p, r, ensemble=e.assign(standard_deviation=1e-9 * e.standard_deviation))
+    assert "below the roundings of training: ask for earlier steps" in none.attrs["verdict"]
+
+
+def test_a_small_spread_of_large_functions_keeps_its_digits(runs):
+    p, r, e = runs
+    near = r.assign(train=p.train + 1e-9 * (r.train - p.train)).assign_attrs(dtype="float64")
+    near = near.assign(train=near.train.transpose(*r.train.dims))
+    v = ns.validate(p, near, ensemble=e)
+    # ε of functions of the labels' size, over a spread of 1e-9 of it, for 24 seeds of 8 points.
+    np.testing.assert_allclose(1e9 * v.spread_ratio, ns.validate(p, r, ensemble=e).spread_ratio, rtol=1e-5)
+
+
+def test_what_the_seeds_leave_open_of_their_mean_is_said(runs):
+    p, r, e = runs
+    open_ = ns.validate(p, r.isel(seed=slice(0, 4)), ensemble=e, tolerance=0.2)
+    high = open_.systematic_error_interval.sel(bound="high")
+    assert open_.attrs["holds_until_step"] == 3
+    assert float(high[1:].max()) > 0.2
+    assert f"may be up to {100 * float(high[1:].max()):.2g}\xa0% (95" in open_.attrs["verdict"]
+    assert "more than 24 seeds can tell" not in ns.validate(p, r, ensemble=e, tolerance=0.5).attrs["verdict"]
+
+
+@pytest.mark.parametrize(("off", "said"), [(3, "holds to 20\xa0% until step 1; beyond, the error"), (1, "at step 1.")])
+def test_a_mean_without_a_common_error_is_not_said_to_be_good_to_nothing(runs, off, said):
+    p, r, e = runs
+    apart = (r.train - p.train).isel(seed=slice(0, 12))
+    # Whatever one network is off by another is off the other way, but for one step, where all are off by the same.
+    both = xr.concat([apart, -apart], "seed").assign_coords(seed=r.seed) + xr.where(r.step == off, 1.0, 0.0)
+    v = ns.validate(p, r.assign(train=(p.train + both).transpose(*r.train.dims)), ensemble=e, tolerance=0.2)
+    assert float(v.systematic_error.sel(step=4 - off)) == 0
+    how_far = v.attrs["verdict"].split(" That is more")[0].split(" Not as")[0].split(" As the")[0]
+    assert said in how_far
+    assert " 0\xa0%" not in how_far
 
 
 def test_two_seeds_tell_no_spread(runs):
