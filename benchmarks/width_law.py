@@ -81,8 +81,8 @@ CASES = {
     "1-D gelu": Case(paper, 2**15, narrower=2, activation="gelu"),
     "1-D gelu linearised": Case(paper, 2**14, narrowest=256, narrower=4, activation="gelu", linearised=True),
     "1-D kernels": Case(paper, 2**15, narrower=4, kernels=True),
-    "2-D": Case(photograph, 2**14),
-    "2-D linearised": Case(photograph, 2**13, narrowest=256, narrower=2, linearised=True),
+    "2-D": Case(photograph, 2**13),
+    "2-D linearised": Case(photograph, 2**12, narrowest=128, narrower=4, linearised=True),
 }
 
 
