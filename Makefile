@@ -16,6 +16,11 @@ OLDEST_TESTS := tests/kernel/test_stax.py tests/kernel/test_stax_network.py test
 
 # A process a core: most of the time goes into compiling, which one core does.
 PYTEST := python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+# Threads of BLAS in each of them would spin for a core that another process has.
+pytest oldest: export OPENBLAS_NUM_THREADS = 1
+# What the oldest versions are asked is whether the code runs on them and its numbers agree: that needs no machine code
+# as fast as it gets, which takes three times as long to compile. The same tests run fully optimised in `make pytest`.
+oldest: export XLA_FLAGS = --xla_backend_optimization_level=0
 
 # The first Python that is new enough and can make a virtual environment; make PYTHON=... takes another.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))

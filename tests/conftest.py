@@ -1,5 +1,8 @@
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -14,6 +17,21 @@ sys.path.insert(0, str(Path(__file__).parent / "oracle"))
 
 def pytest_addoption(parser):
     parser.addoption("--write-table", action="store_true", help="write docs/activations.md from what is measured")
+
+
+def pytest_configure(config):
+    """What one process of this run has compiled, the others and its own later modules read: most of the time is that.
+
+    The folder is the run's own, so that no program outlives it. Workers and child processes find it in the environment.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="ntkspec-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        # JAX has been imported here, and reads the environment no more.
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture
