@@ -19,6 +19,8 @@ __all__ = ["density", "steps_taken", "sum_reaching"]
 
 #: Levels over the whole spectrum where none are given.
 NUM_LEVELS = 193
+#: Roundings by which the logarithms of two levels are apart that are one.
+ROUNDINGS = 64
 
 
 def density(
@@ -98,7 +100,7 @@ def density(
 
 
 def _check_levels(eigenvalue: ArrayLike) -> np.ndarray:
-    """The levels asked for, ascending and each once.
+    """The levels asked for, ascending and each once; those that are apart by roundings are one.
 
     Raises:
         ValueError: if there is none, or one that is not positive.
@@ -108,7 +110,8 @@ def _check_levels(eigenvalue: ArrayLike) -> np.ndarray:
         raise ValueError(
             "`eigenvalue` holds a level that is not above 0, or none; they are compared on a logarithmic scale"
         )
-    return levels
+    # A degenerate eigenvalue as `eigvalsh` gives it; a density divides by what the logarithms are apart.
+    return levels[np.append(True, np.diff(np.log(levels)) > ROUNDINGS * np.finfo(float).eps)]
 
 
 def _levels_over(places: np.ndarray, rounding: float) -> np.ndarray:

@@ -3,6 +3,7 @@ import importlib
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -272,6 +273,13 @@ def test_levels_and_steps_that_mean_nothing_are_refused(lattices):
             ns.eigen.density(K, eigenvalue=levels)
     with pytest.raises(ValueError, match="num_steps=1; expected at least 2"):
         ns.eigen.density(K, num_steps=1)
+
+
+def test_levels_a_rounding_apart_are_one(lattices):
+    K = lattices["2d"]
+    level = 0.5 * float(K.diagonal()[0])
+    d = ns.eigen.density(K, eigenvalue=[level, np.nextafter(level, np.inf), 2 * level, np.nextafter(2 * level, np.inf)])
+    xr.testing.assert_equal(d, ns.eigen.density(K, eigenvalue=[level, 2 * level]))
 
 
 # Alignment
