@@ -2,8 +2,8 @@
 
 Two problems: the paper's 1-D signal (64 points, b = 1 … 32, a = 1/b) and a photograph (32² training pixels, Gaussian
 frequencies), depth 3, ntk parametrization, gradient descent at η = 1/λ_max from f − f_0 = 0, at steps 10, 100 and 300.
-Beside them the same with networks linearised at their start, whose kernels stand still; with a smooth activation; and
-how far the kernels of the networks move.
+Beside them the same with networks linearised at their start, whose kernels stand still, and with a smooth activation;
+and how far kernels move, and how fast they learn what a network has not learned yet.
 
 ``python -m benchmarks.width_law [LARGEST_1D LARGEST_2D [CASE …]]`` measures widths up to the largest, keeps each case
 in results/, where it is not measured again, and draws results/width_law.png, which `benchmarks.page` puts on
@@ -23,8 +23,6 @@ import xarray as xr
 
 import ntkspec as ns
 from benchmarks.measure import Record, Spread, device_name, show
-from ntkspec.validation.fit import law
-from ntkspec.validation.width import at_width
 
 RESULTS = Path(__file__).parent / "results"
 PLOT = RESULTS / "width_law.png"
@@ -46,7 +44,6 @@ class Case:
         narrower: by how much its widest are narrower than the widest asked for.
         activation: of the networks.
         linearised: whether they are linear in their parameters.
-        kernels: whether it is the shift of their kernels K_t − K_0 that is measured, relative to Θ.
     """
 
     problem: Callable[[], tuple[Any, tuple[int, ...], np.ndarray | None, np.ndarray]]
@@ -55,7 +52,6 @@ class Case:
     narrower: int = 1
     activation: str = "relu"
     linearised: bool = False
-    kernels: bool = False
 
     def seeds(self, width: int) -> int:
         """How many networks of a width."""
@@ -78,12 +74,12 @@ def photograph() -> tuple[Any, tuple[int, ...], np.ndarray, np.ndarray]:
 CASES = {
     "1-D": Case(paper, 2**16),
     "1-D linearised": Case(paper, 2**15, narrowest=256, narrower=4, linearised=True),
-    "1-D gelu": Case(paper, 2**15, narrower=2, activation="gelu"),
-    "1-D gelu linearised": Case(paper, 2**14, narrowest=256, narrower=4, activation="gelu", linearised=True),
-    "1-D kernels": Case(paper, 2**15, narrower=4, kernels=True),
+    "1-D erf": Case(paper, 2**15, narrower=4, activation="erf"),
     "2-D": Case(photograph, 2**13),
-    "2-D linearised": Case(photograph, 2**12, narrowest=128, narrower=4, linearised=True),
+    "2-D linearised": Case(photograph, 2**12, narrowest=128, narrower=2, linearised=True),
 }
+#: Networks of each width whose kernels are looked at, the widest of them, and their activations: with a kink, smooth.
+LOOKED_AT, WIDEST_LOOKED_AT, LOOKED_INTO = 8, 1024, ("relu", "erf")
 
 
 def measured(case: Case, largest: int) -> xr.Dataset:
@@ -93,38 +89,61 @@ def measured(case: Case, largest: int) -> xr.Dataset:
     k = ns.kernel.compose(mapping, network)
     K = ns.operator.lattice(k, shape, mask)
     widths = [width for width in WIDTHS if case.narrowest <= width <= largest // case.narrower]
-    options: dict[str, Any] = {"steps": STEPS, "learning_rate": ns.dynamics.max_learning_rate(K) / 2, "seed": 1000}
-    if case.kernels:
-        grams = {width: shifts(at_width(k, width), K.points, y, case.seeds(width), options) for width in widths}
-        found = law(grams, np.array(STEPS[1:]), ACCURACY)
-    else:
-        found = ns.validation.width_law(
-            ns.kernel.linearised(k) if case.linearised else k,
-            K.points,
-            y,
-            widths=widths,
-            seeds=[case.seeds(width) for width in widths],
-            accuracy=ACCURACY,
-            K=K,
-            check=False,
-            progress=ns.progress.TerminalProgress(),
-            **options,
-        )
+    found = ns.validation.width_law(
+        ns.kernel.linearised(k) if case.linearised else k,
+        K.points,
+        y,
+        steps=STEPS,
+        learning_rate=ns.dynamics.max_learning_rate(K) / 2,
+        widths=widths,
+        seeds=[case.seeds(width) for width in widths],
+        accuracy=ACCURACY,
+        K=K,
+        check=False,
+        seed=1000,
+        progress=ns.progress.TerminalProgress(),
+    )
     return found.assign_attrs(device=device_name())
 
 
-def shifts(k: Any, x: np.ndarray, y: np.ndarray, seeds: int, options: dict[str, Any]) -> np.ndarray:
-    """Products of the kernels' shifts K_t − K_0 relative to Θ, (step, seed, seed)."""
-    watch = ns.empirical.movement(k, x, y, max_points=len(x))
+def rates(width: int, activation: str) -> list[Record]:
+    """How fast a network's kernel would go on learning what it has not learned yet, over how fast Θ would.
+
+    That is rᵀK r/rᵀΘr of the network's own residual r = y − f_t, for its kernel K_t and for K_0, as it started.
+    """
+    mapping, shape, _, y = paper()
+    k = ns.kernel.compose(mapping, ns.kernel.MLP(depth=3, activation=activation, width=width))
+    K = ns.operator.lattice(k, shape)
+    watch = ns.empirical.movement(k, K.points, y, max_points=len(y))
     kernels: list[np.ndarray] = []
 
     def observe(step: int, params: Any) -> xr.Dataset:
-        kernels.append(np.asarray(watch.kernels(params)).reshape(seeds, -1))
+        kernels.append(np.asarray(watch.kernels(params)))
         return xr.Dataset()
 
-    ns.trainer.train(k, x, y, seeds=seeds, observe=observe, **options)
-    moved = np.stack(kernels[1:]) - kernels[0]
-    return moved @ np.swapaxes(moved, 1, 2) / float(np.sum(watch.infinite**2))
+    rate = ns.dynamics.max_learning_rate(K) / 2
+    options: dict[str, Any] = {"steps": STEPS, "learning_rate": rate, "seeds": LOOKED_AT, "seed": 1000}
+    residual = y - ns.trainer.train(k, K.points, y, observe=observe, **options).train.values
+
+    def along(kernel: np.ndarray, step: int) -> np.ndarray:
+        left = residual[:, step]
+        return np.einsum("si,sij,sj->s", left, np.broadcast_to(kernel, kernels[0].shape), left)
+
+    infinite, found = np.asarray(watch.infinite), []
+    for i, step in enumerate(STEPS[1:], start=1):
+        in_theory = along(infinite, i)
+        drift = np.linalg.norm(kernels[i] - kernels[0], axis=(1, 2)) / np.linalg.norm(kernels[0], axis=(1, 2))
+        grown = np.linalg.eigvalsh(kernels[i]) / np.linalg.eigvalsh(kernels[0])
+        claim = (
+            f"1-D {activation}, step {step}, W = {width:,}: rate of what is left, over that in Θ (range of networks)"
+        )
+        detail = {
+            "of the kernel as it started": float(np.median(along(kernels[0], i) / in_theory)),
+            "drift of the kernel": float(drift.mean()),
+            "its eigenvalues over those at the start, median": float(np.median(grown)),
+        }
+        found.append(Record(claim, Spread.of((along(kernels[i], i) / in_theory).tolist()), "×", detail=detail))
+    return found
 
 
 def kept(name: str, largest: int) -> xr.Dataset:
@@ -139,21 +158,17 @@ def kept(name: str, largest: int) -> xr.Dataset:
 
 def records(name: str, d: xr.Dataset) -> list[Record]:
     """Powers of the width of one case, with the values that they come from."""
-    what = {"error": "kernel of a network", "ensemble_error": "", "bias": "kernels' shift that all share"}
-    words = what if CASES[name].kernels else {"error": "single", "ensemble_error": "mean", "bias": "bias"}
+    words = {"error": "single", "ensemble_error": f"mean of {int(d.seeds.min())}", "bias": "bias"}
     found = []
     for step in d.step.values:
         for quantity, said in words.items():
             one = d.sel(step=step, quantity=quantity)
             low, high = (-float(one.exponent_interval.sel(bound=bound)) for bound in ("high", "low"))
-            count = f" of {int(d.seeds.min())}" if said == "mean" else ""
-            values = {
-                f"W = {int(w)}": f"{float(value):.3g}"
-                for w, value in zip(d.width.values, one.value.values, strict=True)
+            values: dict[str, float | str] = {
+                f"W = {int(w)}": float(value) for w, value in zip(d.width.values, one.value.values, strict=True)
             }
-            if said:
-                claim = f"{name}, step {int(step)}: power of the width, {said}{count}"
-                found.append(Record(claim, Spread(-float(one.exponent), low, high), "", detail=values))
+            claim = f"{name}, step {int(step)}: power of the width, {said}"
+            found.append(Record(claim, Spread(-float(one.exponent), low, high), "", detail=values))
     return found
 
 
@@ -182,21 +197,13 @@ def plot(found: dict[str, xr.Dataset]) -> None:
     for ax, name in zip(axes[0], ("1-D", "2-D"), strict=True):
         ns.plot.width_law(found[name].drop_attrs(), ax=ax, quantities=("error", "ensemble_error", "bias"))
         ax.set_title(f"{name}: error of one, of the mean of {int(found[name].seeds.min())}, and bias")
-    compared = {
-        "1-D": ("1-D", "1-D linearised", "1-D gelu", "1-D gelu linearised"),
-        "2-D": ("2-D", "2-D linearised"),
-    }
-    for ax, (name, cases) in zip(axes[1], compared.items(), strict=True):
-        for i, case in enumerate(cases):
+    for ax, name in zip(axes[1], ("1-D", "2-D"), strict=True):
+        for case, mark in zip([case for case in found if case.startswith(name)], "os^v", strict=False):
             one = found[case].sel(quantity="bias").isel(step=-1)
             low, high = (one.value_interval.sel(bound=bound) for bound in ("low", "high"))
             bars = np.nan_to_num(np.maximum([one.value - low, high - one.value], 0))
             label = f"{case}: width$^{{{-float(one.exponent):.2f}}}$"
-            ax.errorbar(one.width, one.value, yerr=bars, fmt="os^v"[i] + "-", ms=4, lw=1.2, label=label)
-        if name == "1-D":
-            one = found["1-D kernels"].sel(quantity="bias").isel(step=-1)
-            label = f"shift of the kernels: width$^{{{-float(one.exponent):.2f}}}$"
-            ax.plot(one.width, one.value, "k--", lw=1.0, label=label)
+            ax.errorbar(one.width, one.value, yerr=bars, fmt=f"{mark}-", ms=4, lw=1.2, label=label)
         start = float(found[name].value.sel(quantity="bias").isel(step=-1, width=0))
         width = found[name].width.values
         ax.plot(width, start * width[0] / width, color="grey", lw=0.8, label="width$^{-1}$")
@@ -212,10 +219,13 @@ def main(largest_1d: int = 4096, largest_2d: int = 1024, *names: str) -> list[Re
     """Measure, draw and print; widths up to the largest asked for, and only the cases of these names if any."""
     largest = {name: largest_1d if name.startswith("1-D") else largest_2d for name in names or CASES}
     found = {name: kept(name, size) for name, size in largest.items()}
+    looked_at = []
     if not names:
         plot(found)
+        widths = [width for width in WIDTHS[::2] if width <= WIDEST_LOOKED_AT]
+        looked_at = [one for activation in LOOKED_INTO for width in widths for one in rates(width, activation)]
     plain = [worst_law(name, found[name]) for name in ("1-D", "2-D") if name in found]
-    return show(plain + [record for name, one in found.items() for record in records(name, one)])
+    return show(plain + [record for name, one in found.items() for record in records(name, one)] + looked_at)
 
 
 if __name__ == "__main__":

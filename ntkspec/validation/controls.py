@@ -88,9 +88,10 @@ def explain(
         - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
         - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start;
 
-        and attributes: `verdict`, sentences; `cause`, the name of the largest part, and `cause_of_mean`, of what all
-        seeds share; `own_starts`, whether theory starts where each network does; `left_out`, why others were not looked
-        at (JSON); `catapults`, networks whose recorded loss rose above its start.
+        and attributes: `verdict`, sentences; `cause`, the name of the largest part where networks are farthest from
+        theory, and `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts
+        where each network does; `left_out`, why others were not looked at (JSON); `catapults`, networks whose recorded
+        loss rose above its start.
 
     Raises:
         ValueError: if the three do not belong together, a cause is unknown, or an option is needed that the run's

@@ -35,18 +35,20 @@ def require_explanation_of(p: xr.Dataset, r: xr.Dataset, causes: xr.Dataset) -> 
         raise ValueError(f"`causes` explains steps {causes.step.values.tolist()}, these runs share {steps.tolist()}")
 
 
-def worst_step(causes: xr.Dataset) -> int:
-    """Where networks are farthest from theory."""
-    return int(causes.step[int(np.argmax(causes.error_squared.values))])
+def worst_step(causes: xr.Dataset, part: str = "explained") -> int:
+    """Where networks are farthest from theory (`explained`), or what they share is (`explained_common`)."""
+    squared = causes.error_squared if part == "explained" else causes.common_squared
+    # Of one network nothing is known to be shared.
+    return int(causes.step[int(np.argmax(np.nan_to_num(squared.values, nan=-np.inf)))])
 
 
 def named(causes: xr.Dataset, part: str) -> str:
-    """The cause with the largest part (`explained`, `explained_common`) where networks are farthest from theory.
+    """The cause with the largest part (`explained`, `explained_common`) where that is worst.
 
     Returns:
         Its name; "unexplained" where none stands out from nothing, or what is left is larger.
     """
-    at = causes.sel(step=worst_step(causes))
+    at = causes.sel(step=worst_step(causes, part))
     if part == "explained":
         parts, errors, left = at.share, at.share_error, at.unexplained_share
     else:
@@ -72,11 +74,12 @@ def gap_in_words(causes: xr.Dataset) -> str:
         said.append(f"{few} no error of these parts; train at least 3.")
     mean = causes.attrs.get("cause_of_mean", "unexplained")
     if mean != "unexplained":
-        common = at.sel(cause=mean)
-        of = float(common.explained_common / at.common_squared)
+        worst = causes.sel(step=worst_step(causes, "explained_common"))
+        common, whole = worst.sel(cause=mean), worst.common_squared
         said.append(
-            f"Of what all seeds share ({percent(np.sqrt(max(float(at.common_squared), 0)))} of the signal), "
-            f"{common.words.item()} explains {percent(of, common.explained_common_error / at.common_squared)}."
+            f"Of what all seeds share, at most {percent(np.sqrt(max(float(whole), 0)))} of the signal (step "
+            f"{int(worst.step)}), {common.words.item()} explains "
+            f"{percent(common.explained_common / whole, common.explained_common_error / whole)}."
         )
     if "spread_exponent" in at:
         error = float(at.spread_exponent_error)
