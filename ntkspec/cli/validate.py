@@ -79,7 +79,7 @@ class Validate:
         from ntkspec import plot, study
         from ntkspec.record import check_writable
         from ntkspec.trainer.checkpoint import refuse_used_within
-        from ntkspec.validation.width import checked_by, width_to_train
+        from ntkspec.validation.width import checked_by, not_checked, width_to_train
 
         self._require_sense()
         width, checkpoints = self.study.network.width, self.checkpoints.build()
@@ -112,8 +112,9 @@ class Validate:
             resume=self.checkpoints.going_on,
             **options,
         )
-        if law is not None and found.validation.attrs["width"] == width_to_train(law, WIDEST):
-            law = checked_by(law, found.validation)
+        if law is not None:
+            trained = found.validation.attrs["width"] == width_to_train(law, WIDEST)
+            law = checked_by(law, found.validation) if trained else not_checked(law, WIDEST)
         files = keep(self.out, "validation", found.validation, lambda: plot.validation(found.validation))
         if found.causes is not None:
             files += keep(self.out, "causes", found.causes, lambda: plot.causes(found.causes))

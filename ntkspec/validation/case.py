@@ -26,6 +26,9 @@ from ntkspec.validation.errors import common_steps, require_same_start, signal_n
 
 __all__ = ["Case", "case_of", "kept"]
 
+#: Points at which the size of a network's function at its start is found.
+LOOKED_AT = 64
+
 
 @dataclass(frozen=True)
 class Case:
@@ -75,6 +78,13 @@ class Case:
         """η over the stability limit of infinite width; NaN where the optimizer has none."""
         limit = self.optimizer.limit
         return math.nan if limit is None else self.largest / limit
+
+    @cached_property
+    def start_norm(self) -> float:
+        """‖f_0‖ of networks, root mean square, relative to the signal: f − f_0 keeps the roundings of f."""
+        x = self.p.x.values
+        variance = np.diagonal(self.k.gram(x[:: -(-len(x) // LOOKED_AT)], which="nngp")).mean()
+        return float(np.sqrt(variance * self.p.target.size)) / signal_norm(self.p)
 
     @property
     def plain(self) -> bool:

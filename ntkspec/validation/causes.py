@@ -24,7 +24,8 @@ __all__ = ["CAUSES", "Cause"]
 SMALLER = 4
 #: The limit's share that is taken where none is given, and what its few products and quotients may round it to.
 HALF = 0.5 * (1 + 1e-9)
-#: Error above which float32 is not looked at. It would take some thousand roundings, all of them the same way.
+#: Error above which float32 is not looked at, relative to the larger of the signal and the functions that networks
+#: start from. It would take some thousand roundings, all of them the same way.
 ROUNDING = float(np.finfo(np.float32).eps) ** 0.5
 
 
@@ -70,7 +71,7 @@ def _no_large_rate(case: Case, error: float) -> str:
 def _no_rounding(case: Case, error: float) -> str:
     if case.settings["dtype"] == "float64":
         return "the run is in float64"
-    if case.settings["matmul_precision"] == "bfloat16" or error <= ROUNDING:
+    if case.settings["matmul_precision"] == "bfloat16" or error <= ROUNDING * max(1.0, case.start_norm):
         return ""
     return f"the error is {error:.1e} of the signal and more, far from the roundings of float32"
 
@@ -136,7 +137,9 @@ CAUSES: dict[str, Cause] = {
         _with(init="network"),
     ),
     "learning_rate": Cause("the too large learning rate", _no_large_rate, _slower),
-    "precision": Cause("float32", _no_rounding, _with(dtype="float64", matmul_precision="float32"), 2.0),
+    "precision": Cause(
+        "the precision of arithmetic", _no_rounding, _with(dtype="float64", matmul_precision="float32"), 2.0
+    ),
     "fluctuation": Cause(
         "finite-width fluctuation",
         _unless(lambda case: case.settings["seeds"] > 1, "one seed has no spread; train at least 3"),

@@ -52,9 +52,9 @@ def explain(
     seeds, the part of a cause is E before it is taken away, less E after.
 
     The width comes last. Without bias, however few the seeds, E splits into what all networks share and their spread,
-    E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var. The spread is the part of finite-width fluctuation, and of what they share,
-    linearised networks tell the part of the moving kernel. What those share is left `unexplained`, so all parts add up
-    to E.
+    E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var. Spread that linearised networks have too is the part of finite-width fluctuation
+    (all of it, where none are trained). What is beyond that, and what networks share and linearised ones do not, is the
+    part of the moving kernel. What linearised networks share is left `unexplained`, so all parts add up to E.
 
     Networks that start from functions of their own (centered=False) are compared each with the theory that starts from
     its f_0 at step 0 and is told nothing after, f_0 + (1 − r(K, t))(y − f_0); f_theory above is then of each network.
@@ -237,12 +237,12 @@ def _parts(chain: _Chain) -> xr.Dataset:
         for name in names:
             after = squares.get(name, before)
             single, common, spread = before - after
-            nothing = np.zeros_like(single)
-            if name == "fluctuation":
-                single, common, spread = before[2], nothing, before[2]
-            elif name == "moving_kernel":
-                # How networks scatter is fluctuation, whether their kernels stand still or not.
-                single, spread = common, nothing
+            if name in ("fluctuation", "moving_kernel"):
+                # Large labels move kernels each its own way: what of the spread linearised networks do not have is no
+                # luck of the start.
+                of_start = np.minimum(before[2], squares.get("moving_kernel", before)[2])
+                common, spread = (common, before[2] - of_start) if name == "moving_kernel" else (0 * common, of_start)
+                single = common + spread
             parts.append(np.stack([single, common, spread]))
             before = after
         return np.stack([run, *parts, run - sum(parts)], axis=1)[..., later]

@@ -46,7 +46,8 @@ def named(causes: xr.Dataset, part: str) -> str:
     """The cause with the largest part (`explained`, `explained_common`) where that is worst.
 
     Returns:
-        Its name; "unexplained" where none stands out from nothing, or what is left is larger.
+        Its name; "unexplained" where none stands out from nothing, or what is left, with all that does not stand out,
+        is larger.
     """
     at = causes.sel(step=worst_step(causes, part))
     if part == "explained":
@@ -57,7 +58,7 @@ def named(causes: xr.Dataset, part: str) -> str:
         parts, errors = at.explained_common / whole, at.explained_common_error / whole
         left = at.unexplained_common / whole
     seen = _seen(parts, errors)
-    if not seen or float(parts.sel(cause=seen[0])) < float(left):
+    if not seen or float(parts.sel(cause=seen[0])) < float(left) + _in_doubt(parts, seen):
         return "unexplained"
     return seen[0]
 
@@ -81,6 +82,8 @@ def gap_in_words(causes: xr.Dataset) -> str:
             f"{int(worst.step)}), {common.words.item()} explains "
             f"{percent(common.explained_common / whole, common.explained_common_error / whole)}."
         )
+    if _hides_movement(causes):
+        said.append("Whether kernels moved was not looked at, so that a part of the spread may be theirs.")
     if "spread_exponent" in at:
         error = float(at.spread_exponent_error)
         said.append(
@@ -101,15 +104,32 @@ def gap_in_words(causes: xr.Dataset) -> str:
     return " ".join([*said, *(f"Not looked at: {why}." for why in dear)])
 
 
+def _hides_movement(causes: xr.Dataset) -> bool:
+    """Whether the spread is called fluctuation where kernels may have moved."""
+    names = set(causes.cause.values.tolist())
+    still = "linear in their parameters" in json.loads(causes.attrs["left_out"]).get("moving_kernel", "")
+    return "fluctuation" in names and "moving_kernel" not in names and not still
+
+
 def _parts_in_words(at: xr.Dataset, step: int) -> str:
     seen, nearer = _seen(at.share, at.share_error), _seen(-at.share, at.share_error)
     parts = [_explains(at.sel(cause=name), i) for i, name in enumerate(seen)]
     of = f"Of the squared error at step {step} ({percent(np.sqrt(float(at.error_squared)))} of the signal)"
-    left = f"{percent(at.unexplained_share, at.unexplained_share_error)} stays unexplained"
+    share, error = float(at.unexplained_share), float(at.unexplained_share_error)
+    left = f"{percent(share, error)} stays unexplained"
+    if abs(share) < SEEN * error:
+        left = f"nothing stays unexplained that stands out (within {percent(SEEN * error)})"
+    if (doubt := _in_doubt(at.share, [*seen, *nearer])) > WORTH:
+        left = f"{percent(doubt)} goes with causes that do not stand out on so few seeds; {left}"
     if not parts:
         return f"{of} no cause looked at explains a part that stands out; {left}."
     against = "".join(f"; {at.sel(cause=n).words.item()} takes {percent(-at.share.sel(cause=n))} off" for n in nearer)
     return f"{of} {joined(parts)}{against}; {left}."
+
+
+def _in_doubt(parts: xr.DataArray, seen: list[str]) -> float:
+    """The sum of what goes with other causes than those that stand out, as far as it is more than nothing."""
+    return float(parts.drop_sel(cause=seen).clip(min=0).sum())
 
 
 def _explains(one: xr.Dataset, position: int) -> str:

@@ -27,7 +27,7 @@ from ntkspec.validation.fit import NEVER, errors, law
 from ntkspec.validation.seeds import products
 from ntkspec.validation.words import digits, joined, percent, power, seeds_in_words
 
-__all__ = ["at_width", "checked_by", "width_law", "width_to_train"]
+__all__ = ["at_width", "checked_by", "not_checked", "width_law", "width_to_train"]
 
 #: How many times the widest trained network a law is believed. Biases fall otherwise than spreads, and take over.
 FARTHEST = 8.0
@@ -124,7 +124,7 @@ def width_law(
 
         and attributes: `verdict`, sentences; `accuracy`; `needed_width` with `needed_width_low`, `needed_width_high`,
         not rounded (NaN where the law does not fall); `checked_width` (0 if none), its `checked_error`,
-        `checked_error_sem` at the worst step, and `expected_error`, what the law says there.
+        `checked_error_sem` at its worst step, `checked_step`, and `expected_error`, what the law says there.
 
     Raises:
         ValueError: if an argument is no good, or the network is not one whose width can be set.
@@ -212,7 +212,8 @@ def _check(widths: Sequence[int], seeds: Sequence[int], accuracy: float, max_wid
 
 def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]) -> dict[str, float]:
     """Train the width that is needed, where the law is believed so far and it is not too wide."""
-    nothing = {"checked_width": 0, "checked_error": np.nan, "checked_error_sem": np.nan, "expected_error": np.nan}
+    nothing = {"checked_width": 0, "checked_step": -1, "checked_error": np.nan, "checked_error_sem": np.nan}
+    nothing["expected_error"] = np.nan
     width = width_to_train(d, max_width)
     if width is None:
         return nothing
@@ -223,6 +224,7 @@ def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]
     one = d.isel(step=worst).sel(quantity="error")
     return {
         "checked_width": width,
+        "checked_step": int(d.step[worst]),
         "checked_error": float(by_seed[worst].mean()),
         "checked_error_sem": float(by_seed[worst].std(ddof=1) / np.sqrt(seeds)),
         "expected_error": float(one.constant * width ** -float(one.exponent)),
@@ -295,6 +297,7 @@ def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:
     one, width = d.isel(step=worst).sel(quantity="error"), int(v.attrs["width"])
     found = d.assign_attrs(
         checked_width=width,
+        checked_step=int(d.step[worst]),
         checked_error=float(at.error[worst]),
         checked_error_sem=float(at.error_sem[worst]),
         expected_error=float(one.constant * width ** -float(one.exponent)),
@@ -302,15 +305,23 @@ def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:
     return found.assign_attrs(verdict=_verdict(found, width))
 
 
+def not_checked(d: xr.Dataset, max_width: int) -> xr.Dataset:
+    """A width law whose verdict says that the width it asks for, above `max_width`, was not trained."""
+    return d.assign_attrs(verdict=_verdict(d, max_width))
+
+
 def _check_in_words(d: xr.Dataset) -> str:
     a = d.attrs
     error, sem, expected = a["checked_error"], a["checked_error_sem"], a["expected_error"]
     kept = "keeps to" if error <= a["accuracy"] else "misses"
+    said = f"Checked: at width {a['checked_width']} the error is {percent(error, sem)}, which {kept} the accuracy"
+    if not a["needed_width_high"] < NEVER:
+        return f"{said}; the law says {percent(expected)}, and so few networks do not tell how far it may be off."
     # A quarter of a 95 % interval is about its standard error.
-    exponent = float(d.exponent.sel(quantity="error").max())
+    exponent = float(d.exponent.sel(quantity="error", step=a["checked_step"]))
     of_law = expected * exponent * np.log(a["needed_width_high"] / a["needed_width_low"]) / 4
-    agrees = abs(error - expected) <= 2 * np.hypot(*np.nan_to_num([sem, of_law]))
+    agrees = abs(error - expected) <= 2 * np.hypot(np.nan_to_num(sem), of_law)
     return (
-        f"Checked: at width {a['checked_width']} the error is {percent(error, sem)}, which {kept} the accuracy; the "
-        f"law says {percent(expected)} and {'holds within its errors' if agrees else 'is off by more than its errors'}."
+        f"{said}; the law says {percent(expected)} and "
+        f"{'holds within its errors' if agrees else 'is off by more than its errors'}."
     )

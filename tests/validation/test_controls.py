@@ -345,3 +345,38 @@ def test_half_of_the_limit_is_half_whatever_its_last_digits():
     p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=3, **options)
     d = explain(k, p, r, K=K, causes=["learning_rate"], budget=0)
     assert "no mode overshoots" in json.loads(d.attrs["left_out"])["learning_rate"]
+
+
+def test_kernels_that_move_each_its_own_way_are_no_fluctuation():
+    mapping, network = ns.mapping.gaussian(1, 8, scale=2.0), ns.kernel.MLP(depth=2, width=256)
+    k, K, options = problem(256, steps=[0, 10, 50], share=0.2, mapping=mapping, network=network, points=16)
+    y = 30 * (np.sin(2 * np.pi * K.points[:, 0]) + 0.3 * np.cos(6 * np.pi * K.points[:, 0]))
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=4, **options)
+    d = explain(k, p, r, K=K, causes=["fluctuation", "moving_kernel"], budget=3)
+    assert_adds_up(d)
+    # Labels of 30 move kernels so far that networks scatter by it, more than they are off together.
+    worst = at_worst(d)
+    assert float(worst.spread_squared) > float(worst.common_squared)
+    assert d.attrs["cause"] == "moving_kernel"
+    assert float(worst.share.sel(cause="moving_kernel")) > 0.8
+    of_start = np.minimum(d.linearised_spread_squared, d.spread_squared)
+    np.testing.assert_allclose(d.explained.sel(cause="fluctuation"), of_start, rtol=1e-9)
+    alone = explain(k, p, r, K=K, causes=["fluctuation"], budget=0)
+    assert "Whether kernels moved was not looked at" in alone.attrs["verdict"]
+    np.testing.assert_allclose(alone.explained.sel(cause="fluctuation"), d.spread_squared, rtol=1e-9)
+
+
+def test_float32_is_looked_at_where_the_signal_is_small_beside_the_start():
+    k, K, options = problem(128, steps=[0, 2, 20], share=0.5)
+    y = signal(K.points[:, 0])
+
+    def explained(y, steps):
+        p = ns.predict(K, y, **options).sel(step=steps)
+        r = ns.trainer.train(k, K.points, y, seeds=4, **options)
+        return explain(k, p, r, K=K, causes=["precision", "fluctuation", "moving_kernel"], budget=6)
+
+    d = explained(1e-6 * y, [0, 20])
+    # f − f_0 of functions of size 1 keeps their roundings, which are a tenth of a signal of 1e-6.
+    assert float(np.sqrt(at_worst(d).error_squared)) > 1e-2
+    assert d.attrs["cause"] == "precision"
+    assert "far from the roundings" in json.loads(explained(y, [0, 2]).attrs["left_out"])["precision"]
