@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,11 @@ class Saved:
     configuration: dict[str, Any]
     progress: dict[str, Any]
     path: Path = field(default_factory=Path)
+
+    @property
+    def seen(self) -> int:
+        """The last step that some network of the run has taken: of several parts, those before have ended."""
+        return int(self.progress["last"] if self.progress["part"] else self.progress["step"])
 
 
 @dataclass
@@ -167,12 +172,12 @@ def refuse_used_within(folder: str | Path) -> None:
         refuse_used(one)
 
 
-def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:
+def newest(folder: str | Path, configuration: Callable[[int], Mapping[str, Any]], *, previous: bool) -> Saved | None:
     """The newest checkpoint of a run, if there is one.
 
     Args:
         folder: where.
-        configuration: of the run that is to go on, as JSON holds it.
+        configuration: of the run that is to go on, up to a step, as JSON holds it.
         previous: take the one before where the newest cannot be read or is another run's.
 
     Returns:
@@ -185,7 +190,7 @@ def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bo
     for path in files(folder):
         try:
             saved = _read(path)
-            _require_same(saved, configuration)
+            _require_same(saved, configuration(saved.seen))
         except ValueError as error:
             problems.append(str(error))
             if not previous:

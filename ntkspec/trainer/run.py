@@ -120,9 +120,9 @@ def _found(plan: Plan, keeping: Keeping) -> Saved | None:
     if not keeping.resume:
         refuse_used(keeping.checkpoints.folder)
         return None
-    saved = newest(keeping.checkpoints.folder, plan.configuration(), previous=keeping.previous)
+    saved = newest(keeping.checkpoints.folder, plan.configuration, previous=keeping.previous)
     if saved is not None:
-        plan.require_same_path(saved.progress)
+        plan.require_same_path(saved)
     return saved
 
 
@@ -133,14 +133,16 @@ def _to_save(
     arrays = flattened("state", networks.state)
     for i, trajectory in enumerate(trajectories):
         arrays |= trajectory.arrays(f"part{i}")
+    # Parts before this one have taken all steps.
+    seen = plan.last if done else networks.step
     progress = {
         "step": networks.step,
         "part": len(done),
         "parts": [part.describe() for part in parts],
         "rates": rates,
-        **plan.path(networks.step),
+        **plan.path(seen),
     }
-    return Saved(arrays, plan.configuration(), progress)
+    return Saved(arrays, plan.configuration(seen), progress)
 
 
 class Networks:

@@ -14,6 +14,7 @@ import xarray as xr
 
 import ntkspec as ns
 from ntkspec.trainer.checkpoint import files
+from ntkspec.trainer.memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -203,6 +204,24 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
     save_file({"a": np.zeros(2)}, files(tmp_path)[0])
     with pytest.raises(ValueError, match="is no checkpoint of a training run"):
         ns.trainer.train(k, X, Y, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": [0, 3, 12, 20]}, r"at step 20 had steps \[0, 3, 10, 20\] so far, and now \[0, 3, 12, 20\]"),
+        ({"schedule": ns.dynamics.piecewise({0: 1.0, 15: 0.5})}, "at step 20 had a schedule .* so far"),
+    ],
+)
+def test_parts_that_have_ended_have_seen_all_steps(changes, message, k, tmp_path, monkeypatch):
+    parts = [Part((0, 1), 0, 1), Part((0, 1), 1, 1)]
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, devices: parts)
+    # The second network is at step 8, where neither change could be seen.
+    interrupted(k, tmp_path, 30)
+    assert files(tmp_path)[0].name == "checkpoint-0001-0000000008.safetensors"
+    given = {**OPTIONS, "steps": STEPS, **changes}
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.train(k, X, Y, checkpoint=tmp_path, resume=True, **given)
 
 
 def test_one_that_does_not_tell_its_run_is_named(k, tmp_path):
