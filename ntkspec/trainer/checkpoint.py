@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ntkspec.checks import check_positive, check_sizes
+from ntkspec.checks import check_positive, check_sizes, shown
 from ntkspec.record import load, replace_file, save
 from ntkspec.trainer.interrupt import Interruption
 
@@ -41,7 +41,8 @@ class Checkpoints:
         minutes: save when so many have passed since the last time; None leaves it to the steps.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is not positive, or the folder has no name.
+        TypeError: if the folder is no name.
 
     Example:
         >>> Checkpoints("run", every=1000).minutes
@@ -57,7 +58,12 @@ class Checkpoints:
         return replace(self, folder=Path(self.folder) / name)
 
     def __post_init__(self) -> None:
-        """Refuse intervals that are none."""
+        """Refuse a folder without a name, and intervals that are none."""
+        expected = "expected the name of a folder, such as 'run'"
+        if not isinstance(self.folder, str | os.PathLike):
+            raise TypeError(f"checkpoint={shown(self.folder)}; {expected}")
+        if not str(self.folder):
+            raise ValueError(f"checkpoint={self.folder!r}; {expected}")
         if self.every is not None:
             check_sizes(every=self.every)
         if self.minutes is not None:

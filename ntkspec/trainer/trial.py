@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.trainer.model import Recipe, logistic, squared
+from ntkspec.trainer.model import PointLoss, Recipe, logistic, squared
 from ntkspec.trainer.optimizer import OWN, Optimizer
 
 __all__ = ["behaviour", "require_usable"]
@@ -26,16 +26,19 @@ MISFITS = (TypeError, ValueError, AttributeError, KeyError, AssertionError, NotI
 DIGITS = 6
 
 
-def require_usable(optimizer: Optimizer, shapes: Callable[[], Any]) -> None:
-    """Refuse an optimizer that cannot take a step with what training gives it.
+def require_usable(recipe: Recipe, shapes: Callable[[], Any], dtype: str) -> None:
+    """Refuse a loss of one's own that is not one of each value, and an optimizer that cannot take a step.
 
     Args:
-        optimizer: any.
+        recipe: of a step.
         shapes: gives shapes and dtypes of the parameters of one network; nothing is computed.
+        dtype: of values and labels.
 
     Raises:
-        ValueError: with what it said.
+        ValueError: with what they said.
     """
+    _require_elementwise(recipe.point_loss, dtype)
+    optimizer = recipe.optimizer
     if optimizer.takes_rate and optimizer.name in OWN:
         return
 
@@ -51,6 +54,27 @@ def require_usable(optimizer: Optimizer, shapes: Callable[[], Any]) -> None:
             f"optimizer {optimizer} cannot take a step: {said.rstrip('.')}. It is given gradient, parameters, the loss "
             "and its function, and nothing else; look at its settings, or take another, such as 'adam'"
         ) from error
+
+
+def _require_elementwise(point_loss: PointLoss, dtype: str) -> None:
+    if point_loss in (squared, logistic):
+        return
+    values = jax.ShapeDtypeStruct((2, 3), dtype)
+    try:
+        found = jax.eval_shape(point_loss, values, values)
+    except (*MISFITS, IndexError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"point_loss cannot be taken of values and labels: {said.rstrip('.')}. Expected a function of both, "
+            "elementwise in jax, such as lambda f, y: jnp.abs(f - y)"
+        ) from error
+    shape, kind = getattr(found, "shape", None), getattr(found, "dtype", None)
+    if shape != values.shape or kind is None or not jnp.issubdtype(kind, jnp.floating):
+        got = f"a {type(found).__name__}" if shape is None else f"{kind} of shape {shape}"
+        raise ValueError(
+            f"point_loss gives {got} for values of shape {values.shape}; expected one loss for each value, of the same "
+            "shape: training sums them itself"
+        )
 
 
 def behaviour(recipe: Recipe, step: int) -> dict[str, list[float] | None]:

@@ -263,6 +263,8 @@ def test_bad_settings_are_refused(k, tmp_path):
         ns.trainer.Checkpoints(tmp_path, every=0)
     with pytest.raises(ValueError, match="minutes=0; expected a positive number"):
         ns.trainer.Checkpoints(tmp_path, minutes=0)
+    with pytest.raises(TypeError, match="checkpoint=None; expected the name of a folder"):
+        ns.trainer.Checkpoints(None)
     with pytest.raises(ValueError, match="needs the folder of the checkpoints"):
         ns.trainer.train(k, X, Y, steps=[1], resume=True)
     with pytest.raises(ValueError, match="resume='latest'; expected True, False or 'previous'"):
