@@ -11,18 +11,29 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
-from ntkspec.dynamics import max_learning_rate
+from ntkspec.checks import (
+    check_flag,
+    check_labels,
+    check_points,
+    check_positive,
+    check_progress,
+    check_sizes,
+    check_whole_steps,
+    shown,
+)
+from ntkspec.dynamics import max_learning_rate, summed_rate
 from ntkspec.kernel import ComposedKernel, compose
+from ntkspec.kernel.composed import check_composed
 from ntkspec.kernel.linearised import Linearised
 from ntkspec.kernel.stax_network import StaxNetwork
 from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, train
+from ntkspec.trainer import Checkpoints, require_trainable, train
+from ntkspec.trainer.asked import keeping
 from ntkspec.validation.case import kept
-from ntkspec.validation.errors import inner_dims, signal_norm
+from ntkspec.validation.errors import inner_dims, require_on, signal_norm
 from ntkspec.validation.fit import NEVER, errors, law
 from ntkspec.validation.seeds import products
 from ntkspec.validation.words import digits, joined, percent, power, seeds_in_words
@@ -125,6 +136,7 @@ def width_law(
 
     Raises:
         ValueError: if an argument is no good, or the network is not one whose width can be set.
+        TypeError: if an argument is of a wrong kind.
         FloatingPointError: if a network diverges; take a smaller learning rate.
 
     Source: Lee et al. 2019, section 3.2 (errors of O(width^−1/2)); Efron & Tibshirani 1993, chapter 13 (percentile
@@ -139,11 +151,21 @@ def width_law(
         >>> bool(d.exponent.sel(quantity="error", step=5) > 0)
         True
     """
+    check_composed(k)
     points = np.asarray(check_points(x, k.dim))
     labels = np.asarray(check_labels(y, len(points)))
-    asked = check_steps(steps)
+    asked = check_whole_steps(steps)
     _check(widths, seeds, accuracy, max_width, asked)
-    at_width(k, widths[0])
+    check_flag("check", check)
+    check_progress(progress)
+    keeping(checkpoint, resume)
+    summed_rate(1.0, len(points), loss)  # type: ignore[arg-type]  # refuses a loss that has no theory
+    if K is not None:
+        require_on(K, points)
+    require_trainable(
+        at_width(k, widths[-1]), points, labels, steps=asked.tolist(), learning_rate=learning_rate, loss=loss,
+        seeds=seeds, seed=seed, dtype=dtype,
+    )  # fmt: skip
     K = dense(k, points, progress=progress) if K is None else K
     rate = max_learning_rate(K, loss) / 2 if learning_rate is None else learning_rate  # type: ignore[arg-type]
     p = predict(K, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, progress=progress)  # type: ignore[arg-type]
@@ -180,10 +202,12 @@ def width_law(
 
 
 def _check(widths: Sequence[int], seeds: int, accuracy: float, max_width: int, steps: np.ndarray) -> None:
-    if len(widths) < 2 or list(widths) != sorted(set(widths)):
-        raise ValueError(f"widths={tuple(widths)}; expected two or more, increasing: a law needs a slope")
+    if isinstance(widths, str) or not isinstance(widths, Sequence | np.ndarray):
+        raise TypeError(f"widths={shown(widths)}; expected two or more, such as (32, 64, 128)")
     for width in widths:
         check_sizes(width=width)
+    if len(widths) < 2 or list(widths) != sorted(set(widths)):
+        raise ValueError(f"widths={tuple(widths)}; expected two or more, increasing: a law needs a slope")
     check_sizes(seeds=seeds, max_width=max_width)
     check_positive("accuracy", accuracy, "such as 0.05, relative to the signal")
     if seeds < 3:
