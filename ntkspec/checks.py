@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +13,68 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 __all__ = [
+    "check_flag",
+    "check_function",
     "check_labels",
+    "check_numbers",
     "check_points",
     "check_positive",
+    "check_progress",
     "check_seed",
     "check_sizes",
     "check_steps",
-    "refuse_complex",
+    "check_whole_steps",
+    "shown",
 ]
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it: itself where that is short, else what kind of thing it is."""
+    text = repr(value)
+    return text if len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
+
+
+def check_numbers(what: str, values: ArrayLike, expected: str, complex_as: str) -> Array:
+    """`values` as an array of real numbers, in the default precision.
+
+    Args:
+        what: they are, in the plural, such as "labels".
+        values: as they came.
+        expected: what numbers would do.
+        complex_as: how to give complex ones, whose imaginary part a cast would drop.
+
+    Raises:
+        TypeError: if they are no numbers, rows of several lengths, or complex.
+    """
+    try:
+        # Not by jax, which reads numbers out of strings and dates.
+        found = values if isinstance(values, Array) else np.asarray(values)
+    except jax.errors.TracerArrayConversionError:
+        found = jnp.asarray(values)
+    except (TypeError, ValueError):
+        got = "rows of several lengths" if isinstance(values, list | tuple) else f"a {type(values).__name__}"
+        raise TypeError(f"{what} are {got}; expected numbers, {expected}") from None
+    if jnp.issubdtype(found.dtype, jnp.complexfloating):
+        raise TypeError(f"{what} are complex; {complex_as}")
+    if not _are_real(found):
+        raise TypeError(f"{what} are {_kind(values, found)}; expected numbers, {expected}")
+    return jnp.asarray(found, dtype=float)
+
+
+def _are_real(found: Any) -> bool:
+    if found.dtype == object:
+        return all(isinstance(value, Real | np.bool_) for value in found.flat)
+    return any(jnp.issubdtype(found.dtype, kind) for kind in (jnp.integer, jnp.floating, jnp.bool_))
+
+
+def _kind(values: Any, found: Any) -> str:
+    """What an array holds that are no numbers."""
+    if found.ndim == 0:
+        return repr(values) if values is None or isinstance(values, str | bytes) else f"a {type(values).__name__}"
+    if found.dtype == object:
+        odd = next(value for value in found.flat if not isinstance(value, Real | np.bool_))
+        return "partly None" if odd is None else f"partly of type {type(odd).__name__}"
+    return {"U": "strings", "S": "bytes", "M": "dates", "m": "durations"}.get(found.dtype.kind, f"of {found.dtype}")
 
 
 def check_points(x: ArrayLike, dim: int) -> Array:
@@ -26,10 +82,14 @@ def check_points(x: ArrayLike, dim: int) -> Array:
 
     Raises:
         ValueError: if it has another shape, or holds NaN or infinity.
-        TypeError: if it is complex.
+        TypeError: if it is complex, or no numbers.
     """
-    refuse_complex("points", x, "give real and imaginary parts as two coordinates, np.stack([x.real, x.imag], axis=1)")
-    x = jnp.asarray(x, dtype=float)
+    x = check_numbers(
+        "points",
+        x,
+        f"shape (n, {dim}), one row a point",
+        "give real and imaginary parts as two coordinates, np.stack([x.real, x.imag], axis=1)",
+    )
     if x.ndim != 2 or x.shape[1] != dim:
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
         raise ValueError(f"points have shape {x.shape}; expected (n, {dim}): {hint}")
@@ -43,10 +103,14 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
 
     Raises:
         ValueError: if the shape does not match or a value is not finite.
-        TypeError: if they are complex.
+        TypeError: if they are complex, or no numbers.
     """
-    refuse_complex("labels", y, "give real and imaginary parts as two channels, np.stack([y.real, y.imag], axis=1)")
-    y = jnp.asarray(y, dtype=float)
+    y = check_numbers(
+        "labels",
+        y,
+        f"shape ({num_points},) or ({num_points}, channels), one row a point",
+        "give real and imaginary parts as two channels, np.stack([y.real, y.imag], axis=1)",
+    )
     if y.ndim not in (1, 2) or y.shape[0] != num_points:
         raise ValueError(
             f"labels have shape {y.shape}; expected ({num_points},) or ({num_points}, channels), one row a point "
@@ -57,28 +121,35 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
     return y
 
 
-def refuse_complex(what: str, values: ArrayLike, instead: str) -> None:
-    """Refuse complex values, whose imaginary part a cast to real numbers would drop.
-
-    Raises:
-        TypeError: naming them; `instead` says what to give.
-    """
-    if jnp.iscomplexobj(values):
-        raise TypeError(f"{what} are complex; {instead}")
-
-
 def check_steps(steps: Sequence[float]) -> np.ndarray:
-    """Steps as an increasing array.
+    """Steps as an increasing array; a single one may stand alone.
 
     Raises:
         ValueError: if there are none, or they are negative, not finite or not increasing.
     """
-    asked = np.atleast_1d(np.asarray(steps))
-    if asked.ndim != 1 or asked.size == 0 or not np.issubdtype(asked.dtype, np.number):
-        raise ValueError(f"steps={steps!r}; expected a list of numbers such as [0, 10, 100]")
+    try:
+        asked = np.atleast_1d(np.asarray(steps))
+    except (TypeError, ValueError):
+        asked = np.array([None])
+    if asked.ndim != 1 or asked.size == 0 or asked.dtype.kind not in "iuf":
+        raise ValueError(f"steps={shown(steps)}; expected a list of numbers such as [0, 10, 100]")
     if not np.isfinite(asked).all() or (asked < 0).any() or (np.diff(asked) <= 0).any():
         raise ValueError(f"steps={asked.tolist()}; expected increasing numbers that are not negative")
     return asked
+
+
+def check_whole_steps(steps: Sequence[int]) -> np.ndarray:
+    """Steps of a network, as `check_steps` has them.
+
+    Raises:
+        ValueError: if they are no whole numbers besides.
+    """
+    asked = check_steps(steps)
+    if (asked != np.rint(asked)).any() or asked[-1] > 2**53:
+        raise ValueError(
+            f"steps={asked.tolist()}; expected whole numbers: a network takes no half steps, and no more than 2**53"
+        )
+    return asked.astype(np.int64)
 
 
 def check_sizes(**sizes: int) -> None:
@@ -89,7 +160,7 @@ def check_sizes(**sizes: int) -> None:
     """
     for name, size in sizes.items():
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{name}={size!r}; expected a positive integer")
+            raise ValueError(f"{name}={shown(size)}; expected a positive integer")
 
 
 def check_seed(seed: int) -> None:
@@ -99,7 +170,7 @@ def check_seed(seed: int) -> None:
         ValueError: naming it.
     """
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed={seed!r}; expected a whole number from 0 on, such as 0")
+        raise ValueError(f"seed={shown(seed)}; expected a whole number from 0 on, such as 0")
 
 
 def check_positive(name: str, value: float, hint: str) -> None:
@@ -112,6 +183,41 @@ def check_positive(name: str, value: float, hint: str) -> None:
     try:
         positive = bool(np.isfinite(value) and value > 0)
     except (TypeError, ValueError):
-        raise TypeError(f"{name}={value!r}; expected a positive number ({hint})") from None
+        positive = None
+    if positive is None or np.ndim(value) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}={shown(value)}; expected a positive number ({hint})")
     if not positive:
         raise ValueError(f"{name}={value}; expected a positive number ({hint})")
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Refuse a value that is neither True nor False.
+
+    Raises:
+        TypeError: naming it.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}={shown(value)}; expected True or False")
+
+
+def check_function(name: str, value: Any, expected: str) -> None:
+    """Refuse what cannot be called; None stands for no function.
+
+    Raises:
+        TypeError: naming it; `expected` says what would do.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}={shown(value)}; expected {expected}, or None")
+
+
+def check_progress(progress: Any) -> None:
+    """Refuse what is no reporter.
+
+    Raises:
+        TypeError: naming those of `ntkspec.progress`.
+    """
+    if not callable(getattr(progress, "start", None)) or isinstance(progress, type):
+        raise TypeError(
+            f"progress={shown(progress)}; expected a reporter with a method `start`, such as "
+            "ns.progress.TerminalProgress(), or ns.progress.NO_PROGRESS for none"
+        )

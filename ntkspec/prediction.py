@@ -12,11 +12,11 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps, refuse_complex
+from ntkspec.checks import check_labels, check_numbers, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.eigen.trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
 from ntkspec.operator import Operator
-from ntkspec.operator.base import refuse_if_too_large
+from ntkspec.operator.base import check_operator, refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -95,6 +95,7 @@ def predict(
         >>> bool(abs(between.unseen.item() - 1) < 0.1)
         True
     """
+    check_operator(K)
     labels = check_labels(y, K.num_points)
     asked = check_steps(steps)
     rate = summed_rate(learning_rate, K.num_points, loss)
@@ -165,8 +166,12 @@ def _initial(K: Operator, labels: Array, initial: ArrayLike | None, everywhere: 
     """f_0 at the points and, where given, on the lattice."""
     if initial is None:
         return jnp.zeros_like(labels), None
-    refuse_complex("`initial` values", initial, "give real and imaginary parts as two channels, like the labels")
-    f0 = jnp.asarray(initial, dtype=float)
+    f0 = check_numbers(
+        "`initial` values",
+        initial,
+        f"shape {labels.shape}, like the labels",
+        "give real and imaginary parts as two channels, like the labels",
+    )
     if K.field_shape is not None and f0.shape == (*K.field_shape, *labels.shape[1:]):
         return K.restrict(f0), f0
     if f0.shape != labels.shape:

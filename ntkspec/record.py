@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from importlib import metadata
@@ -171,6 +171,42 @@ def attributes(**objects: Any) -> dict[str, str]:
         "versions": json.dumps(installed),
         "ntkspec_version": installed["ntkspec"],
     }
+
+
+def check_dataset(
+    got: str, data: Any, names: Sequence[Hashable], *, source: str, attributes: Sequence[str] = ()
+) -> xarray.Dataset:
+    """The Dataset, if it is one and has what is needed of it.
+
+    Args:
+        got: the beginning of the message, such as "`p` is".
+        data: what came in.
+        names: variables that it needs.
+        source: the function that makes such a Dataset.
+        attributes: that it needs, too.
+
+    Returns:
+        The same Dataset.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if a variable or an attribute is missing.
+    """
+    import xarray
+
+    if not isinstance(data, xarray.Dataset):
+        raise TypeError(f"{got} a {type(data).__name__}, expected a Dataset from `{source}`.")
+    if missing := [str(name) for name in names if name not in data]:
+        raise ValueError(
+            f"{got} a Dataset without {', '.join(missing)} (it has "
+            f"{', '.join(map(str, data.data_vars)) or 'no variables'}); pass a result of `{source}`."
+        )
+    if missing := [name for name in attributes if name not in data.attrs]:
+        raise ValueError(
+            f"{got} a Dataset without the attributes {', '.join(missing)}, which arithmetic drops; pass a result of "
+            f"`{source}` as it came, or copy its attrs."
+        )
+    return data
 
 
 @contextmanager

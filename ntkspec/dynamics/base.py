@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_positive, shown
 from ntkspec.operator import Operator, largest_eigenvalue
 
 __all__ = ["Dynamics", "Loss", "flow_time", "max_learning_rate", "summed_rate"]
@@ -120,10 +121,9 @@ def summed_rate(learning_rate: float, num_points: int, loss: Loss) -> float:
     Raises:
         ValueError: if the loss is neither, or the learning rate is not a positive number.
     """
-    if loss not in ("sum", "mean"):
-        raise ValueError(f"loss={loss!r}; expected 'sum' (half the summed square) or 'mean' (that over n points)")
-    if not (np.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"learning_rate={learning_rate}; expected a positive number")
+    if not isinstance(loss, str) or loss not in ("sum", "mean"):
+        raise ValueError(f"loss={shown(loss)}; expected 'sum' (half the summed square) or 'mean' (that over n points)")
+    check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate")
     return learning_rate if loss == "sum" else learning_rate / num_points
 
 

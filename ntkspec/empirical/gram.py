@@ -12,6 +12,7 @@ import psutil
 from jax import Array
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_progress
 from ntkspec.empirical.inputs import Behind, behind, check_output, check_params
 from ntkspec.empirical.rows import Rows, bytes_of_row, compute, rows_of
 from ntkspec.kernel import ComposedKernel, Network
@@ -62,6 +63,7 @@ def ntk(
     Raises:
         ValueError: if parameters are of another network or stacked, points have the wrong shape, there is no such
             output, or the matrix would not fit in memory.
+        TypeError: if an argument is of a wrong kind.
 
     Source: Jacot et al. 2018, section 4; Novak et al. 2022, "Fast finite width neural tangent kernel", section 3.
 
@@ -73,6 +75,7 @@ def ntk(
         >>> bool(abs(K - k.ntk(x)).max() < 0.3 * k.ntk(x).max())
         True
     """
+    check_progress(progress)
     here = behind(k, x)
     there = None if z is None else _matching(k, z, here)
     check_output(output, check_params(here.network, params, here.features))

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
+from ntkspec.checks import check_numbers, check_points
 from ntkspec.kernel import ComposedKernel, Network
 
 __all__ = ["Behind", "behind", "check_output", "check_params", "check_stacked", "features_of"]
@@ -46,7 +46,9 @@ def behind(k: ComposedKernel | Network, x: ArrayLike, name: str = "x") -> Behind
             )
         points = check_points(x, k.dim)
     elif isinstance(k, Network):
-        points = jnp.asarray(x, dtype=float)
+        points = check_numbers(
+            "inputs", x, "shape (n, p), one row an input", "give real and imaginary parts as features of their own"
+        )
         if points.ndim < 2 or not bool(jnp.isfinite(points).all()):
             raise ValueError(f"`{name}` has shape {points.shape}; expected finite inputs (n, p), one row an input")
     else:
@@ -71,7 +73,15 @@ def check_params(network: Network, params: Any, features: Array) -> int:
 
     Raises:
         ValueError: if they are not those of one such network on such inputs.
+        TypeError: if they are no real floating-point numbers.
     """
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if not jnp.issubdtype(getattr(leaf, "dtype", object), jnp.floating):
+            got = getattr(leaf, "dtype", f"a {type(leaf).__name__}")
+            raise TypeError(
+                f"params{jax.tree_util.keystr(path)} is {got}; expected arrays of floating-point numbers, such as "
+                "those of k.init(key)"
+            )
     dim = features.shape[1] if features.ndim == 2 else features.shape[1:]
     outputs = _outputs(network, params, features)
     expected = _described(_init.eval_shape(network, dim, outputs))
@@ -113,7 +123,8 @@ def check_output(output: int | None, outputs: int) -> None:
     Raises:
         ValueError: naming it.
     """
-    if output is not None and not (isinstance(output, int | np.integer) and 0 <= output < outputs):
+    whole = isinstance(output, int | np.integer) and not isinstance(output, bool)
+    if output is not None and not (whole and 0 <= output < outputs):
         raise ValueError(f"output={output!r}; expected None, the mean over outputs, or the number of one of {outputs}")
 
 

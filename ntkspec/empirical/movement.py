@@ -13,7 +13,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_sizes
+from ntkspec.checks import check_labels, check_seed, check_sizes, shown
 from ntkspec.empirical.inputs import behind, check_stacked
 from ntkspec.empirical.leading import leading_eigenvalues
 from ntkspec.empirical.rows import bytes_of_row, rows_of
@@ -84,7 +84,10 @@ class Movement:
         Raises:
             ValueError: if the parameters are of another network, or of another number of networks than the run began
                 with, or the step is that of the last call: observers do not serve two runs at once.
+            TypeError: if the step is no number, or the parameters are none.
         """
+        if not isinstance(step, int | np.integer):
+            raise TypeError(f"step={shown(step)}; expected the number of a step, as in observe(0, params)")
         if step == self.last_step:
             raise ValueError(
                 f"step {step} was seen already, and an observer remembers the start of one run; where several kernels "
@@ -116,8 +119,8 @@ class Movement:
 
     def _count(self, params: Any) -> int:
         """How many networks there are; what is checked by tracing is checked once for each kind of parameters."""
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), params)
-        if shapes == self.checked:
+        shapes = jax.tree.map(lambda leaf: (np.shape(leaf), getattr(leaf, "dtype", type(leaf))), params)
+        if self.checked is not None and shapes == self.checked:
             return len(jax.tree.leaves(params)[0])
         count, _ = check_stacked(self.network, params, self.features)
         rows = rows_of(self.network, jax.tree.map(lambda leaf: leaf[0], params), None)
@@ -215,6 +218,7 @@ def movement(
     Raises:
         ValueError: if points or labels have the wrong shape, the labels are all zero, or the network has no NTK or no
             finite width.
+        TypeError: if an argument is of a wrong kind.
 
     Source: Fort et al. 2020, "Deep learning versus kernel learning", section 3 (kernel distance); Cristianini et al.
     2001, "On kernel-target alignment", definition 1; Cortes, Mohri & Rostamizadeh 2012, "Algorithms for learning
@@ -234,6 +238,7 @@ def movement(
     here = behind(k, x)
     labels = check_labels(y, len(here.points))
     check_sizes(max_points=max_points, num_eigenvalues=num_eigenvalues)
+    check_seed(seed)
     if here.network.width is None:
         raise ValueError("this network has no width, so it cannot be trained; build it with MLP(..., width=512)")
     here.network.require_derivative()

@@ -19,6 +19,7 @@ from ntkspec.eigen.exact import half_weights
 from ntkspec.generalisation.blocks import Blocks, blocks_of
 from ntkspec.grid import Placement, energy_by_frequency
 from ntkspec.operator import Lattice, LowRank, Operator
+from ntkspec.operator.base import check_operator
 
 __all__ = ["EXACT_LIMIT", "Decomposition", "decompose", "decomposition_where_cheap"]
 
@@ -213,8 +214,7 @@ def decompose(K: Operator) -> Decomposition:
     """
     if isinstance(K, Decomposition):
         return K
-    if not isinstance(K, Operator):
-        raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")
+    check_operator(K)
     found = decomposition_where_cheap(K)
     if found is None:
         raise ValueError(

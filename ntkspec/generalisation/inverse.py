@@ -17,6 +17,7 @@ from ntkspec.generalisation.decomposition import (
     spectral_rounding,
 )
 from ntkspec.operator import Lattice, LowRank, Operator
+from ntkspec.operator.base import check_operator
 
 __all__ = ["Inverse", "check_ridge", "exact_inverse", "operator_of"]
 
@@ -44,8 +45,7 @@ def operator_of(K: Operator | Decomposition) -> Operator:
     """
     if isinstance(K, Decomposition):
         return K.operator
-    if not isinstance(K, Operator):
-        raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")
+    check_operator(K)
     return K
 
 

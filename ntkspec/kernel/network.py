@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points, refuse_complex
+from ntkspec.checks import check_numbers, check_points
 from ntkspec.kernel.activation import Activation, Pair, named
 from ntkspec.kernel.factor import Factor
 from ntkspec.kernel.gram import Which, gram, tile_of_vectors, unit_vectors
@@ -375,8 +375,9 @@ def _weights(key: Array, fan_in: int, fan_out: int, W_std: Array | float | None)
 
 
 def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
-    refuse_complex("inputs", x, "give real and imaginary parts as features of their own")
-    x = jnp.asarray(x, dtype=float)
+    x = check_numbers(
+        "inputs", x, "shape (n, p), one row an input", "give real and imaginary parts as features of their own"
+    )
     if x.ndim != 2:
         raise ValueError(f"inputs have shape {x.shape}; expected (n, p), one row an input")
     return x, None if z is None else check_points(z, x.shape[1])

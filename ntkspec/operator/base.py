@@ -17,7 +17,7 @@ from ntkspec.kernel.composed import ComposedKernel, Which
 from ntkspec.operator.expansion import expand, trace_at
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["OfKernel", "OnPoints", "Operator", "refuse_if_too_large"]
+__all__ = ["OfKernel", "OnPoints", "Operator", "check_operator", "refuse_if_too_large"]
 
 _NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
 
@@ -220,6 +220,16 @@ class OfKernel(Operator):
 def product(K: Operator, v: Array) -> Array:
     """K v, compiled once for each kind and size of operator."""
     return K.matvec(v) if v.ndim == 1 else jax.vmap(K.matvec, in_axes=1, out_axes=1)(v)
+
+
+def check_operator(K: object) -> None:
+    """Refuse what is no operator.
+
+    Raises:
+        TypeError: saying how to make one.
+    """
+    if not isinstance(K, Operator):
+        raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")
 
 
 def refuse_if_too_large(num_bytes: float, what: str, instead: str) -> None:

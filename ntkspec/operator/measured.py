@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
 from ntkspec.kernel.activation.base import register
-from ntkspec.operator.base import Operator, refuse_if_too_large
+from ntkspec.operator.base import Operator, check_operator, refuse_if_too_large
 from ntkspec.operator.lattice import Lattice
 from ntkspec.operator.measurement import Measurement, matrix
 from ntkspec.progress import Progress
@@ -247,8 +247,7 @@ def measured(K: Operator, A: Measurement | ArrayLike) -> Measured:
         >>> K.shape
         (80, 80)
     """
-    if not isinstance(K, Operator):
-        raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")
+    check_operator(K)
     if not isinstance(A, Measurement):
         A = matrix(A)
     n = K.num_points

@@ -13,6 +13,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from ntkspec.record import check_dataset
+
 # Okabe and Ito (2008): told apart with any colour vision. Their yellow is left out, as it is lost on white.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -206,12 +208,4 @@ def need(data: Any, names: Sequence[Hashable], *, call: str, source: str) -> xr.
         TypeError: it is not a Dataset.
         ValueError: a variable is missing.
     """
-    if not isinstance(data, xr.Dataset):
-        raise TypeError(f"`plot.{call}` got a {type(data).__name__}, expected a Dataset from `{source}`.")
-    missing = [str(name) for name in names if name not in data]
-    if missing:
-        raise ValueError(
-            f"`plot.{call}` got a Dataset without {', '.join(missing)} (it has "
-            f"{', '.join(map(str, data.data_vars)) or 'no variables'}); pass a result of `{source}`."
-        )
-    return data
+    return check_dataset(f"`plot.{call}` got", data, names, source=source)

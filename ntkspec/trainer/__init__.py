@@ -2,8 +2,8 @@
 
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.model import PointLoss
+from ntkspec.trainer.observer import Observe
 from ntkspec.trainer.optimizer import Optimizer, optimizer
-from ntkspec.trainer.run import Observe
 from ntkspec.trainer.scales import train_scales
 from ntkspec.trainer.train import require_trainable, train
 

@@ -11,9 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
+from ntkspec.checks import (
+    check_flag,
+    check_function,
+    check_labels,
+    check_points,
+    check_positive,
+    check_seed,
+    check_sizes,
+    check_whole_steps,
+    shown,
+)
 from ntkspec.grid import Grid
-from ntkspec.kernel.composed import ComposedKernel
+from ntkspec.kernel.composed import ComposedKernel, check_composed
 from ntkspec.record import check_writable
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.initial import require_initialisation
@@ -79,14 +89,19 @@ def planned(
 
     Raises:
         ValueError: if something does not fit; in words.
+        TypeError: if something is of a kind that it cannot be.
     """
+    for one in kernels:
+        check_composed(one)
     k = kernels[0]
     points = check_points(x, k.dim)
     labels = check_labels(y, points.shape[0])
-    recorded = _whole_steps(steps)
+    if labels.size == 0:
+        raise ValueError(f"labels have shape {labels.shape}; expected at least one point and one channel to train on")
+    recorded = check_whole_steps(steps)
     check_sizes(seeds=seeds)
-    if not isinstance(seed, int | np.integer) or not -(2**63) <= seed < 2**63:
-        raise ValueError(f"seed={seed!r}; expected a whole number such as 0")
+    check_seed(seed)
+    check_flag("centered", centered)
     chosen = as_optimizer(optimizer)
     for rate in rates or ():
         _check_rate(rate, chosen)
@@ -96,8 +111,7 @@ def planned(
     _check_range(labels, recipe)
     require_learnable(k, recipe.trainable)
     require_initialisation(init, k.network)
-    if field_shape is not None and (len(field_shape) != k.dim or min(field_shape) < 1):
-        raise ValueError(f"field_shape={field_shape}; expected {k.dim} positive sizes, one a coordinate")
+    shape = None if field_shape is None else _field_shape(field_shape, k.dim)
     factors, starts = _table(schedule, int(recorded[-1]), chosen)
     plan = Plan(
         kernels=kernels,
@@ -114,9 +128,9 @@ def planned(
         centered=centered,
         dtype=dtype,
         steps=recorded,
-        lattice=None if field_shape is None else Grid.unit(tuple(field_shape)),
+        lattice=None if shape is None else Grid.unit(shape),
     )
-    require_usable(chosen, plan.shapes)
+    require_usable(recipe, plan.shapes, dtype)
     return plan
 
 
@@ -125,9 +139,10 @@ def keeping(checkpoint: Checkpoints | str | Path | None, resume: bool | str) -> 
 
     Raises:
         ValueError: if the folder cannot be one, or there is none to go on from.
+        TypeError: if it is no name of a folder.
     """
-    if resume not in (False, True, "previous"):
-        raise ValueError(f"resume={resume!r}; expected True, False or 'previous'")
+    if not isinstance(resume, bool | np.bool_ | str) or resume not in (False, True, "previous"):
+        raise ValueError(f"resume={shown(resume)}; expected True, False or 'previous'")
     if checkpoint is None:
         if resume:
             raise ValueError(f"resume={resume!r} needs the folder of the checkpoints: checkpoint='...'")
@@ -153,14 +168,18 @@ def _recipe(
         ("dtype", dtype, ("float32", "float64")),
         ("matmul_precision", matmul_precision, PRECISIONS),
     ):
-        if value not in expected:
-            raise ValueError(f"{name}={value!r}; expected {' or '.join(map(repr, expected))}")
+        # Numpy's dtypes are equal to their names, and do not go into a file.
+        if not isinstance(value, str) or value not in expected:
+            raise ValueError(f"{name}={shown(value)}; expected {' or '.join(map(repr, expected))}")
     if loss == "logistic" and point_loss is not None:
         raise ValueError("loss='logistic' is a point_loss already; with one of your own take loss='sum' or 'mean'")
     if matmul_precision == "bfloat16" and dtype == "float64":
         raise ValueError("matmul_precision='bfloat16' is for dtype='float32'; float64 is asked for to lose no digits")
     if isinstance(trainable, str):
         raise ValueError(f"trainable={trainable!r}; expected a tuple of names: trainable=({trainable!r},)")
+    if not isinstance(trainable, list | tuple | set) or not all(isinstance(name, str) for name in trainable):
+        raise TypeError(f"trainable={shown(trainable)}; expected a tuple of names such as ('amplitudes',), or ()")
+    check_function("point_loss", point_loss, "a function of a value and its label, such as ns.dynamics.huber(0.1)")
     point_loss = logistic if loss == "logistic" else point_loss
     return Recipe(
         optimizer,
@@ -200,11 +219,14 @@ def _check_range(labels: jax.Array, recipe: Recipe) -> None:
         )
 
 
-def _whole_steps(steps: Sequence[int]) -> np.ndarray:
-    recorded = check_steps(steps)
-    if (recorded != np.rint(recorded)).any():
-        raise ValueError(f"steps={recorded.tolist()}; expected whole numbers: a network takes no half steps")
-    return recorded.astype(np.int64)
+def _field_shape(given: Sequence[int], dim: int) -> tuple[int, ...]:
+    expected = f"{dim} positive sizes, one a coordinate, such as {(64,) * dim}"
+    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+        raise TypeError(f"field_shape={shown(given)}; expected {expected}")
+    sizes = tuple(given)
+    if len(sizes) != dim or not all(isinstance(n, int | np.integer) and n is not True and n > 0 for n in sizes):
+        raise ValueError(f"field_shape={shown(given)}; expected {expected}")
+    return tuple(map(int, sizes))
 
 
 def _table(schedule: Any, last: int, optimizer: Optimizer) -> tuple[np.ndarray, np.ndarray]:
@@ -214,22 +236,55 @@ def _table(schedule: Any, last: int, optimizer: Optimizer) -> tuple[np.ndarray, 
     if not optimizer.takes_rate:
         raise ValueError(f"the optimizer ({optimizer}) was built with its own learning rate; give it the schedule")
     if hasattr(schedule, "factors") and hasattr(schedule, "starts"):
-        return np.asarray(schedule.factors, dtype=float), np.asarray(schedule.starts, dtype=np.int64)
+        return _listed(schedule)
     if not callable(schedule):
         raise TypeError(
             f"schedule is a {type(schedule).__name__}; expected one from ns.dynamics (schedule, piecewise, cosine) or "
             "a function of the step"
         )
     values = _values(schedule, max(last, 1))
-    if values.shape != (max(last, 1),) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+    if values.shape != (max(last, 1),):
+        raise TypeError(f"the schedule gives arrays of shape {values.shape}; expected one number a step, such as 0.5")
+    if not _are_factors(values):
         raise ValueError("the schedule gives factors that are negative, not finite or all zero; expected such as 0.5")
     first = np.flatnonzero(np.r_[True, np.diff(values) != 0])
     return values[first], first
 
 
+def _listed(schedule: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The factors and starts that a schedule has listed."""
+    try:
+        factors, starts = np.asarray(schedule.factors, dtype=float), np.asarray(schedule.starts)
+        alike = factors.ndim == 1 and factors.shape == starts.shape and starts.dtype.kind in "iu"
+    except (TypeError, ValueError):
+        alike = False
+    if not alike or not _are_factors(factors) or starts[0] != 0 or (np.diff(starts) <= 0).any():
+        raise ValueError(
+            f"schedule is a {type(schedule).__name__} whose factors are not numbers from 0 on, or whose starts are not "
+            "as many increasing steps from 0; expected one from ns.dynamics (schedule, piecewise, cosine)"
+        )
+    return factors, starts.astype(np.int64)
+
+
+def _are_factors(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and (values >= 0).all() and values.any())
+
+
 def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
     try:
-        return np.asarray(jax.vmap(schedule)(jnp.arange(count)), dtype=float)
+        found = np.asarray(jax.vmap(schedule)(jnp.arange(count)))
+        if found.dtype.kind in "biuf":
+            return found.astype(float)
     # A function of plain numbers looks at its step.
     except (TypeError, ValueError, jax.errors.JAXTypeError):
-        return np.array([float(schedule(step)) for step in range(count)])
+        pass
+    values, step = np.zeros(count), 0
+    try:
+        for step in range(count):
+            values[step] = float(schedule(step))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"the schedule gives no number at step {step} ({error}); expected a function of the step that gives a "
+            "factor of the learning rate, such as 0.5"
+        ) from error
+    return values

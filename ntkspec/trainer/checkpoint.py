@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ntkspec.checks import check_positive, check_sizes
+from ntkspec.checks import check_positive, check_sizes, shown
 from ntkspec.record import load, replace_file, save
 from ntkspec.trainer.interrupt import Interruption
 
@@ -41,7 +41,8 @@ class Checkpoints:
         minutes: save when so many have passed since the last time; None leaves it to the steps.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is not positive, or the folder has no name.
+        TypeError: if the folder is no name.
 
     Example:
         >>> Checkpoints("run", every=1000).minutes
@@ -57,7 +58,12 @@ class Checkpoints:
         return replace(self, folder=Path(self.folder) / name)
 
     def __post_init__(self) -> None:
-        """Refuse intervals that are none."""
+        """Refuse a folder without a name, and intervals that are none."""
+        expected = "expected the name of a folder, such as 'run'"
+        if not isinstance(self.folder, str | os.PathLike):
+            raise TypeError(f"checkpoint={shown(self.folder)}; {expected}")
+        if not str(self.folder):
+            raise ValueError(f"checkpoint={self.folder!r}; {expected}")
         if self.every is not None:
             check_sizes(every=self.every)
         if self.minutes is not None:
@@ -79,6 +85,11 @@ class Saved:
     configuration: dict[str, Any]
     progress: dict[str, Any]
     path: Path = field(default_factory=Path)
+
+    @property
+    def seen(self) -> int:
+        """The last step that some network of the run has taken: of several parts, those before have ended."""
+        return int(self.progress["last"] if self.progress["part"] else self.progress["step"])
 
 
 @dataclass
@@ -167,12 +178,12 @@ def refuse_used_within(folder: str | Path) -> None:
         refuse_used(one)
 
 
-def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:
+def newest(folder: str | Path, configuration: Callable[[int], Mapping[str, Any]], *, previous: bool) -> Saved | None:
     """The newest checkpoint of a run, if there is one.
 
     Args:
         folder: where.
-        configuration: of the run that is to go on, as JSON holds it.
+        configuration: of the run that is to go on, up to a step, as JSON holds it.
         previous: take the one before where the newest cannot be read or is another run's.
 
     Returns:
@@ -185,7 +196,7 @@ def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bo
     for path in files(folder):
         try:
             saved = _read(path)
-            _require_same(saved, configuration)
+            _require_same(saved, configuration(saved.seen))
         except ValueError as error:
             problems.append(str(error))
             if not previous:

@@ -65,7 +65,7 @@ def require_initialisation(init: str, network: Network) -> None:
     Raises:
         ValueError: if the name is unknown, or belongs to another kind of network.
     """
-    if init not in INITIALISATIONS:
+    if not isinstance(init, str) or init not in INITIALISATIONS:
         raise ValueError(f"init={init!r}; expected one of {', '.join(map(repr, INITIALISATIONS))}")
     if init == "network":
         return

@@ -139,6 +139,7 @@ def optimizer(name: str, **options: Any) -> Optimizer:
 
     Raises:
         ValueError: if there is none of that name, or it takes no such setting.
+        TypeError: if the name is none, or a setting is a list, a dict or the like.
 
     Source: Polyak 1964; Nesterov 1983; https://optax.readthedocs.io.
 
@@ -148,6 +149,17 @@ def optimizer(name: str, **options: Any) -> Optimizer:
         >>> str(optimizer("adam", b1=0.8))
         'adam(b1=0.8)'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"optimizer is a {type(name).__name__}; expected a name such as 'adam'")
+    for key, value in options.items():
+        try:
+            # Compiled programs are told apart by it.
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"setting {key} of optimizer {name} is a {type(value).__name__}; expected a number, a tuple or a "
+                "function, such as mask=lambda params: ..."
+            ) from None
     if name == "sgd" and set(options) <= {"momentum"}:
         name = "gradient_descent" if options.get("momentum") is None else "heavy_ball"
         options = {} if name == "gradient_descent" else options

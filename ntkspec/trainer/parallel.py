@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import gcd
@@ -14,10 +14,11 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ntkspec.checks import shown
 from ntkspec.trainer.ensemble import Problem, State, advance, steps_of
 from ntkspec.trainer.model import Recipe
 
-__all__ = ["Layout", "apart_of", "layout"]
+__all__ = ["Layout", "apart_of", "check_devices", "layout"]
 
 #: Names of the axes of a mesh of devices.
 NETWORKS, POINTS = "networks", "points"
@@ -63,11 +64,11 @@ class Layout:
         return jax.tree.map(lambda leaf: jax.device_put(jnp.asarray(leaf), sharding) if _is_array(leaf) else leaf, tree)
 
 
-def layout(devices: Sequence[jax.Device] | None, networks: int, points: int, recipe: Recipe) -> Layout:
+def layout(devices: Sequence[jax.Device], networks: int, points: int, recipe: Recipe) -> Layout:
     """As many networks apart as divide evenly; the devices left over share the points of a step.
 
     Args:
-        devices: to use; None is all local ones.
+        devices: to use.
         networks: seeds that are trained at once.
         points: n.
         recipe: of a step. One that searches along a line needs the loss of all points in one place.
@@ -75,7 +76,7 @@ def layout(devices: Sequence[jax.Device] | None, networks: int, points: int, rec
     Returns:
         The layout; devices that would have nothing to do are left out.
     """
-    found = list(jax.local_devices() if devices is None else devices)
+    found = list(devices)
     apart = apart_of(found, networks)
     share = len(found) // apart
     if recipe.optimizer.searches:
@@ -89,6 +90,28 @@ def layout(devices: Sequence[jax.Device] | None, networks: int, points: int, rec
     grid = np.array(found[: apart * share]).reshape(apart, share)
     mesh = Mesh(grid, (NETWORKS, POINTS), axis_types=(AxisType.Auto, AxisType.Auto))
     return Layout(mesh, splits=recipe.batch_size is None and share > 1)
+
+
+def check_devices(devices: Iterable[jax.Device] | None) -> list[jax.Device]:
+    """Those that are to train; None is all local ones.
+
+    Raises:
+        TypeError: if they are no devices.
+        ValueError: if there is none, or one is named twice.
+    """
+    if devices is None:
+        return jax.local_devices()
+    expected = "expected such as jax.local_devices(), or None for them all"
+    if isinstance(devices, str) or not isinstance(devices, Iterable):
+        raise TypeError(f"devices={shown(devices)} is no list of devices; {expected}")
+    found = list(devices)
+    if wrong := [one for one in found if not isinstance(one, jax.Device)]:
+        raise TypeError(f"devices has {shown(wrong[0])}, which is none; {expected}")
+    if not found:
+        raise ValueError(f"devices=[] has none to train on; {expected}")
+    if len(set(found)) < len(found):
+        raise ValueError(f"devices={found} names one twice; {expected}")
+    return found
 
 
 def apart_of(devices: Sequence[jax.Device], networks: int) -> int:

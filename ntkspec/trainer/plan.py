@@ -13,7 +13,7 @@ import numpy as np
 from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.record import configuration
-from ntkspec.trainer.checkpoint import BEHAVIOUR
+from ntkspec.trainer.checkpoint import BEHAVIOUR, Saved
 from ntkspec.trainer.ensemble import Problem, initialise, outputs
 from ntkspec.trainer.model import LEARNABLE, Recipe
 from ntkspec.trainer.trial import behaviour
@@ -72,12 +72,12 @@ class Plan:
         known = [rate for rate in rates[slice(*groups)] if rate is not None]
         return replace(self, kernels=self.kernels[slice(*groups)], rates=tuple(known) or None)
 
-    def configuration(self) -> dict[str, Any]:
-        """All that the path of the networks depends on, but for what `path` tells, as JSON holds it."""
+    def configuration(self, step: int) -> dict[str, Any]:
+        """All that the path of the networks up to a step depends on, but for what `path` tells, as JSON holds it."""
         everything = configuration(self)
         for name in ("steps", "factors", "starts"):
             del everything[name]
-        if told := behaviour(self.recipe):
+        if told := behaviour(self.recipe, step):
             everything[BEHAVIOUR] = configuration(told)
         return everything
 
@@ -90,19 +90,20 @@ class Plan:
             "schedule": configuration([self.factors[until], self.starts[until]]),
         }
 
-    def require_same_path(self, progress: dict[str, Any]) -> None:
+    def require_same_path(self, saved: Saved) -> None:
         """Refuse to go on from a checkpoint that came another way, or whose other parts end elsewhere.
 
         Raises:
             ValueError: with what differs.
         """
-        asked, was = self.path(progress["step"]), {key: progress[key] for key in ("recorded", "last", "schedule")}
+        progress, asked = saved.progress, self.path(saved.seen)
+        was = {key: progress[key] for key in ("recorded", "last", "schedule")}
         if len(progress["parts"]) == 1:
             asked["last"] = was["last"]
         for name, meaning in (("recorded", "steps"), ("last", "a last step"), ("schedule", "a schedule")):
             if asked[name] != was[name]:
                 raise ValueError(
-                    f"the checkpoint at step {progress['step']} had {meaning} {was[name]} so far, and now "
+                    f"the checkpoint at step {saved.seen} had {meaning} {was[name]} so far, and now "
                     f"{asked[name]} is asked for; ask for the same up to that step, or begin anew in an empty folder"
                 )
 

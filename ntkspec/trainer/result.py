@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from ntkspec.trainer.model import Recipe
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.trajectory import Trajectory, side_by_side
 
-__all__ = ["dataset"]
+__all__ = ["dataset", "require_fitting"]
 
 
 def dataset(plan: Plan, trajectory: Trajectory, group: int, squeeze: bool) -> xr.Dataset:
@@ -60,6 +61,15 @@ def dataset(plan: Plan, trajectory: Trajectory, group: int, squeeze: bool) -> xr
             coords[name] = (name, positions, {"long_name": "coordinate", "units": "unit"})
     found = xr.Dataset(variables, coords=coords, attrs=_attributes(plan, group))
     return _with_observed(found, [step[group] for step in trajectory.observed])
+
+
+def require_fitting(plan: Plan, trajectory: Trajectory) -> None:
+    """Refuse at the first recorded step what an observer said that has no place in the result.
+
+    Raises:
+        ValueError: in words.
+    """
+    dataset(replace(plan, steps=plan.steps[:1]), trajectory, 0, squeeze=plan.labels.shape[1] == 1)
 
 
 def _loss(plan: Plan, values: np.ndarray) -> np.ndarray:
@@ -124,7 +134,15 @@ def _with_observed(found: xr.Dataset, observed: list[xr.Dataset]) -> xr.Dataset:
     along = side_by_side(observed, found.step)
     if taken := sorted(set(map(str, along.data_vars)) & set(map(str, found.data_vars))):
         raise ValueError(f"observe returned {', '.join(taken)}, which training records itself; choose other names")
-    return xr.merge([found, along], join="exact", compat="override", combine_attrs="override")
+    try:
+        return xr.merge([found, along], join="exact", compat="override", combine_attrs="override")
+    # Other sizes or labels, or a name that is a variable here and a coordinate there.
+    except ValueError as error:
+        sizes = ", ".join(f"{dim}: {size}" for dim, size in found.sizes.items())
+        raise ValueError(
+            f"observe returned variables that do not go with those of training, whose sizes are {sizes} "
+            f"({str(error).splitlines()[0]}); give other dimensions other names, and leave coordinates of these out"
+        ) from error
 
 
 def _label(long_name: str) -> dict[str, str]:

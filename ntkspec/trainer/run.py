@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 
+from ntkspec.checks import check_progress
 from ntkspec.progress import Progress, Stage
 from ntkspec.trainer.checkpoint import Checkpoints, Clock, Saved, flattened, newest, refuse_used, restored, write
 from ntkspec.trainer.ensemble import Problem, State, begin, outputs
 from ntkspec.trainer.interrupt import postponed
 from ntkspec.trainer.memory import Part, partition
-from ntkspec.trainer.parallel import layout
+from ntkspec.trainer.observer import Observe, Observer, check_observe
+from ntkspec.trainer.parallel import check_devices, layout
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.rate import default_rates, stable_rates
-from ntkspec.trainer.trajectory import Trajectory, joined, without_step
+from ntkspec.trainer.result import require_fitting
+from ntkspec.trainer.trajectory import Trajectory, joined
 
-__all__ = ["Keeping", "Observe", "run"]
-
-#: Called with a recorded step and the parameters of all networks there, (seed, …).
-Observe = Callable[[int, Any], xr.Dataset]
+__all__ = ["Keeping", "run"]
 
 #: Steps of the first call of the compiled loop, and seconds that a call should take: a progress bar moves.
 FIRST_STRETCH = 16
@@ -71,14 +70,15 @@ def run(
         FloatingPointError: if a loss stops being finite or grows a million times.
         KeyboardInterrupt: after Ctrl-C; where checkpoints are kept, once one more is.
         ValueError: if a network does not fit in memory, or a checkpoint does not fit the run.
+        TypeError: if devices, observer or reporter are none.
     """
-    used = list(jax.local_devices() if devices is None else devices)
-    if not used:
-        raise ValueError("devices=[] has none to train on; expected such as jax.local_devices(), or None for them all")
+    used = check_devices(devices)
+    check_observe(observe)
+    check_progress(progress)
     saved = _found(plan, keeping)
     parts = partition(plan, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
-    number, done = 0, []
+    number, done, observer = 0, [], None if observe is None else _observer(observe, parts, saved)
     if saved is not None:
         number, rates = saved.progress["part"], saved.progress["rates"]
         done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
@@ -102,7 +102,7 @@ def run(
                 networks.resume(saved, stage)
                 networks.trajectory.require_observed(observe is not None)
             try:
-                for _ in networks.train(observe, stage, clock):
+                for _ in networks.train(observer, stage, clock):
                     if clock is not None:
                         clock.saved(
                             networks.step, write(clock.checkpoints, _to_save(plan, parts, rates, done, networks))
@@ -122,10 +122,17 @@ def _found(plan: Plan, keeping: Keeping) -> Saved | None:
     if not keeping.resume:
         refuse_used(keeping.checkpoints.folder)
         return None
-    saved = newest(keeping.checkpoints.folder, plan.configuration(), previous=keeping.previous)
+    saved = newest(keeping.checkpoints.folder, plan.configuration, previous=keeping.previous)
     if saved is not None:
-        plan.require_same_path(saved.progress)
+        plan.require_same_path(saved)
     return saved
+
+
+def _observer(observe: Observe, parts: list[Part], saved: Saved | None) -> Observer:
+    """The observer of all parts, which goes on saying what a checkpoint holds."""
+    seen = [] if saved is None else Trajectory.of(saved.arrays, "part0").observed
+    apart = max(sum(part.groups == one.groups for one in parts) for part in parts)
+    return Observer(observe, seen[0][0] if seen else None, bool(seen), apart)
 
 
 def _to_save(
@@ -135,14 +142,16 @@ def _to_save(
     arrays = flattened("state", networks.state)
     for i, trajectory in enumerate(trajectories):
         arrays |= trajectory.arrays(f"part{i}")
+    # Parts before this one have taken all steps.
+    seen = plan.last if done else networks.step
     progress = {
         "step": networks.step,
         "part": len(done),
         "parts": [part.describe() for part in parts],
         "rates": rates,
-        **plan.path(networks.step),
+        **plan.path(seen),
     }
-    return Saved(arrays, plan.configuration(), progress)
+    return Saved(arrays, plan.configuration(seen), progress)
 
 
 class Networks:
@@ -175,7 +184,7 @@ class Networks:
         self.step = saved.progress["step"]
         stage.advance(self.step)
 
-    def train(self, observe: Observe | None, stage: Stage, clock: Clock | None) -> Iterator[None]:
+    def train(self, observer: Observer | None, stage: Stage, clock: Clock | None) -> Iterator[None]:
         """Take all steps and record; yields whenever a checkpoint is due, and at the end."""
         stretch = FIRST_STRETCH
         for step in self.plan.steps[len(self.trajectory.values) :].tolist():
@@ -192,7 +201,7 @@ class Networks:
                 if clock is not None and clock.due(self.step) and self.step < step:
                     self._require_finite()
                     yield
-            self._record(step, observe)
+            self._record(step, observer)
             if clock is not None and clock.due(self.step) and self.step < self.plan.last:
                 self._require_finite()
                 yield
@@ -215,7 +224,7 @@ class Networks:
         if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params)):
             raise self._divergence(self.step)
 
-    def _record(self, step: int, observe: Observe | None) -> None:
+    def _record(self, step: int, observer: Observer | None) -> None:
         recipe, n = self.plan.recipe, len(self.plan.points)
         params = recipe.optimizer.reading(self.state.params, self.state.memory)
         f = (self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start))[:, :, :n]
@@ -225,10 +234,12 @@ class Networks:
         if self.lattice is not None:
             f = self._outputs(params, self.lattice) - self.lattice_start
             self.trajectory.fields.append(np.asarray(recipe.output(jnp.asarray(f))))
-        if observe is not None:
+        if observer is not None:
             groups = range(len(self.plan.kernels))
             of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]
-            self.trajectory.observed.append([without_step(observe(step, one)) for one in of_group])
+            self.trajectory.observed.append([observer(step, one) for one in of_group])
+            if len(self.trajectory.observed) == 1:
+                require_fitting(self.plan, self.trajectory)
 
     def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
         return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,13 +12,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.kernel.composed import ComposedKernel
+from ntkspec.checks import check_numbers
+from ntkspec.kernel.composed import ComposedKernel, check_composed
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
+from ntkspec.trainer.observer import Observe
 from ntkspec.trainer.result import dataset
-from ntkspec.trainer.run import Observe, run
+from ntkspec.trainer.run import run
 from ntkspec.trainer.train import DEFAULTS
 from ntkspec.trainer.trajectory import side_by_side
 
@@ -61,6 +64,7 @@ def train_scales(
 
     Raises:
         ValueError: if the kernels differ in more than the numbers of their mapping, or as `train` does.
+        TypeError: if they are no kernels by scale, or as `train` does.
 
     Source: as `train`.
 
@@ -73,8 +77,9 @@ def train_scales(
         >>> r.train.dims, r.scale.values.tolist()
         (('scale', 'seed', 'step', 'point'), [1.0, 3.0])
     """
-    found = tuple(kernels.values())
-    _require_alike(found)
+    found = _kernels(kernels)
+    if unknown := sorted(set(settings) - set(DEFAULTS)):
+        raise TypeError(f"train_scales has no setting {', '.join(unknown)}; expected of {', '.join(DEFAULTS)}")
     everything: dict[str, Any] = {**DEFAULTS, **settings}
     plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **everything)
     plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
@@ -92,19 +97,27 @@ def train_scales(
 def _each(learning_rate: float | Sequence[float] | None, count: int) -> tuple[float, ...] | None:
     if learning_rate is None:
         return None
-    rates = tuple(np.atleast_1d(np.asarray(learning_rate, dtype=float)).tolist())
-    rates = rates * count if np.ndim(learning_rate) == 0 else rates
+    given = check_numbers("learning rates", learning_rate, "one, or one for each scale", "give real ones")
+    rates = tuple(np.atleast_1d(given).ravel().tolist())
+    rates = rates * count if given.ndim == 0 else rates
     if len(rates) != count:
         raise ValueError(f"learning_rate has {len(rates)} values; expected one, or one for each of {count} scales")
     return rates
 
 
-def _require_alike(kernels: tuple[ComposedKernel, ...]) -> None:
+def _kernels(kernels: Mapping[float, ComposedKernel]) -> tuple[ComposedKernel, ...]:
+    """The kernels of all scales, checked."""
+    if not isinstance(kernels, Mapping) or not all(isinstance(one, Real) for one in kernels):
+        got = f"has the scales {list(kernels)}" if isinstance(kernels, Mapping) else f"is a {type(kernels).__name__}"
+        raise TypeError(f"`kernels` {got}; expected kernels by scale, a number each, such as {{1.0: k, 4.0: k4}}")
     if not kernels:
         raise ValueError("no kernels were given; expected such as {1.0: k, 4.0: k4}")
-    first = kernels[0]
+    found = tuple(kernels.values())
+    for k in found:
+        check_composed(k)
+    first = found[0]
     structure: Any = jax.tree.structure(first)
-    for k in kernels[1:]:
+    for k in found[1:]:
         same = jax.tree.structure(k) == structure and all(
             np.shape(a) == np.shape(b) for a, b in zip(jax.tree.leaves(k), jax.tree.leaves(first), strict=True)
         )
@@ -114,3 +127,4 @@ def _require_alike(kernels: tuple[ComposedKernel, ...]) -> None:
                 "the kernels differ in more than the numbers of their mapping, so they are not one program; give all "
                 "the same network and mappings of one kind and size, or train them one by one"
             )
+    return found

@@ -18,9 +18,10 @@ from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.memory import partition
 from ntkspec.trainer.model import PointLoss
+from ntkspec.trainer.observer import Observe
 from ntkspec.trainer.optimizer import Optimizer
 from ntkspec.trainer.result import dataset
-from ntkspec.trainer.run import Observe, run
+from ntkspec.trainer.run import run
 
 __all__ = ["DEFAULTS", "require_trainable", "train"]
 
@@ -103,8 +104,9 @@ def train(
         the `field` (seed, step, axis0, …[, channel]). The attributes say how it was trained.
 
     Raises:
-        ValueError: if an argument is of the wrong kind or shape, a batch is larger than the data, labels are outside of
+        ValueError: if an argument has a wrong value or shape, a batch is larger than the data, labels are outside of
             what the output can be, or the network has no width.
+        TypeError: if an argument is of a wrong kind.
         FloatingPointError: if a loss stops being finite or grows a million times; the message names the step, the
             stability limit and what to change.
 

@@ -11,7 +11,7 @@ import xarray as xr
 from ntkspec.trainer.checkpoint import packed, unpacked
 from ntkspec.trainer.memory import Part
 
-__all__ = ["Trajectory", "joined", "side_by_side", "without_step"]
+__all__ = ["Trajectory", "joined", "side_by_side"]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Trajectory:
         while (name := f"{prefix}/observed/{len(groups)}") in arrays:
             groups.append(unpacked(arrays[name]))
         if groups:
-            found.observed = [[without_step(one.isel(step=i)) for one in groups] for i in range(len(found.values))]
+            found.observed = [[one.isel(step=i, drop=True) for one in groups] for i in range(len(found.values))]
         return found
 
     def require_observed(self, observing: bool) -> None:
@@ -64,11 +64,7 @@ class Trajectory:
 
 
 def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Trajectory:
-    """One trajectory of all parts: seeds after seeds, then groups after groups.
-
-    Raises:
-        ValueError: if an observer has not told seeds apart, and they were trained in parts.
-    """
+    """One trajectory of all parts: seeds after seeds, then groups after groups."""
     whole = Trajectory()
     by_groups: dict[tuple[int, int], list[Trajectory]] = {}
     for part, trajectory in zip(parts, trajectories, strict=True):
@@ -89,18 +85,6 @@ def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Traject
     return whole
 
 
-def without_step(observed: xr.Dataset) -> xr.Dataset:
-    """What an observer said at a step without a `step` of its own: those that were recorded are put beside each other.
-
-    Raises:
-        ValueError: if it is of several steps.
-    """
-    if observed.sizes.get("step", 1) != 1:
-        raise ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
-    alone = observed.squeeze("step") if "step" in observed.dims else observed
-    return alone.drop_vars("step", errors="ignore")
-
-
 def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.Dataset:
     """Datasets of the same variables along a dimension."""
     return xr.concat(
@@ -117,9 +101,4 @@ def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.
 def _over_seeds(datasets: list[xr.Dataset]) -> xr.Dataset:
     if len(datasets) == 1:
         return datasets[0]
-    if alike := [str(name) for name, values in datasets[0].data_vars.items() if "seed" not in values.dims]:
-        raise ValueError(
-            f"observe returned {', '.join(alike)} without a dimension `seed`, and the networks do not fit in memory "
-            f"together: they were trained in {len(datasets)} parts; keep `seed`, or ask for fewer seeds"
-        )
     return side_by_side([dataset.drop_vars("seed", errors="ignore") for dataset in datasets], "seed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,19 @@ import numpy as np
 import xarray as xr
 
 from ntkspec import dynamics
+from ntkspec.checks import shown
 from ntkspec.dynamics import Dynamics
 from ntkspec.kernel import ComposedKernel
+from ntkspec.kernel.composed import check_composed
 from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer import Checkpoints, Optimizer, train
+from ntkspec.trainer.asked import planned
 from ntkspec.trainer.optimizer import as_optimizer
-from ntkspec.validation.errors import common_steps, require_same_start, signal_norm
+from ntkspec.trainer.train import DEFAULTS
+from ntkspec.validation.errors import common_steps, require_on, require_same_start, signal_norm
 
 __all__ = ["Case", "case_of", "kept"]
 
@@ -208,11 +212,17 @@ def case_of(
 
     Raises:
         ValueError: if the three do not belong together, or something is needed that attributes cannot hold.
+        TypeError: if one of them is of another kind.
     """
+    check_composed(k)
     steps = common_steps(p, r)
     signal_norm(p)
-    if K is not None and (K.points.shape != p.x.shape or not np.allclose(K.points, p.x, atol=1e-12)):
-        raise ValueError(f"K is on other points than the prediction, {K.points.shape} and {p.x.shape}; give the same K")
+    if K is not None:
+        require_on(K, p.x.values)
+    if not isinstance(options, Mapping) or not set(options) <= {*DEFAULTS, "learning_rate"}:
+        raise TypeError(
+            f"options={shown(options)}; expected settings of train by name, such as {{'schedule': schedule}}"
+        )
     if "seed" not in r.dims or not np.array_equal(r.seed, np.arange(r.sizes["seed"])):
         raise ValueError("the training holds a part of its seeds; give the whole, for controls start from the same")
     if json.loads(attributes(kernel=k)["configuration"])["kernel"] != json.loads(r.attrs["configuration"])["kernel"]:
@@ -227,8 +237,17 @@ def case_of(
     if not r.attrs["starts_from_zero"] and 0 not in steps:
         raise ValueError("the functions that these networks start from are not known; record step 0 in both")
     settings = {**_settings(r, options), **options}
+    _require_run(k, p, steps, settings)
     trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
     return Case(k, p.sel(step=steps), settings, _filters(p, options), K=K), trained
+
+
+def _require_run(k: ComposedKernel, p: xr.Dataset, steps: np.ndarray, settings: dict[str, Any]) -> None:
+    """Refuse settings that no run can have; what memory it takes depends on the control."""
+    others = {**DEFAULTS, **settings}
+    rate = others.pop("learning_rate")
+    rates = None if rate is None else (rate,)
+    planned((k,), p.x.values, p.target.values, steps=steps.tolist(), rates=rates, **others)
 
 
 def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 import xarray as xr
 
 from ntkspec import empirical
+from ntkspec.checks import check_progress, shown
 from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer import Checkpoints, train
+from ntkspec.trainer.asked import keeping
 from ntkspec.validation.case import Case, case_of, kept
 from ntkspec.validation.causes import CAUSES
 from ntkspec.validation.errors import inner_dims, signal_norm
@@ -96,6 +99,7 @@ def explain(
     Raises:
         ValueError: if the three do not belong together, a cause is unknown, or an option is needed that the run's
             attributes cannot hold.
+        TypeError: if something is no Dataset, or an argument is of a wrong kind.
 
     Source: Lee et al. 2019, section 2 (linearised networks); Lewkowycz et al. 2020, "The large learning rate phase of
     deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
@@ -112,13 +116,19 @@ def explain(
         (['fluctuation', 'moving_kernel'], ['width'])
     """
     asked = _asked(causes)
-    case, trained = case_of(k, p, r, K, options or {})
+    check_progress(progress)
+    keeping(checkpoint, resume)
+    if not isinstance(budget, Real) or isinstance(budget, bool) or not budget >= 0:
+        raise ValueError(
+            f"budget={shown(budget)}; expected a number from 0 on, in units of the run's own cost, such as 24"
+        )
+    case, trained = case_of(k, p, r, K, {} if options is None else options)
 
-    def keeping(name: str) -> dict[str, Any]:
+    def keeping_of(name: str) -> dict[str, Any]:
         return kept(checkpoint, resume, name)
 
     theory = case.theory(trained, progress) if case.own_starts else case.p.train.values
-    chain = _Chain(case, trained, theory, budget, keeping)
+    chain = _Chain(case, trained, theory, budget, keeping_of)
     with progress.start("controls", len(asked), "causes") as stage:
         for name in asked:
             chain.take_away(name, progress)
@@ -212,8 +222,9 @@ class _Chain:
 def _asked(causes: Sequence[str] | None) -> list[str]:
     if causes is None:
         return list(CAUSES)
-    if isinstance(causes, str) or (unknown := sorted(set(causes) - set(CAUSES))):
-        got = repr(causes) if isinstance(causes, str) else ", ".join(unknown)
+    listed = isinstance(causes, list | tuple | set)
+    if not listed or (unknown := [name for name in causes if not isinstance(name, str) or name not in CAUSES]):
+        got = ", ".join(map(str, unknown)) if listed else shown(causes)
         raise ValueError(f"causes: got {got}; expected a list of {', '.join(CAUSES)}")
     return [name for name in CAUSES if name in causes]
 

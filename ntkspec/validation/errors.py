@@ -8,6 +8,9 @@ import numpy as np
 import xarray as xr
 
 from ntkspec.grid import energy_by_frequency, place
+from ntkspec.operator import Operator
+from ntkspec.operator.base import check_operator
+from ntkspec.record import check_dataset
 from ntkspec.validation.seeds import interval, standard_error
 
 __all__ = ["by_frequency", "common_steps", "inner_dims", "psnr", "require_same_start", "signal_norm"]
@@ -61,12 +64,35 @@ def signal_norm(p: xr.Dataset) -> float:
     return norm
 
 
+def require_on(K: Operator, points: np.ndarray) -> None:
+    """Refuse an operator that is not on the points of the runs.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if its points are others.
+    """
+    check_operator(K)
+    if K.points.shape != points.shape or not np.allclose(K.points, points, atol=1e-12):
+        raise ValueError(f"K is on other points than the runs, {K.points.shape} and {points.shape}; give the same K")
+
+
 def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
     """The common steps of two runs of the same problem.
 
     Raises:
         ValueError: if they are not of the same problem, or have no step beyond 0 in common.
+        TypeError: if they are no Datasets.
     """
+    for name, data, source, told in (
+        ("p", p, "ntkspec.predict", ("learning_rate", "loss")),
+        ("r", r, "ntkspec.trainer.train", ("learning_rate", "loss", "width", "dtype")),
+    ):
+        check_dataset(f"`{name}` is", data, ("train", "target", "step", "x"), source=source, attributes=told)
+    if "seed" in p.train.dims or "seed" not in r.dims:
+        raise ValueError(
+            f"the prediction has the dimensions {tuple(p.train.dims)}, the training {tuple(r.train.dims)}; expected "
+            "`seed` in the training alone: give the prediction first, and of one network r.isel(seed=[0])"
+        )
     if p.x.shape != r.x.shape or not np.allclose(p.x, r.x, atol=1e-12):
         raise ValueError(
             f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import xarray as xr
 
+from ntkspec.record import check_dataset
 from ntkspec.validation.words import digits, joined, percent, power
 
 __all__ = ["gap_in_words", "named", "require_explanation_of"]
@@ -23,10 +24,11 @@ def require_explanation_of(p: xr.Dataset, r: xr.Dataset, causes: xr.Dataset) -> 
     Raises:
         ValueError: with what differs.
     """
-    if "explained" not in causes:
-        raise ValueError("`causes` has no `explained`; expected a Dataset from ntkspec.validation.explain")
+    told = ("width", "dtype", "first_seed", "seeds", "learning_rate", "loss", "optimizer")
+    source = "ntkspec.validation.explain"
+    check_dataset("`causes` is", causes, ("explained", "step"), source=source, attributes=told)
     theirs, ours = dict(causes.attrs), {**r.attrs, "seeds": r.sizes["seed"]}
-    for name in ("width", "dtype", "first_seed", "seeds", "learning_rate", "loss", "optimizer"):
+    for name in told:
         a, b = theirs[name], ours[name]
         if a != b and not (isinstance(a, float) and np.isnan(a) and np.isnan(b)):
             raise ValueError(f"`causes` explains a run with {name}={a}, this one has {b}; explain this one")

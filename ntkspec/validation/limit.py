@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from ntkspec.record import check_dataset
 from ntkspec.validation.seeds import interval, jackknife, products, split
 from ntkspec.validation.words import percent
 
@@ -23,8 +24,9 @@ def require_ensemble_of(p: xr.Dataset, r: xr.Dataset, ensemble: xr.Dataset, step
     Raises:
         ValueError: with what differs.
     """
-    if missing := [name for name in ("prediction", "standard_deviation") if name not in ensemble]:
-        raise ValueError(f"`ensemble` has no {', '.join(missing)}; expected a Dataset from ns.dynamics.ensemble")
+    needed = ("prediction", "standard_deviation", "step", "x")
+    source, told = "ntkspec.dynamics.ensemble", ("learning_rate", "loss")
+    check_dataset("`ensemble` is", ensemble, needed, source=source, attributes=told)
     if r.attrs["starts_from_zero"] or r.attrs.get("output", "linear") != "linear":
         raise ValueError(
             "the predicted covariance is of networks with a linear output, each from its own random start: train with "

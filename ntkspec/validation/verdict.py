@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from ntkspec.checks import check_positive
 from ntkspec.validation.errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
 from ntkspec.validation.explanation import gap_in_words, require_explanation_of
 from ntkspec.validation.limit import compare_spreads, doubt_in_words, require_ensemble_of, spread_in_words
@@ -59,6 +60,7 @@ def validate(
     Raises:
         ValueError: if the two differ in points, learning rate, loss or initial function, or share no step beyond 0; if
             `ensemble` or `causes` are of other runs.
+        TypeError: if something is no Dataset, or the tolerance no number.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -71,6 +73,7 @@ def validate(
         True
     """
     steps = common_steps(p, r)
+    check_positive("tolerance", tolerance, "such as 0.05, relative to the signal")
     if ensemble is None:
         require_same_start(p, r)
     else:

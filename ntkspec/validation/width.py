@@ -11,18 +11,29 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_points, check_positive, check_sizes, check_steps
-from ntkspec.dynamics import max_learning_rate
+from ntkspec.checks import (
+    check_flag,
+    check_labels,
+    check_points,
+    check_positive,
+    check_progress,
+    check_sizes,
+    check_whole_steps,
+    shown,
+)
+from ntkspec.dynamics import max_learning_rate, summed_rate
 from ntkspec.kernel import ComposedKernel, compose
+from ntkspec.kernel.composed import check_composed
 from ntkspec.kernel.linearised import Linearised
 from ntkspec.kernel.stax_network import StaxNetwork
 from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, train
+from ntkspec.trainer import Checkpoints, require_trainable, train
+from ntkspec.trainer.asked import keeping
 from ntkspec.validation.case import kept
-from ntkspec.validation.errors import inner_dims, signal_norm
+from ntkspec.validation.errors import inner_dims, require_on, signal_norm
 from ntkspec.validation.fit import NEVER, errors, law
 from ntkspec.validation.seeds import products
 from ntkspec.validation.words import digits, joined, percent, power, seeds_in_words
@@ -128,6 +139,7 @@ def width_law(
 
     Raises:
         ValueError: if an argument is no good, or the network is not one whose width can be set.
+        TypeError: if an argument is of a wrong kind.
         FloatingPointError: if a network diverges; take a smaller learning rate.
 
     Source: Lee et al. 2019, section 3.2 (errors of O(width^−1/2)); Dyer & Gur-Ari 2020, "Asymptotics of wide networks
@@ -143,12 +155,23 @@ def width_law(
         >>> bool(d.exponent.sel(quantity="error", step=5) > 0)
         True
     """
+    check_composed(k)
     points = np.asarray(check_points(x, k.dim))
     labels = np.asarray(check_labels(y, len(points)))
-    asked = check_steps(steps)
+    asked = check_whole_steps(steps)
+    _check_widths(widths)
     networks = _each(seeds, widths)
-    _check(widths, networks, accuracy, max_width, asked)
-    at_width(k, widths[0])
+    _check(networks, accuracy, max_width, asked)
+    check_flag("check", check)
+    check_progress(progress)
+    keeping(checkpoint, resume)
+    summed_rate(1.0, len(points), loss)  # type: ignore[arg-type]  # refuses a loss that has no theory
+    if K is not None:
+        require_on(K, points)
+    require_trainable(
+        at_width(k, widths[-1]), points, labels, steps=asked.tolist(), learning_rate=learning_rate, loss=loss,
+        seeds=networks[-1], seed=seed, dtype=dtype,
+    )  # fmt: skip
     K = dense(k, points, progress=progress) if K is None else K
     rate = max_learning_rate(K, loss) / 2 if learning_rate is None else learning_rate  # type: ignore[arg-type]
     p = predict(K, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, progress=progress)  # type: ignore[arg-type]
@@ -183,23 +206,26 @@ def width_law(
     return found
 
 
-def _each(seeds: int | Sequence[int], widths: Sequence[int]) -> list[int]:
-    """How many networks of each width."""
-    if np.ndim(seeds) == 0:
-        return [seeds] * len(widths)  # type: ignore[list-item]
-    found = list(seeds)  # type: ignore[arg-type]
-    if len(found) != len(widths):
-        raise ValueError(f"seeds has {len(found)} numbers; expected one, or one for each of {len(widths)} widths")
-    return found
-
-
-def _check(widths: Sequence[int], seeds: Sequence[int], accuracy: float, max_width: int, steps: np.ndarray) -> None:
-    if len(widths) < 2 or list(widths) != sorted(set(widths)):
-        raise ValueError(f"widths={tuple(widths)}; expected two or more, increasing: a law needs a slope")
+def _check_widths(widths: Sequence[int]) -> None:
+    if isinstance(widths, str) or not isinstance(widths, Sequence | np.ndarray):
+        raise TypeError(f"widths={shown(widths)}; expected two or more, such as (32, 64, 128)")
     for width in widths:
         check_sizes(width=width)
-    for count in seeds:
-        check_sizes(seeds=count)
+    if len(widths) < 2 or list(widths) != sorted(set(widths)):
+        raise ValueError(f"widths={tuple(widths)}; expected two or more, increasing: a law needs a slope")
+
+
+def _each(seeds: int | Sequence[int], widths: Sequence[int]) -> list[int]:
+    """How many networks of each width."""
+    found = list(seeds) if isinstance(seeds, list | tuple | np.ndarray) else [seeds] * len(widths)
+    if len(found) != len(widths):
+        raise ValueError(f"seeds has {len(found)} numbers; expected one, or one for each of {len(widths)} widths")
+    for count in found:
+        check_sizes(seeds=count)  # type: ignore[arg-type]  # it may be anything
+    return found  # type: ignore[return-value]
+
+
+def _check(seeds: Sequence[int], accuracy: float, max_width: int, steps: np.ndarray) -> None:
     check_sizes(max_width=max_width)
     check_positive("accuracy", accuracy, "such as 0.05, relative to the signal")
     if min(seeds) < 3:

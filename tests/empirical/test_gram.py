@@ -231,6 +231,21 @@ def test_other_bad_input_is_refused_in_words():
         ns.empirical.ntk(net, net.init(jax.random.key(0), 2), X, Z[:, :1])
     with pytest.raises(ValueError, match=r"`x` has shape \(7,\); expected finite inputs"):
         ns.empirical.ntk(net, net.init(jax.random.key(0), 2), X[:, 0])
+    with pytest.raises(TypeError, match="inputs are strings; expected numbers"):
+        ns.empirical.ntk(net, net.init(jax.random.key(0), 2), X.astype(str))
+    for ask in (ns.empirical.ntk, ns.empirical.operator):
+        with pytest.raises(TypeError, match="points are rows of several lengths"):
+            ask(K3, PARAMS, [[1, 2], [3]])
+        with pytest.raises(ValueError, match=r"output=True; expected None"):
+            ask(K3, PARAMS, X, output=True)
+        for cast, got in ((int, "int64"), (complex, "complex128"), (str, "<U32")):
+            with pytest.raises(TypeError, match=r"params\[0\]\['b'\] is " + got + "; expected arrays of"):
+                ask(K3, jax.tree.map(lambda leaf, cast=cast: np.asarray(leaf).astype(cast), PARAMS), X)
+    with pytest.raises(TypeError, match="params is a int; expected arrays of floating-point numbers"):
+        ns.empirical.ntk(K3, 3, X)
+    for ask in (ns.empirical.ntk, ns.empirical.dense):
+        with pytest.raises(TypeError, match="progress=3; expected a reporter"):
+            ask(K3, PARAMS, X, progress=3)
     limit = ns.kernel.compose(ns.mapping.gaussian_limit(dim=2, scale=1.0), net)
     with pytest.raises(ValueError, match="infinitely many frequencies"):
         ns.empirical.ntk(limit, PARAMS, X)

@@ -252,6 +252,16 @@ def test_bad_input_is_refused_in_words(params):
         ns.empirical.movement(K, X, Y[:3])
     with pytest.raises(ValueError, match="labels are all 0 at the points"):
         ns.empirical.movement(K, X, 0 * Y)
+    for nothing in (None, 3, "a", object()):
+        with pytest.raises(ValueError, match="do not share a leading axis"):
+            ns.empirical.movement(K, X, Y)(0, nothing)
+    for step in ("a", 1.5, None):
+        with pytest.raises(TypeError, match=r"step=.*; expected the number of a step, as in observe\(0, params\)"):
+            observe(step, params[0])
+    with pytest.raises(TypeError, match="labels are partly None; expected numbers"):
+        ns.empirical.movement(K, X, [None] * len(X))
+    with pytest.raises(ValueError, match="seed='a'; expected a whole number"):
+        ns.empirical.movement(K, X, Y, seed="a")
     with pytest.raises(ValueError, match="max_points=0; expected a positive integer"):
         ns.empirical.movement(K, X, Y, max_points=0)
     with pytest.raises(ValueError, match="this network has no width"):

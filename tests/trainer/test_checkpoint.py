@@ -14,6 +14,7 @@ import xarray as xr
 
 import ntkspec as ns
 from ntkspec.trainer.checkpoint import files
+from ntkspec.trainer.memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -205,6 +206,24 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
         ns.trainer.train(k, X, Y, **options)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": [0, 3, 12, 20]}, r"at step 20 had steps \[0, 3, 10, 20\] so far, and now \[0, 3, 12, 20\]"),
+        ({"schedule": ns.dynamics.piecewise({0: 1.0, 15: 0.5})}, "at step 20 had a schedule .* so far"),
+    ],
+)
+def test_parts_that_have_ended_have_seen_all_steps(changes, message, k, tmp_path, monkeypatch):
+    parts = [Part((0, 1), 0, 1), Part((0, 1), 1, 1)]
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, devices: parts)
+    # The second network is at step 8, where neither change could be seen.
+    interrupted(k, tmp_path, 30)
+    assert files(tmp_path)[0].name == "checkpoint-0001-0000000008.safetensors"
+    given = {**OPTIONS, "steps": STEPS, **changes}
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.train(k, X, Y, checkpoint=tmp_path, resume=True, **given)
+
+
 def test_one_that_does_not_tell_its_run_is_named(k, tmp_path):
     from safetensors.numpy import save_file
 
@@ -244,6 +263,8 @@ def test_bad_settings_are_refused(k, tmp_path):
         ns.trainer.Checkpoints(tmp_path, every=0)
     with pytest.raises(ValueError, match="minutes=0; expected a positive number"):
         ns.trainer.Checkpoints(tmp_path, minutes=0)
+    with pytest.raises(TypeError, match="checkpoint=None; expected the name of a folder"):
+        ns.trainer.Checkpoints(None)
     with pytest.raises(ValueError, match="needs the folder of the checkpoints"):
         ns.trainer.train(k, X, Y, steps=[1], resume=True)
     with pytest.raises(ValueError, match="resume='latest'; expected True, False or 'previous'"):

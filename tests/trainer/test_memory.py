@@ -103,10 +103,6 @@ def test_parts_are_the_networks_of_the_whole(monkeypatch):
     r = ns.trainer.train(k, X, Y, observe=observe, **options)
     # Another number of networks may sum in another order.
     xr.testing.assert_allclose(r, whole, rtol=1e-12, atol=1e-12)
-    with pytest.raises(
-        ValueError, match="observe returned mean without a dimension `seed`, and the networks do not fit"
-    ):
-        ns.trainer.train(k, X, Y, observe=lambda step, params: xr.Dataset({"mean": 1.0}), **options)
 
 
 def test_more_than_memory_is_refused_before_anything_is_allocated():

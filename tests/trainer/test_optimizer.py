@@ -187,6 +187,13 @@ def test_settings_that_are_none_are_refused(name, options, message):
         ns.trainer.optimizer(name, **options)
 
 
+def test_what_cannot_be_a_setting_is_refused():
+    with pytest.raises(TypeError, match="optimizer is a int; expected a name such as 'adam'"):
+        ns.trainer.optimizer(3)
+    with pytest.raises(TypeError, match="setting mask of optimizer adamw is a list; expected a number, a tuple or a"):
+        ns.trainer.optimizer("adamw", mask=[True])
+
+
 def test_an_optax_object_has_a_rate_of_its_own(k):
     with pytest.raises(ValueError, match=r"learning_rate=0\.1, and the optimizer \(optax\.chain\) was built with"):
         ns.trainer.train(k, X, Y, steps=[1], optimizer=optax.adam(0.1), learning_rate=0.1)

@@ -226,6 +226,11 @@ def test_a_stax_network_trains_with_every_option(k):
     assert (r.loss.sel(step=5) < r.loss.sel(step=0)).all()
 
 
+class Listed:
+    def __init__(self, factors, starts):
+        self.factors, self.starts = factors, starts
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -247,14 +252,52 @@ def test_a_stax_network_trains_with_every_option(k):
         ({"matmul_precision": "bfloat16", "dtype": "float64"}, ValueError, "is for dtype='float32'"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate='fast'; expected a positive number"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate=0.0; expected a positive number"),
-        ({"seed": "first"}, ValueError, "seed='first'; expected a whole number such as 0"),
+        ({"seed": "first"}, ValueError, "seed='first'; expected a whole number from 0 on, such as 0"),
+        ({"seed": True}, ValueError, "seed=True; expected a whole number from 0 on"),
         ({"devices": []}, ValueError, r"devices=\[\] has none to train on; expected such as jax.local_devices"),
+        ({"devices": "cpu"}, TypeError, "devices='cpu' is no list of devices; expected such as jax.local_devices"),
+        ({"devices": jax.devices()[0]}, TypeError, r"devices=CpuDevice\(id=0\) is no list of devices"),
+        ({"devices": [0]}, TypeError, "devices has 0, which is none"),
+        ({"devices": jax.devices()[:1] * 2}, ValueError, "names one twice"),
+        ({"y": ["a"] * 8}, TypeError, r"labels are strings; expected numbers, shape \(8,\) or \(8, channels\)"),
+        ({"y": np.zeros((8, 0))}, ValueError, "expected at least one point and one channel to train on"),
+        ({"steps": 1e30}, ValueError, "expected whole numbers"),
+        ({"seeds": 2.0}, ValueError, "seeds=2.0; expected a positive integer"),
+        ({"checkpoint": 3}, TypeError, "checkpoint=3; expected the name of a folder, such as 'run'"),
+        ({"checkpoint": ""}, ValueError, "checkpoint=''; expected the name of a folder"),
+        ({"resume": np.zeros(2)}, ValueError, r"resume=array.*; expected True, False or 'previous'"),
+        ({"progress": 3}, TypeError, "progress=3; expected a reporter"),
+        ({"centered": "no"}, TypeError, "centered='no'; expected True or False"),
+        ({"dtype": np.dtype("float32")}, ValueError, "expected 'float32' or 'float64'"),
+        ({"init": []}, ValueError, r"init=\[\]; expected one of"),
+        ({"trainable": 3}, TypeError, r"trainable=3; expected a tuple of names such as \('amplitudes',\)"),
+        ({"trainable": [None, "amplitudes"]}, TypeError, "expected a tuple of names"),
+        ({"field_shape": 3}, TypeError, r"field_shape=3; expected 1 positive sizes, one a coordinate, such as \(64,\)"),
+        ({"field_shape": (8.0,)}, ValueError, r"field_shape=\(8\.0,\); expected 1 positive sizes"),
+        ({"learning_rate": [0.1]}, TypeError, r"learning_rate=\[0\.1\]; expected a positive number"),
+        ({"schedule": lambda step: None}, TypeError, "the schedule gives no number at step 0 .* such as 0.5"),
+        ({"schedule": lambda: 1.0}, TypeError, "the schedule gives no number at step 0 .*takes 0 positional"),
+        ({"schedule": lambda step: [1.0, 2.0]}, TypeError, r"the schedule gives arrays of shape \(2, 4\)"),
+        ({"schedule": Listed(["a"], [0])}, ValueError, "a Listed whose factors are not numbers from 0 on, or"),
+        ({"schedule": Listed([1.0], [1])}, ValueError, "a Listed whose factors"),
+        ({"schedule": Listed([1.0, -1.0], [0, 1])}, ValueError, "a Listed whose factors"),
+        ({"point_loss": 3}, TypeError, "point_loss=3; expected a function of a value and its label"),
+        ({"point_loss": lambda f: f}, ValueError, "point_loss cannot be taken of values and labels: .* takes 1"),
+        ({"point_loss": lambda f, y: None}, ValueError, r"point_loss gives a NoneType for values of shape \(2, 3\)"),
+        ({"point_loss": lambda f, y: (f - y).sum()}, ValueError, r"point_loss gives float64 of shape \(\) for values"),
+        ({"point_loss": lambda f, y: f > y}, ValueError, "point_loss gives bool of shape"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_in_words(options, error, message, k):
     given = {"y": Y, **OPTIONS, **options}
     with pytest.raises(error, match=message):
         ns.trainer.train(k, X, given.pop("y"), **given)
+
+
+@pytest.mark.parametrize("k", [None, ns.kernel.MLP(depth=1, width=16), ns.mapping.basic(1)])
+def test_what_is_no_kernel_is_refused_in_words(k):
+    with pytest.raises(TypeError, match=r"the kernel is a .*; expected a network behind a mapping"):
+        ns.trainer.train(k, X, Y, steps=[1])
 
 
 def test_a_mapping_without_a_list_of_frequencies_cannot_be_learned():

@@ -64,3 +64,23 @@ def test_scales_resume_and_are_observed(tmp_path):
 def test_what_is_not_one_program_is_refused(kernels, options, message):
     with pytest.raises(ValueError, match=message):
         ns.trainer.train_scales(kernels, X, Y, **OPTIONS, **options)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "options", "message"),
+    [
+        (
+            list(KERNELS.values()),
+            {},
+            r"`kernels` is a list; expected kernels by scale, .* such as \{1\.0: k",
+        ),
+        ({"wide": KERNELS[1.0]}, {}, r"`kernels` has the scales \['wide'\]; expected kernels by scale"),
+        ({1.0: NET}, {}, "the kernel is a MLP; expected a network behind a mapping"),
+        (KERNELS, {"learning_rate": "fast"}, "learning rates are 'fast'; expected numbers, one, or one for each scale"),
+        (KERNELS, {"momentum": 0.9}, "train_scales has no setting momentum; expected of loss, point_loss"),
+        (KERNELS, {"progress": None}, "progress=None; expected a reporter"),
+    ],
+)
+def test_things_of_the_wrong_kind_are_refused(kernels, options, message):
+    with pytest.raises(TypeError, match=message):
+        ns.trainer.train_scales(kernels, X, Y, **OPTIONS, **options)

@@ -7,6 +7,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec.trainer.model import Recipe, squared
+from ntkspec.trainer.optimizer import as_optimizer
+from ntkspec.trainer.trial import behaviour
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -24,21 +27,45 @@ def absolute(power):
     return loss
 
 
+def halved_at(step):
+    return optax.sgd(optax.piecewise_constant_schedule(1e-2, {step: 0.5}))
+
+
 @pytest.mark.parametrize(
-    ("name", "before", "after"),
+    ("name", "before", "after", "last"),
     [
-        ("optimizer", optax.adam(1e-2), optax.adam(1e-1)),
-        ("optimizer", optax.sgd(1e-2), optax.sgd(optax.piecewise_constant_schedule(1e-2, {50: 0.5}))),
-        ("point_loss", absolute(2), absolute(4)),
+        ("optimizer", optax.adam(1e-2), optax.adam(1e-1), 4),
+        ("optimizer", halved_at(1000), halved_at(150), 151),
+        ("point_loss", absolute(2), absolute(4), 4),
     ],
 )
-def test_things_of_one_name_are_told_apart_by_what_they_do(name, before, after, k, tmp_path):
-    options = {"steps": [0, 4], "learning_rate": None if name == "optimizer" else 1e-3, "seeds": 1}
+def test_things_of_one_name_are_told_apart_by_what_they_do(name, before, after, last, k, tmp_path):
+    options = {"steps": [0, last], "learning_rate": None if name == "optimizer" else 1e-3, "seeds": 1}
     options["checkpoint"] = tmp_path
     r = ns.trainer.train(k, X, Y, **options, **{name: before})
     with pytest.raises(ValueError, match=f"another run: .*its {name} has the same name and does something else"):
         ns.trainer.train(k, X, Y, resume=True, **options, **{name: after})
     xr.testing.assert_identical(ns.trainer.train(k, X, Y, resume=True, **options, **{name: before}), r)
+
+
+def test_what_an_optimizer_does_after_a_checkpoint_may_change(k, tmp_path):
+    ns.trainer.train(k, X, Y, steps=[0, 150], seeds=1, optimizer=halved_at(1000), checkpoint=tmp_path)
+    options = {"steps": [0, 150, 160], "seeds": 1, "optimizer": halved_at(150)}
+    r = ns.trainer.train(k, X, Y, checkpoint=tmp_path, resume=True, **options)
+    xr.testing.assert_identical(r, ns.trainer.train(k, X, Y, **options))
+
+
+@pytest.mark.parametrize("changes", [{500: 0.5}, {500: 0.5, 501: 2.0}, {1999: 0.5}])
+def test_a_step_of_another_length_is_seen_however_long_ago(changes):
+    def told(optimizer, step=2000):
+        return behaviour(Recipe(as_optimizer(optimizer), squared), step)["optimizer"]
+
+    plain, other = optax.sgd(0.1), optax.sgd(optax.piecewise_constant_schedule(0.1, changes))
+    assert told(plain) != told(other)
+    assert told(plain, min(changes)) == told(other, min(changes))
+    # Looked at in between, or again at an earlier step: the same.
+    found = [told(optax.sgd(0.1), step) for step in (7, 2000, 7)]
+    assert found == [told(plain, 7), told(plain), told(plain, 7)]
 
 
 def test_what_cannot_be_told_apart_does_not_go_on(k, tmp_path):

@@ -324,6 +324,32 @@ def test_what_does_not_belong_together_is_refused(descent):
         explain(k, ns.predict(K, y, dynamics=ns.dynamics.cosine(4), **options), r)
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"k": None}, TypeError, "the kernel is a NoneType"),
+        ({"p": 3}, TypeError, r"`p` is a int, expected a Dataset from `ntkspec\.predict`"),
+        ({"r": xr.Dataset()}, ValueError, r"`r` is a Dataset without train, target, step, x .*ntkspec\.trainer\.train"),
+        ({"K": np.eye(8)}, TypeError, "`K` is a ndarray; expected an operator"),
+        ({"causes": 3}, ValueError, "causes: got 3; expected a list of optimizer"),
+        ({"causes": [3]}, ValueError, "causes: got 3; expected a list of optimizer"),
+        ({"options": 3}, TypeError, "options=3; expected settings of train by name"),
+        ({"options": {"momentum": 0.9}}, TypeError, "expected settings of train by name"),
+        ({"options": {"optimizer": 3}}, TypeError, "optimizer is a int; expected a name"),
+        ({"budget": "a"}, ValueError, "budget='a'; expected a number from 0 on"),
+        ({"budget": np.nan}, ValueError, "budget=nan; expected a number from 0 on"),
+        ({"checkpoint": 3}, TypeError, "checkpoint=3; expected the name of a folder"),
+        ({"resume": "latest"}, ValueError, "resume='latest'; expected True, False"),
+        ({"progress": True}, TypeError, "progress=True; expected a reporter"),
+    ],
+)
+def test_things_of_the_wrong_kind_are_refused(changes, error, message, descent):
+    k, K, y, options, r = descent
+    given = {"k": k, "p": ns.predict(K, y, **options), "r": r, **changes}
+    with pytest.raises(error, match=message):
+        explain(given.pop("k"), given.pop("p"), given.pop("r"), **given)
+
+
 def test_validate_takes_the_explanation_of_its_own_run_only(descent):
     k, K, y, options, r = descent
     p = ns.predict(K, y, **options)
@@ -335,7 +361,7 @@ def test_validate_takes_the_explanation_of_its_own_run_only(descent):
         ns.validate(p, r.assign_attrs(width=64), causes=d)
     with pytest.raises(ValueError, match=r"explains steps \[1, 2, 4\], these runs share \[0, 1, 2\]"):
         ns.validate(p.sel(step=[0, 1, 2]), r, causes=d)
-    with pytest.raises(ValueError, match="`causes` has no `explained`"):
+    with pytest.raises(ValueError, match=r"`causes` is a Dataset without explained .*validation\.explain"):
         ns.validate(p, r, causes=p)
 
 

@@ -111,7 +111,7 @@ def test_runs_that_do_not_belong_together_are_refused(runs):
     with pytest.raises(ValueError, match=r"networks start up to .*ensemble=ns\.dynamics\.ensemble"):
         ns.validate(p, r)
     for other, message in (
-        (e.drop_vars("standard_deviation"), "has no standard_deviation; expected a Dataset from ns.dynamics.ensemble"),
+        (e.drop_vars("standard_deviation"), r"without standard_deviation .*`ntkspec\.dynamics\.ensemble`"),
         (e.isel(point=slice(0, 4)), "asked at other points"),
         (e.sel(step=[0, 1]), r"the ensemble has no step \[3\]"),
         (e.assign_attrs(learning_rate=1.0), "the ensemble has learning_rate=1.0"),

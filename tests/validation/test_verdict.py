@@ -266,6 +266,34 @@ def test_runs_of_different_problems_are_refused(other, message):
         ns.validate(dataset(growing()), dataset(np.stack([growing()] * 2), **other))
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"p": None}, TypeError, r"`p` is a NoneType, expected a Dataset from `ntkspec\.predict`"),
+        ({"r": {}}, TypeError, r"`r` is a dict, expected a Dataset from `ntkspec\.trainer\.train`"),
+        ({"p": xr.Dataset({"train": 1.0})}, ValueError, r"without target, step, x \(it has train\); pass a result of"),
+        ({"ensemble": 3}, TypeError, r"`ensemble` is a int, expected a Dataset from `ntkspec\.dynamics\.ensemble`"),
+        ({"causes": 3}, TypeError, r"`causes` is a int, expected a Dataset from `ntkspec\.validation\.explain`"),
+        ({"tolerance": "a"}, TypeError, "tolerance='a'; expected a positive number"),
+        ({"tolerance": -1.0}, ValueError, r"tolerance=-1\.0; expected a positive number"),
+    ],
+)
+def test_things_of_the_wrong_kind_are_refused(changes, error, message):
+    p, r = dataset(growing()), dataset(np.stack([growing()] * 2))
+    given = {"p": p, "r": r, **changes}
+    with pytest.raises(error, match=message):
+        ns.validate(given.pop("p"), given.pop("r"), **given)
+
+
+def test_results_that_changed_places_or_lost_their_attributes_are_told_so():
+    p, r = dataset(growing()), dataset(np.stack([growing()] * 2))
+    for pair in ((r, p), (p, r.isel(seed=0)), (r, r)):
+        with pytest.raises(ValueError, match=r"expected `seed` in the training alone: .* r\.isel\(seed=\[0\]\)"):
+            ns.validate(*pair)
+    with pytest.raises(ValueError, match=r"`r` is a Dataset without the attributes learning_rate, .* copy its attrs"):
+        ns.validate(p, xr.Dataset(r.variables))
+
+
 def test_runs_from_different_starts_are_refused():
     with pytest.raises(ValueError, match=r"networks start up to 0\.5 away .* train with centered=True"):
         ns.validate(dataset(growing()), dataset(np.stack([growing() + 0.5] * 2)))

@@ -140,6 +140,43 @@ def test_bad_input_is_refused_before_any_training(kernel, options, message):
         width_law(kernel, X, Y, **{**OPTIONS, **options})
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"k": None}, TypeError, "the kernel is a NoneType"),
+        ({"x": "ab"}, TypeError, "points are 'ab'; expected numbers"),
+        ({"y": [None] * 8}, TypeError, "labels are partly None; expected numbers"),
+        ({"steps": [0, 1.5]}, ValueError, "expected whole numbers"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate='fast'; expected a positive number"),
+        ({"loss": "logistic"}, ValueError, "loss='logistic'; expected 'sum'"),
+        ({"widths": 3}, TypeError, r"widths=3; expected two or more, such as \(32, 64, 128\)"),
+        ({"widths": (16, None)}, ValueError, "width=None; expected a positive integer"),
+        ({"seeds": 8.0}, ValueError, "seeds=8.0; expected a positive integer"),
+        ({"seed": 0.5}, ValueError, "seed=0.5; expected a whole number"),
+        ({"accuracy": "a"}, TypeError, "accuracy='a'; expected a positive number"),
+        ({"K": np.eye(8)}, TypeError, "`K` is a ndarray; expected an operator"),
+        ({"check": "no"}, TypeError, "check='no'; expected True or False"),
+        ({"dtype": "float16"}, ValueError, "dtype='float16'; expected 'float32' or 'float64'"),
+        ({"checkpoint": 3}, TypeError, "checkpoint=3; expected the name of a folder"),
+        ({"resume": True}, ValueError, "resume=True needs the folder of the checkpoints"),
+        ({"progress": None}, TypeError, "progress=None; expected a reporter"),
+    ],
+)
+def test_things_of_the_wrong_kind_are_refused_before_any_work(kernel, changes, error, message, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("ntkspec.validation.width.dense", work)
+    given = {"k": kernel, "x": X, "y": Y, **OPTIONS, **changes}
+    with pytest.raises(error, match=message):
+        width_law(given.pop("k"), given.pop("x"), given.pop("y"), **given)
+
+
+def test_an_operator_on_other_points_is_refused(kernel):
+    with pytest.raises(ValueError, match=r"K is on other points than the runs, \(4, 1\) and \(8, 1\)"):
+        width_law(kernel, X, Y, K=ns.operator.dense(kernel, X[:4]), **OPTIONS)
+
+
 def test_a_power_has_a_minus_sign_and_nothing_has_none():
     assert power(-0.5, 2) == "−0.5"
     assert power(-0.0, 2) == "0"

@@ -1,0 +1,110 @@
+"""Observers say the same of every step and of all networks, or are told so as soon as they do not."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ntkspec as ns
+from ntkspec.trainer.memory import Part
+
+X = np.arange(8)[:, None] / 8
+Y = np.sin(2 * np.pi * X[:, 0])
+OPTIONS = {"learning_rate": 0.05, "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def k():
+    return ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16, b_std=0.1))
+
+
+def saying(**variables):
+    return lambda step, params: xr.Dataset(variables)
+
+
+NORM = ("seed", [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        (saying(other=NORM), r"returned other \(seed\) at step 4, and norm \(seed\) before, which the checkpoint"),
+        (saying(norm=NORM, more=1.0), r"returned more, norm \(seed\) at step 4, and norm \(seed\) before"),
+        (saying(norm=(("seed", "mode"), np.ones((2, 3)))), r"returned norm \(mode: 3, seed\) at step 4, and"),
+        (saying(), r"returned no variables at step 4, and norm \(seed\) before"),
+    ],
+    ids=["another", "one more", "another size", "none"],
+)  # fmt: skip
+def test_another_observer_does_not_go_on_from_a_checkpoint(now, message, k, tmp_path):
+    first = saying(norm=NORM)
+    ns.trainer.train(k, X, Y, steps=[0, 2], observe=first, checkpoint=tmp_path, **OPTIONS)
+    options = {"steps": [0, 2, 4], "checkpoint": tmp_path, "resume": True, **OPTIONS}
+    with pytest.raises(ValueError, match=message + ".*give the observe= that the run began with, or begin anew"):
+        ns.trainer.train(k, X, Y, observe=now, **options)
+    assert ns.trainer.train(k, X, Y, observe=first, **options).norm.dims == ("step", "seed")
+
+
+@pytest.mark.parametrize(
+    ("observe", "message"),
+    [
+        (lambda step, params: xr.Dataset({("a" if step else "b"): 1.0}), "returned a at step 2, and b before; return"),
+        (lambda step, params: xr.Dataset({"a": ("z", [0] * (step + 1))}), r"returned a \(z: 3\) at step 2, and a \("),
+        (lambda step, params: xr.Dataset({"a": ("z", [0, 0])}, coords={"z": [step, 9]}), "other values of z at step 2"),
+    ],
+    ids=["names", "sizes", "coordinates"],
+)  # fmt: skip
+def test_an_observer_that_changes_its_mind_is_refused_at_that_step(observe, message, k):
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.train(k, X, Y, steps=[0, 2, 4], observe=observe, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        (None, TypeError, r"observe returned a NoneType at step 0; expected an xarray\.Dataset, such as"),
+        ({"a": 1.0}, TypeError, "observe returned a dict at step 0"),
+        (xr.Dataset({"a": ("step", [1, 2])}), ValueError, "observe returned 2 steps; it is called at one"),
+        (xr.Dataset({"loss": 1.0}), ValueError, "observe returned loss, which training records itself"),
+        (xr.Dataset({"a": ("seed", [1.0])}), ValueError, "those of training, whose sizes are seed: 2, .*point: 8"),
+        (xr.Dataset({"a": ("point", [1.0])}), ValueError, "give other dimensions other names"),
+        (xr.Dataset({"a": NORM}, coords={"seed": [5, 6]}), ValueError, "do not go with those of training"),
+        (xr.Dataset({"x": 1.0}), ValueError, "do not go with those of training"),
+    ],
+)  # fmt: skip
+def test_what_has_no_place_in_the_result_is_refused_at_the_first_step(said, error, message, k):
+    seen = []
+
+    def observe(step, params):
+        seen.append(step)
+        return said
+
+    with pytest.raises(error, match=message):
+        ns.trainer.train(k, X, Y, steps=[0, 2], observe=observe, **OPTIONS)
+    assert seen == [0]
+
+
+def test_parts_say_the_same_and_tell_seeds_apart_from_the_first(k, monkeypatch):
+    parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 1)]
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, devices: parts)
+    options = {**OPTIONS, "steps": [0, 2], "seeds": 3}
+    seen = []
+
+    def counted(step, params):
+        seen.append(len(params[0]["w"]))
+        return xr.Dataset({"a": ("seed", np.ones(seen[-1])), **({"b": NORM} if seen[-1] == 2 else {})})
+
+    with pytest.raises(
+        ValueError, match=r"returned a \(seed\) at step 0, and a \(seed\), b \(seed\) before; .* all networks"
+    ):
+        ns.trainer.train(k, X, Y, observe=counted, **options)
+    assert seen == [2, 2, 1]
+    with pytest.raises(ValueError, match=r"mean without a dimension `seed`, .* trained in 2 parts; keep `seed`"):
+        ns.trainer.train(k, X, Y, observe=saying(mean=1.0), **options)
+
+
+def test_what_cannot_be_called_as_an_observer_is_refused_before_any_work(k, tmp_path):
+    options = {"steps": [0, 2], "checkpoint": tmp_path, **OPTIONS}
+    with pytest.raises(TypeError, match="observe=3; expected a function of step and parameters"):
+        ns.trainer.train(k, X, Y, observe=3, **options)
+    with pytest.raises(TypeError, match=r"observe cannot be called as observe\(step, params\): too many positional"):
+        ns.trainer.train(k, X, Y, observe=lambda step: xr.Dataset(), **options)
+    assert not list(tmp_path.iterdir())
