@@ -33,12 +33,16 @@ SEEDS = (16, 1024)
 ACCURACY = 0.05
 
 
+#: A mapping, a lattice, the mask of its training points and the labels there.
+Problem = tuple[Any, tuple[int, ...], np.ndarray | None, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Case:
     """A problem, and the networks that are trained on it.
 
     Attributes:
-        problem: gives mapping, lattice, mask and labels.
+        problem: gives it.
         cost: networks times width; a number of networks for each width follows from it.
         narrowest: its narrowest networks. Linearised ones of less width meet kernels of twice the size, and diverge.
         narrower: by how much its widest are narrower than the widest asked for.
@@ -46,7 +50,7 @@ class Case:
         linearised: whether they are linear in their parameters.
     """
 
-    problem: Callable[[], tuple[Any, tuple[int, ...], np.ndarray | None, np.ndarray]]
+    problem: Callable[[], Problem]
     cost: int
     narrowest: int = WIDTHS[0]
     narrower: int = 1
@@ -58,13 +62,13 @@ class Case:
         return int(np.clip(self.cost // width, *SEEDS))
 
 
-def paper() -> tuple[Any, tuple[int, ...], None, np.ndarray]:
+def paper() -> Problem:
     """The 1-D problem."""
     task = ns.task.signal.paper(num_points=64, oversampling=2)
     return ns.mapping.power_law(32, p=1.0), (64,), None, task.train_values
 
 
-def photograph() -> tuple[Any, tuple[int, ...], np.ndarray, np.ndarray]:
+def photograph() -> Problem:
     """The 2-D problem."""
     task = ns.task.image.astronaut(64)
     g = ns.mapping.gaussian(2, 256, scale=4.0, seed=0, normalize=False)
@@ -215,7 +219,7 @@ def plot(found: dict[str, xr.Dataset]) -> None:
     figure.savefig(PLOT, dpi=120)
 
 
-def main(largest_1d: int = 4096, largest_2d: int = 1024, *names: str) -> list[Record]:
+def main(largest_1d: int = 4096, largest_2d: int = 512, *names: str) -> list[Record]:
     """Measure, draw and print; widths up to the largest asked for, and only the cases of these names if any."""
     largest = {name: largest_1d if name.startswith("1-D") else largest_2d for name in names or CASES}
     found = {name: kept(name, size) for name, size in largest.items()}
@@ -229,5 +233,5 @@ def main(largest_1d: int = 4096, largest_2d: int = 1024, *names: str) -> list[Re
 
 
 if __name__ == "__main__":
-    largest_1d, largest_2d, *names = [*sys.argv[1:], "4096", "1024"][: max(2, len(sys.argv) - 1)]
+    largest_1d, largest_2d, *names = [*sys.argv[1:], "4096", "512"][: max(2, len(sys.argv) - 1)]
     main(int(largest_1d), int(largest_2d), *names)
