@@ -102,7 +102,7 @@ def validate(
         v.spread_ratio.attrs["long_name"] = "spread of networks, relative to the predicted one"
     v.attrs = {key: r.attrs[key] for key in ("configuration", "versions", "ntkspec_version", "width", "dtype")}
     v.attrs |= {"learning_rate": r.attrs["learning_rate"], "loss": r.attrs["loss"], "tolerance": tolerance}
-    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"]))
+    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"], float(steps[-1])))
     judged = v.error if ensemble is None else v.systematic_error
     v.attrs["holds_until_step"] = _holds_until(judged, tolerance)
     v.attrs["verdict"] = _verdict(v, judged, causes, learned=_learned(p, inner, signal), share=_limit_share(p, r))
