@@ -85,8 +85,8 @@ class Study:
         width, last = self.config.network.width, int(self.checks[0].validation.step[-1])
         holds = "holds" if self.trusted else "does not hold"
         return (
-            f"Trust: trained at width {width}, networks leave the prediction by up to {' and '.join(parts)}, so the "
-            f"lazy regime {holds} to {self.checks[0].validation.attrs['tolerance']:.0%}; "
+            f"Trust: trained at width {width}, networks leave the prediction by up to {' and '.join(parts)}, so "
+            f"theory {holds} to {self.checks[0].validation.attrs['tolerance']:.0%}; "
             f"beyond step {last} it was not checked."
         )
 

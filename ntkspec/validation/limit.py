@@ -106,14 +106,22 @@ def spread_in_words(v: xr.Dataset) -> str:
     return f"Not as the predicted covariance has it, {at_last}{where}; {chance}."
 
 
-def doubt_in_words(v: xr.Dataset) -> str:
-    """How far the ensemble's mean may be off where it is said to hold; nothing where the seeds are enough to tell."""
+def doubt_in_words(v: xr.Dataset, judged: xr.DataArray) -> str:
+    """How far the judged error may be off where theory is said to hold; nothing where the seeds are enough to tell.
+
+    Args:
+        v: the comparison.
+        judged: `error`, or with an ensemble `systematic_error`.
+    """
+    seeds = v.sizes["seed"]
+    if seeds < 2:
+        return "One network has no error bar; train more."
     held = v.sel(step=(v.step > 0) & (v.step <= v.attrs["holds_until_step"]))
-    high = held.systematic_error_interval.sel(bound="high")
+    high = held[f"{judged.name}_interval"].sel(bound="high")
     if not bool((high > v.attrs["tolerance"]).any()):
         return ""
     at = high.isel(step=int(np.nanargmax(high.values)))
     return (
-        f"That is more than {v.sizes['seed']} seeds can tell: at step {int(at.step)} that error may be up to "
-        f"{percent(at)} (95\N{NO-BREAK SPACE}% confidence); train more of them."
+        f"That theory holds so far is more than {seeds} seeds can tell: at step {int(at.step)} that error may be "
+        f"up to {percent(at)} (95\N{NO-BREAK SPACE}% confidence); train more of them."
     )

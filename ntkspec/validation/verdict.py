@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import xarray as xr
 
 from ntkspec.checks import check_positive
+from ntkspec.dynamics import summed_rate
+from ntkspec.trainer.optimizer import as_optimizer
 from ntkspec.validation.errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
 from ntkspec.validation.explanation import gap_in_words, require_explanation_of
 from ntkspec.validation.limit import compare_spreads, doubt_in_words, require_ensemble_of, spread_in_words
@@ -13,6 +17,10 @@ from ntkspec.validation.seeds import interval, jackknife, products, split, stand
 from ntkspec.validation.words import percent, remarks, seeds_in_words
 
 __all__ = ["validate"]
+
+#: Part of the stability limit up to which the kernel is not said to move by large steps: half of it, which is what a
+#: rate is mostly taken as, and a little, for λ_max is an estimate.
+GENTLE = 0.505
 
 
 def validate(
@@ -97,11 +105,26 @@ def validate(
         v.spread_ratio.attrs["long_name"] = "spread of networks, relative to the predicted one"
     v.attrs = {key: r.attrs[key] for key in ("configuration", "versions", "ntkspec_version", "width", "dtype")}
     v.attrs |= {"learning_rate": r.attrs["learning_rate"], "loss": r.attrs["loss"], "tolerance": tolerance}
-    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"]))
+    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"], float(steps[-1])))
     judged = v.error if ensemble is None else v.systematic_error
     v.attrs["holds_until_step"] = _holds_until(judged, tolerance)
-    v.attrs["verdict"] = _verdict(v, judged, causes)
+    v.attrs["verdict"] = _verdict(v, judged, causes, learned=_learned(p, inner, signal), share=_limit_share(p, r))
     return v
+
+
+def _learned(p: xr.Dataset, inner: list, signal: float) -> float:
+    """The most that theory itself moves from its start, ‖f_theory − f_0‖/‖y‖; runs without step 0 start from zero."""
+    start = p.train.sel(step=0) if 0 in p.step else 0.0
+    return float((((p.train - start) ** 2).sum(inner) ** 0.5).max()) / signal
+
+
+def _limit_share(p: xr.Dataset, r: xr.Dataset) -> float:
+    """ηλ_max of the prediction over the optimizer's stability limit; NaN where it is not known or the rate changes."""
+    if "largest_eigenvalue" not in p.attrs or not r.attrs.get("optimizer_has_theory", 1) or r.attrs.get("schedule", ""):
+        return math.nan
+    limit = as_optimizer(r.attrs.get("optimizer", "gradient_descent")).limit
+    rate = summed_rate(float(p.attrs["learning_rate"]), p.sizes["point"], p.attrs["loss"])
+    return math.nan if limit is None else rate * float(p.attrs["largest_eigenvalue"]) / limit
 
 
 def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, xr.DataArray]:
@@ -137,14 +160,21 @@ def _holds_until(error: xr.DataArray, tolerance: float) -> int:
     return last if last > 0 else -1
 
 
-def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None) -> str:
-    said = [_how_far(v, judged)]
+def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None, *, learned: float, share: float) -> str:
+    last, tolerance = int(v.step[-1]), v.attrs["tolerance"]
+    holds = v.attrs["holds_until_step"] == last
+    said = [_how_far(v, judged), doubt_in_words(v, judged)]
+    if holds and learned <= tolerance:
+        said.append(
+            f"Theory itself learns no more than {percent(learned)} of the signal by step {last}: nothing was learned "
+            "to speak of, and the run tells nothing; take more steps."
+        )
     if "spread_ratio" in v:
-        said += [doubt_in_words(v), spread_in_words(v)]
+        said.append(spread_in_words(v))
     if causes is not None:
         said.append(gap_in_words(causes))
-    elif "spread_ratio" not in v and v.attrs["holds_until_step"] != int(v.step[-1]):
-        said[0] = f"{said[0][:-1]}, {_guess(v)}."
+    elif "spread_ratio" not in v and not holds:
+        said[0] = f"{said[0][:-1]}, {_guess(v, share)}."
     if v.attrs["remarks"]:
         said.append(f"Note: {v.attrs['remarks']}.")
     return " ".join(filter(None, said))
@@ -163,7 +193,7 @@ def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
         peak = f"too small for {seeds_in_words(v.sizes['seed'])} to show"
     if holds == last:
         trained = f"holds through step {last}, the last one trained"
-        return f"{who} the lazy regime {trained}: the error{whose} is {'' if whose else 'at most '}{peak}."
+        return f"{who} theory {trained}: the error{whose} is {'' if whose else 'at most '}{peak}."
     until = f"does not hold to {percent(tolerance)}:"
     if holds > 0:
         # What all networks share may come out as nothing, which is no error to hold to.
@@ -171,21 +201,29 @@ def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
         until = f"holds to {percent(held)} until step {holds}; beyond,"
     told = at != last and not (whose and float(judged.sel(step=last)) == 0)
     later = f" and {percent(judged.sel(step=last), sem.sel(step=last))} at step {last}" if told else ""
-    return f"{who} the lazy regime {until} the error{whose} reaches {peak}{later}."
+    return f"{who} theory {until} the error{whose} reaches {peak}{later}."
 
 
-def _guess(v: xr.Dataset) -> str:
-    """What the seeds alone tell of the cause, which is no more than what is common and what is not."""
+def _guess(v: xr.Dataset, share: float) -> str:
+    """What the seeds alone tell of the cause, which is no more than what is common and what is not.
+
+    Args:
+        v: the comparison.
+        share: of the stability limit that ηλ_max is.
+    """
     worst, seeds = v.isel(step=int(np.argmax(v.error.values))), v.sizes["seed"]
     if seeds < 3:
         return "with too few seeds to tell fluctuation from feature learning (take at least 3)"
     common, spread = float(worst.systematic_error), float(worst.spread)
+    explain = "controls (ntkspec.validation.explain) tell which"
     if common > spread:
         return (
             f"{percent(common)} of it common to all seeds against a spread of {percent(spread)}, as feature learning "
-            "or another way of training would make it; controls (ntkspec.validation.explain) tell which"
+            f"or another way of training would make it; {explain}"
         )
-    return (
-        f"mostly the spread of seeds ({percent(spread)}, against {percent(common)} common to all): finite-width "
-        "fluctuation, which a wider network or the mean of an ensemble reduces"
+    differs = (
+        f"which mostly differs from seed to seed: a spread of {percent(spread)} against {percent(common)} common to all"
     )
+    if not v.attrs["remarks"] and share <= GENTLE:
+        return f"{differs}; that is finite-width fluctuation, which a wider network or the mean of an ensemble reduces"
+    return f"{differs}, as finite width, the rate or another way of training would make it; {explain}"

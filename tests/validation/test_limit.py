@@ -93,7 +93,7 @@ def test_a_mean_without_a_common_error_is_not_said_to_be_good_to_nothing(runs, o
     both = xr.concat([apart, -apart], "seed").assign_coords(seed=r.seed) + xr.where(r.step == off, 1.0, 0.0)
     v = ns.validate(p, r.assign(train=(p.train + both).transpose(*r.train.dims)), ensemble=e, tolerance=0.2)
     assert float(v.systematic_error.sel(step=4 - off)) == 0
-    how_far = v.attrs["verdict"].split(" That is more")[0].split(" Not as")[0].split(" As the")[0]
+    how_far = v.attrs["verdict"].split(" That theory holds")[0].split(" Not as")[0].split(" As the")[0]
     assert said in how_far
     assert " 0\xa0%" not in how_far
 

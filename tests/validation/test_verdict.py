@@ -209,7 +209,10 @@ def test_only_common_steps_are_compared():
                 "feature learning",
             ],
         ),
-        (trained([0, 0.01, 0.02, 0.3], seeds=5, common=False), ["until step 4", "spread of seeds", "ensemble"]),
+        (
+            trained([0, 0.01, 0.02, 0.3], seeds=5, common=False),
+            ["theory holds to 2\N{NO-BREAK SPACE}% until step 4", "differs from seed to seed"],
+        ),
         (
             trained([0, 0.2, 0.2, 0.3], seeds=5),
             ["does not hold to 5\N{NO-BREAK SPACE}%", "reaches 30\N{NO-BREAK SPACE}%"],
@@ -225,6 +228,61 @@ def test_the_verdict_is_a_sentence_for_every_outcome(train, phrases):
         assert phrase in verdict
     assert verdict.endswith(".")
     assert "nan" not in verdict
+
+
+PLAIN = {"optimizer": "gradient_descent", "optimizer_has_theory": 1}
+
+
+@pytest.mark.parametrize(
+    ("of_prediction", "of_training", "named"),
+    [
+        ({"largest_eigenvalue": 10.0}, PLAIN, True),
+        # Of the mean of 8 squares the same rate is an eighth.
+        ({"largest_eigenvalue": 80.0, "loss": "mean"}, {**PLAIN, "loss": "mean"}, True),
+        ({"largest_eigenvalue": 15.0}, PLAIN, False),
+        ({}, PLAIN, False),
+        ({"largest_eigenvalue": 10.0}, {"optimizer": "adam", "optimizer_has_theory": 0}, False),
+        ({"largest_eigenvalue": 10.0}, {**PLAIN, "batch_size": 4}, False),
+    ],
+    ids=["plain", "mean", "large rate", "unknown rate", "adam", "minibatches"],
+)
+def test_finite_width_is_named_only_where_nothing_else_can_tell_seeds_apart(of_prediction, of_training, named):
+    r = dataset(trained([0, 0.01, 0.02, 0.3], seeds=5, common=False), **of_training)
+    verdict = ns.validate(dataset(growing(), **of_prediction), r).attrs["verdict"]
+    assert "which mostly differs from seed to seed: a spread of" in verdict
+    assert ("finite-width fluctuation" in verdict) == named
+    assert ("ntkspec.validation.explain" in verdict) != named
+
+
+def test_a_run_in_which_nothing_is_learned_tells_nothing():
+    said = "nothing was learned to speak of"
+    p, r = dataset(0.02 * growing()), dataset(0.02 * trained([0, 0.1, 0.1, 0.1]))
+    learned = f"no more than {2 * (1 - np.exp(-2.5)):.2g}\N{NO-BREAK SPACE}% of the signal by step 10: {said}"
+    assert learned in ns.validate(p, r).attrs["verdict"]
+    assert said not in ns.validate(p, r, tolerance=0.01).attrs["verdict"]
+    # Where both start does not count.
+    from_labels = (one.assign(train=one.train + one.target).assign_attrs(starts_from_zero=0) for one in (p, r))
+    assert said in ns.validate(*from_labels).attrs["verdict"]
+    assert said not in ns.validate(dataset(growing()), dataset(trained([0, 0.01, 0.02, 0.3]))).attrs["verdict"]
+
+
+def test_a_single_network_is_said_to_have_no_error_bar():
+    said = "One network has no error bar"
+    errors = [0, 0.01, 0.02, 0.03]
+    assert said in ns.validate(dataset(growing()), dataset(trained(errors, seeds=1))).attrs["verdict"]
+    assert said not in ns.validate(dataset(growing()), dataset(trained(errors, seeds=2))).attrs["verdict"]
+
+
+def test_what_the_seeds_leave_open_of_single_networks_is_said():
+    errors = np.array([0, 0.01, 0.02, 0.04])
+    apart = np.concatenate([trained(part * errors, seeds=1) for part in (0.5, 1.0, 1.5)])
+    v = ns.validate(dataset(growing()), dataset(apart))
+    high = 100 * float(v.error_interval.sel(bound="high", step=10))
+    assert v.attrs["holds_until_step"] == 10
+    assert f"more than 3 seeds can tell: at step 10 that error may be up to {high:.2g}" in v.attrs["verdict"]
+    assert "seeds can tell" not in ns.validate(dataset(growing()), dataset(apart), tolerance=0.1).attrs["verdict"]
+    # Where it holds nowhere, nothing is left open.
+    assert "seeds can tell" not in ns.validate(dataset(growing()), dataset(apart), tolerance=0.005).attrs["verdict"]
 
 
 def test_fields_are_compared_where_both_hold_one():
