@@ -82,8 +82,9 @@ class Movement:
             Dataset with one `step`; see `movement`.
 
         Raises:
-            ValueError: if the parameters are of another network, or of another number of networks than the run began
-                with, or the step is that of the last call: observers do not serve two runs at once.
+            ValueError: if the parameters are of another network, of networks behind a learned mapping, or of another
+                number of networks than the run began with, or the step is that of the last call: observers do not
+                serve two runs at once.
             TypeError: if the step is no number, or the parameters are none.
         """
         if not isinstance(step, int | np.integer):
@@ -122,6 +123,12 @@ class Movement:
         shapes = jax.tree.map(lambda leaf: (np.shape(leaf), getattr(leaf, "dtype", type(leaf))), params)
         if self.checked is not None and shapes == self.checked:
             return len(jax.tree.leaves(params)[0])
+        if isinstance(params, dict) and params.keys() == {"network", "mapping"}:
+            raise ValueError(
+                "the parameters are those of networks behind a learned mapping, {'network': ..., 'mapping': ...}, and "
+                "movement compares kernels behind the mapping that it was given; train with trainable=(), or observe "
+                "params['network'] for the networks' kernels behind the mapping as it was"
+            )
         count, _ = check_stacked(self.network, params, self.features)
         rows = rows_of(self.network, jax.tree.map(lambda leaf: leaf[0], params), None)
         each, m = bytes_of_row(rows, self.features), len(self.features)
@@ -191,7 +198,8 @@ def movement(
 
     The kernels are those of `ntk`, the mean over outputs, at no more than `max_points` of the points: of a lattice
     every s-th point along each axis, where frequencies above the lower Nyquist frequency fold onto those below; of
-    scattered points a random choice. Eigenvalues and Rayleigh quotients are multiplied by n/m
+    scattered points a random choice. The mapping is fixed: a run with ``trainable=`` is refused at the first call.
+    Eigenvalues and Rayleigh quotients are multiplied by n/m
     to stand for those of all n points: exactly so where m = n, else as far as a sum over m points is an integral.
 
     Args:

@@ -216,7 +216,7 @@ def _step(
         state.params,
         value=value,
         grad=gradient,
-        value_fn=lambda params: loss(params, *given)[0],
+        value_fn=recipe.scalar(lambda params: loss(params, *given)[0]),
     )
     params = jax.tree.map(lambda p, u: p + u, state.params, update)
     bad = ~(value <= problem.ceiling)

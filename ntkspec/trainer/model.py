@@ -14,7 +14,7 @@ from ntkspec.kernel.base import Network
 from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.mapping import FourierMapping
 from ntkspec.trainer.optimizer import Optimizer
-from ntkspec.trainer.precision import products_in_bfloat16
+from ntkspec.trainer.precision import products_in_bfloat16, scalar_in_bfloat16
 
 __all__ = ["LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "require_learnable", "squared"]
 
@@ -58,6 +58,10 @@ class Recipe:
     def products(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` with the asked matrix products."""
         return products_in_bfloat16(function) if self.bfloat16 else function
+
+    def scalar(self, function: Callable[[Any], Array]) -> Callable[[Any], Array]:
+        """A loss with the asked matrix products, for those who differentiate it themselves."""
+        return scalar_in_bfloat16(function) if self.bfloat16 else function
 
     def guess(self, f: Array) -> Array:
         """What is to be compared with the labels: the sigmoid of a logit, too."""

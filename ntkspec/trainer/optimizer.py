@@ -11,6 +11,7 @@ Nesterov's gradient is taken at v, so v is what is carried; w, whose residual th
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -131,7 +132,8 @@ def optimizer(name: str, **options: Any) -> Optimizer:
     Args:
         name: "gradient_descent", "heavy_ball" or "nesterov", which the theory knows; or any of optax that asks for no
             more than a learning rate, such as "adam", "adamw", "lion", "lbfgs", "contrib.muon". Its "sgd" is gradient
-            descent, or with a `momentum` the heavy ball.
+            descent, or with a `momentum` the heavy ball. Schedule-free methods are recorded where they take their
+            gradient, and not at the average that they are evaluated at.
         **options: its settings: `momentum` (0.9) of the two, and what optax takes, such as ``b1`` of Adam.
 
     Returns:
@@ -240,7 +242,8 @@ def _constructor(name: str) -> tuple[Callable[..., Any], inspect.Parameter]:
 
 def _rate_of(found: Any, name: str) -> inspect.Parameter | None:
     """The parameter for the learning rate of an optimizer that asks for no more; None of anything else."""
-    if not inspect.isfunction(found) or not name.islower() or name.startswith(("_", "scale_by")):
+    plain = found.func if isinstance(found, functools.partial) else found
+    if not inspect.isfunction(plain) or not name.islower() or name.startswith(("_", "scale_by")):
         return None
     parameters = inspect.signature(found).parameters
     required = {key for key, value in parameters.items() if value.default is value.empty}

@@ -12,7 +12,7 @@ from jax.extend.core import Jaxpr, Literal
 
 from ntkspec.kernel.equation import evaluated, within
 
-__all__ = ["PRECISIONS", "products_in_bfloat16"]
+__all__ = ["PRECISIONS", "products_in_bfloat16", "scalar_in_bfloat16"]
 
 #: What `matmul_precision` may be.
 PRECISIONS = ("float32", "bfloat16")
@@ -41,6 +41,22 @@ def products_in_bfloat16(function: Callable[..., Any]) -> Callable[..., Any]:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
         found = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+    return rounded
+
+
+def scalar_in_bfloat16(function: Callable[[Any], Array]) -> Callable[[Any], Array]:
+    """`products_in_bfloat16` of a function with one value, which may be differentiated afterwards.
+
+    Its gradient is that of `function` with its products rounded, and not that of the roundings.
+    """
+    rounded = jax.custom_jvp(products_in_bfloat16(function))
+
+    @rounded.defjvp
+    def along(params: Any, tangents: Any) -> tuple[Array, Array]:
+        value, gradient = products_in_bfloat16(jax.value_and_grad(function))(*params)
+        parts = jax.tree.map(lambda g, t: jnp.sum(g * t), gradient, *tangents)
+        return value, sum(jax.tree.leaves(parts), jnp.zeros_like(value))
 
     return rounded
 

@@ -241,6 +241,15 @@ def test_leading_eigenvalues_are_within_their_bounds(rng):
     assert error[[0, 2]].max() < 1e-10
 
 
+def test_a_learned_mapping_is_refused_before_any_step(params):
+    options = {"steps": [0, 1], "learning_rate": 1e-3, "seeds": 1, "trainable": ("amplitudes",)}
+    with pytest.raises(ValueError, match=r"of networks behind a learned mapping, .* train with trainable=\(\), or"):
+        ns.trainer.train(K, X, Y, observe=ns.empirical.movement(K, X, Y), **options)
+    behind = {"network": params[0], "mapping": {"amplitudes": np.ones((SEEDS, 6))}}
+    with pytest.raises(ValueError, match="behind the mapping that it was given"):
+        ns.empirical.movement(K, X, Y)(0, behind)
+
+
 def test_bad_input_is_refused_in_words(params):
     observe = ns.empirical.movement(K, X, Y)
     one = jax.tree.map(lambda leaf: leaf[0], params[0])

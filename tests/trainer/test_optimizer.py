@@ -1,17 +1,50 @@
 """Every optimizer against the recursion or the optax transformation that it names."""
 
+import inspect
+
 import jax
 import numpy as np
 import optax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.optimizer import OWN, _rate_of
+from ntkspec.trainer.optimizer import OWN
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
 STEPS = [0, 1, 2, 7]
-NAMES = [name for name in dir(optax) if _rate_of(getattr(optax, name), name)]
+#: What has a learning rate and does not train by its name, and why.
+UNNAMED = {
+    "ScaleByBacktrackingLinesearchState": "a state",
+    "ScaleByZoomLinesearchState": "a state",
+    "scale_by_backtracking_linesearch": "a part of an optimizer",
+    "scale_by_learning_rate": "a part of an optimizer",
+    "scale_by_madgrad": "a part of an optimizer",
+    "scale_by_polyak": "a part of an optimizer",
+    "scale_by_rprop": "a part of an optimizer",
+    "scale_by_zoom_linesearch": "a part of an optimizer",
+    "dpsgd": "asks for a norm to clip at, a noise and a seed, and for gradients of single points",
+    "schedule_free": "asks for another optimizer",
+    "sophia": "asks for a function of the loss's own",
+}
+
+
+def with_a_rate(module):
+    """Everything public of a module that takes a learning rate, but for `UNNAMED`."""
+    public = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    rates = {"learning_rate", "max_learning_rate"}
+    takes = [name for name, one in public.items() if callable(one) and rates & set(parameters_of(one))]
+    return [name for name in takes if name not in UNNAMED]
+
+
+def parameters_of(one):
+    try:
+        return inspect.signature(one).parameters
+    except ValueError:
+        return {}
+
+
+NAMES, CONTRIBUTED = with_a_rate(optax), with_a_rate(optax.contrib)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +123,12 @@ def test_every_optax_optimizer_trains_by_name(name, k):
     assert r.attrs["optimizer_has_theory"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", CONTRIBUTED)
+def test_every_contributed_optimizer_may_be_named(name, k):
+    ns.trainer.require_trainable(k, X, Y, steps=[2], optimizer=f"contrib.{name}", learning_rate=1e-3)
+
+
 @pytest.mark.parametrize(
     ("named", "ours", "inner"),
     [
@@ -108,7 +147,21 @@ def test_sgd_is_what_theory_knows_it_as(named, ours, inner, k):
 
 
 def test_there_are_optimizers_in_optax():
-    assert {"adam", "adamw", "lbfgs", "lion", "sgd", "polyak_sgd"} <= set(NAMES)
+    assert {"adam", "adamw", "lbfgs", "lion", "nadam", "nadamw", "sgd", "polyak_sgd"} <= set(NAMES)
+    assert {"muon", "schedule_free_adamw", "momo_adam"} <= set(CONTRIBUTED)
+
+
+def test_schedule_free_methods_are_recorded_where_their_gradient_is(k):
+    inner = optax.contrib.schedule_free_sgd(0.02)
+
+    def move(gradient, memory, rate):
+        update, state = inner.update(gradient(memory["w"]), memory["state"], memory["w"])
+        return {"w": optax.apply_updates(memory["w"], update), "state": state}
+
+    expected = by_hand(k, move, lambda params: {"w": params, "state": inner.init(params)})
+    options = {"steps": STEPS, "learning_rate": 0.02, "seeds": 1, "dtype": "float64"}
+    r = ns.trainer.train(k, X, Y, optimizer="contrib.schedule_free_sgd", **options)
+    np.testing.assert_allclose(r.train[0], expected, rtol=0, atol=1e-13)
 
 
 def test_adam_is_optax_adam(k):
