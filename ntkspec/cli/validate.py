@@ -226,13 +226,20 @@ def check_summary(v: xr.Dataset) -> dict[str, Any]:
         bounds = {f"spread_ratio_{bound}": v.spread_ratio_interval.sel(bound=bound) for bound in ("low", "high")}
         v = v.assign({name: ends.drop_vars("bound") for name, ends in bounds.items()})
         curves += ["systematic_error", "predicted_spread", "spread_ratio", *bounds]
+    frequencies = {}
+    if "error_by_frequency" in v:
+        by_step = v.error_by_frequency.transpose("step", "frequency")
+        frequencies = {"frequency": v.frequency.values.tolist(), "error_by_frequency": by_step.values.tolist()}
     return {
         "verdict": v.attrs["verdict"],
+        "remarks": v.attrs["remarks"].split("; ") if v.attrs["remarks"] else [],
         "holds_until_step": int(v.attrs["holds_until_step"]),
         "tolerance": float(v.attrs["tolerance"]),
         "width": int(v.attrs["width"]),
         "step": v.step.values.tolist(),
         **{name: v[name].values.tolist() for name in curves},
+        "error_interval": {bound: v.error_interval.sel(bound=bound).values.tolist() for bound in ("low", "high")},
+        **frequencies,
     }
 
 

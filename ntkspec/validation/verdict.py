@@ -53,9 +53,9 @@ def validate(
 
         - `error_by_seed` (seed, step), their mean `error`, its standard error `error_sem` and `error_interval` (bound,
           step), where `bound` is "low" and "high";
-        - `ensemble_error`: of the mean over seeds; `spread`: of a seed about that mean, root mean square;
-          `systematic_error`: √max(0, ensemble_error² − spread²/seeds), what no number of seeds averages away, and
-          `systematic_error_interval`;
+        - `ensemble_error`: of the mean over seeds; `spread`: of a seed about that mean, root mean square (NaN for
+          one seed); `systematic_error`: √max(0, ensemble_error² − spread²/seeds), what no number of seeds averages
+          away, and `systematic_error_interval`;
         - `error_by_frequency` (step, frequency), `error_by_frequency_sem` and `error_by_frequency_interval`;
         - `predicted_residual`, `trained_residual`, `trained_residual_sem` (step, frequency): residual amplitude
           relative to the labels' at that frequency, NaN where the labels have none; `trained_residual_interval`;
@@ -145,7 +145,8 @@ def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, 
         "error_sem": sem,
         "error_interval": interval(error, sem, seeds).clip(min=0),
         "ensemble_error": ensemble,
-        "spread": spread,
+        # Of one network there is none, which is not to say that it is zero.
+        "spread": spread if seeds > 1 else xr.full_like(spread, np.nan),
         "systematic_error": ((ensemble**2 - spread**2 / seeds).clip(min=0)) ** 0.5,
         "systematic_error_interval": interval(common, common_error, seeds).clip(min=0) ** 0.5,
     }

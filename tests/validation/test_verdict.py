@@ -1,9 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
 
 import ntkspec as ns
+from ntkspec.cli.shared import plain
+from ntkspec.cli.validate import check_summary
 from ntkspec.grid import energy_by_frequency, place
 
 N = 8
@@ -129,6 +133,7 @@ def test_intervals_are_those_of_student_over_seeds(rng):
     assert (v.systematic_error_interval.sel(bound="low") <= v.systematic_error + 1e-15).all()
     alone = ns.validate(dataset(growing()), dataset(r[:1]))
     assert np.isnan(alone.error_interval).all()
+    assert np.isnan(alone.spread).all()
     assert np.isnan(alone.systematic_error_interval).all()
 
 
@@ -365,6 +370,26 @@ def test_theory_holds_for_a_wide_network_for_a_few_steps(lattices):
     # 1/√4096 is 1.6 %.
     assert v.attrs["holds_until_step"] == 4
     np.testing.assert_allclose(v.predicted_residual, v.trained_residual, atol=0.1)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_json_has_intervals_remarks_and_frequencies(seeds):
+    r = dataset(trained([0, 0.01, 0.02, 0.03], seeds=seeds), batch_size=4, trainable="frequencies")
+    v = ns.validate(dataset(growing()), r)
+    found = json.loads(json.dumps(plain(check_summary(v)), allow_nan=False))
+    assert found["remarks"] == v.attrs["remarks"].split("; ")
+    assert len(found["remarks"]) == 2
+    assert found["frequency"] == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(found["error_by_frequency"], v.error_by_frequency)
+    if seeds == 1:
+        assert found["error_interval"] == {"low": [None] * 4, "high": [None] * 4}
+        assert found["spread"] == [None] * 4
+    else:
+        assert found["error_interval"]["high"] == v.error_interval.sel(bound="high").values.tolist()
+    scattered = [dataset(one, x=np.sqrt(X)) for one in (growing(), trained([0, 0.01, 0.02, 0.03]))]
+    without = check_summary(ns.validate(*scattered))
+    assert without["remarks"] == []
+    assert "frequency" not in without
 
 
 # PSNR
