@@ -80,7 +80,6 @@ CASES = {
     "1-D linearised": Case(paper, 2**15, narrowest=256, narrower=4, linearised=True),
     "1-D erf": Case(paper, 2**15, narrower=4, activation="erf"),
     "2-D": Case(photograph, 2**13),
-    "2-D linearised": Case(photograph, 2**12, narrowest=128, narrower=2, linearised=True),
 }
 #: Networks of each width whose kernels are looked at, the widest of them, and their activations: with a kink, smooth.
 LOOKED_AT, WIDEST_LOOKED_AT, LOOKED_INTO = 8, 1024, ("relu", "erf")
