@@ -18,10 +18,12 @@ from ntkspec.trainer.ensemble import Problem, initialise, outputs
 from ntkspec.trainer.model import LEARNABLE, Recipe
 from ntkspec.trainer.trial import behaviour
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "highest_saved", "losses_of"]
 
 #: How many times its first value a loss may grow before that is called divergence: the edge of stability shows tens.
 GROWTH = 1e6
+#: How many times it may have grown in a state that is saved: a run at the edge goes up by tens and comes back.
+UNSETTLED = 50
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,46 @@ class Plan:
 
 
 @partial(jax.jit, static_argnames="recipe")
+def losses_of(recipe: Recipe, f: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
+    """The loss of outputs (..., point, channel)."""
+    return scale * jnp.sum(recipe.losses(f, labels), axis=(-2, -1))
+
+
+@partial(jax.jit, static_argnames="recipe")
 def _ceiling(recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
     """A loss that no run on its way to the labels reaches."""
-    at_start = jnp.max(jnp.sum(recipe.losses(beginning - start, labels), axis=(2, 3)))
-    at_zero = jnp.sum(recipe.losses(jnp.zeros_like(labels), labels))
-    largest = scale * GROWTH * jnp.maximum(at_start, at_zero)
+    at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
+    largest = jnp.max(at_start + GROWTH * jnp.maximum(known, drawn))
     return jnp.minimum(largest, jnp.finfo(labels.dtype).max).astype(labels.dtype)
+
+
+@partial(jax.jit, static_argnames="recipe")
+def highest_saved(
+    recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
+) -> tuple[jax.Array, jax.Array]:
+    """The loss of each network at its start, and that above which it is not saved, (group, seed)."""
+    at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
+    # The loss of labels that are zero, or lost in the rounding of f − f_0, says nothing: f_0 does.
+    rounding = 100 * jnp.finfo(labels.dtype).eps * beginning
+    lost = jnp.abs(losses_of(recipe, rounding, labels, scale) - losses_of(recipe, 0 * rounding, labels, scale))
+    return at_start, at_start + UNSETTLED * jnp.where(known > lost, known, jnp.maximum(known, drawn))
+
+
+def _sizes(
+    recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The loss at the start, and how large losses are: of the start and the labels, and of outputs as they are drawn.
+
+    A loss may be zero or negative at any of them; outputs of some size have a loss that is not.
+    """
+
+    def size(f: jax.Array) -> jax.Array:
+        loss = jnp.abs(losses_of(recipe, f, labels, scale))
+        return jnp.where(jnp.isfinite(loss), loss, 0)
+
+    known = jnp.maximum(size(beginning - start), jnp.maximum(size(jnp.zeros_like(labels)), size(labels)))
+    drawn = jnp.maximum(size(beginning), jnp.finfo(labels.dtype).eps * scale * labels.size)
+    return losses_of(recipe, beginning - start, labels, scale), known, drawn
 
 
 @partial(jax.jit, static_argnames=("count", "groups"))

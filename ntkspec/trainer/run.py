@@ -20,7 +20,7 @@ from ntkspec.trainer.interrupt import postponed
 from ntkspec.trainer.memory import Part, partition
 from ntkspec.trainer.observer import Observe, Observer, check_observe
 from ntkspec.trainer.parallel import check_devices, layout
-from ntkspec.trainer.plan import Plan
+from ntkspec.trainer.plan import Plan, highest_saved, losses_of
 from ntkspec.trainer.rate import default_rates, stable_rates
 from ntkspec.trainer.result import require_fitting
 from ntkspec.trainer.trajectory import Trajectory, joined
@@ -104,10 +104,14 @@ def run(
             try:
                 for _ in networks.train(observer, stage, clock):
                     if clock is not None:
+                        high = networks.unsettled()
+                        # Two are kept: on the way up they would replace the good ones. The end of a run is its result.
+                        if high and networks.step < plan.last and not interruption.asked:
+                            continue
                         clock.saved(
                             networks.step, write(clock.checkpoints, _to_save(plan, parts, rates, done, networks))
                         )
-                        interruption.obey(f"saved at step {networks.step} in {clock.checkpoints.folder}")
+                        interruption.obey(f"saved at step {networks.step} in {clock.checkpoints.folder}{high}")
             except FloatingPointError as error:
                 kept = "" if clock is None or clock.path is None else f"; the last good checkpoint is {clock.path.name}"
                 raise FloatingPointError(f"{error}{kept}") from None
@@ -171,6 +175,8 @@ class Networks:
         self.lattice_start: np.ndarray | float = 0.0
         if self.lattice is not None and plan.centered:
             self.lattice_start = self._outputs(params, self.lattice)
+        # Not what `start` is where nothing is subtracted.
+        self.beginning = None if plan.centered else self._outputs(params, problem.inputs)
         state = begin(plan.recipe, problem, params)
         self.problem: Problem = self.layout.problem(problem)
         self.state: State = self.layout.state(state)
@@ -224,6 +230,29 @@ class Networks:
         if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params)):
             raise self._divergence(self.step)
 
+    def unsettled(self) -> str:
+        """Words for a loss that is far above its start, such as of a run that diverges; empty where none is."""
+        n = len(self.plan.points)
+        params = self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
+        f = (self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start))[:, :, :n]
+        found = np.asarray(losses_of(self.plan.recipe, f, *self._measure())).ravel()
+        start, highest = (np.asarray(loss).ravel() for loss in self._heights())
+        above = ~(found <= highest)
+        if not above.any():
+            return ""
+        one = int(np.argmax(above))
+        return f"; a loss there is {found[one]:.3g}, from {start[one]:.3g} at the start, as in a run that diverges"
+
+    def _heights(self) -> tuple[jax.Array, jax.Array]:
+        """The loss of each network at its start, and the highest that is saved."""
+        start = np.asarray(self.problem.start)[:, :, : len(self.plan.points)]
+        beginning = start if self.beginning is None else self.beginning
+        return highest_saved(self.plan.recipe, beginning, start, *self._measure())
+
+    def _measure(self) -> tuple[np.ndarray, float]:
+        """Labels and the scale of the loss."""
+        return self.plan.labels.astype(self.plan.dtype), 1 / len(self.plan.points) if self.plan.mean else 1.0
+
     def _record(self, step: int, observer: Observer | None) -> None:
         recipe, n = self.plan.recipe, len(self.plan.points)
         params = recipe.optimizer.reading(self.state.params, self.state.memory)
@@ -248,7 +277,7 @@ class Networks:
         """What went wrong, with the limit and what to change."""
         plan, recipe = self.plan, self.plan.recipe
         where = f"training diverged by step {step}"
-        if step == 0:
+        if step == 0 and not np.isfinite(self._heights()[0]).all():
             start = self._outputs(plan.params(self.first, 1), self.problem.inputs)
             return FloatingPointError(
                 f"{where}: before any step, the loss of outputs up to {np.abs(start).max():.3g} and labels "
@@ -258,7 +287,7 @@ class Networks:
         if not recipe.optimizer.takes_rate or recipe.optimizer.rateless:
             return FloatingPointError(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
         # Of the step that led there.
-        rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, step - 1, side="right") - 1]
+        rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, max(step - 1, 0), side="right") - 1]
         if recipe.optimizer.limit is None:
             return FloatingPointError(f"{where}; take a learning rate below {rates.min():.3g} ({recipe.optimizer})")
         limits = stable_rates(recipe, self.problem, plan.params(self.first, 1))
@@ -268,6 +297,11 @@ class Networks:
             return FloatingPointError(
                 f"{where}; take a learning rate below the stability limit, {limit:.3g} for this network as it starts "
                 f"(got {rate:.3g}); ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own"
+            )
+        if not math.isfinite(limit):
+            return FloatingPointError(
+                f"{where}; take a learning rate below {rate:.3g}. There is no stability limit to go by: at the start "
+                "the loss has no curvature, or a negative one"
             )
         return FloatingPointError(
             f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "

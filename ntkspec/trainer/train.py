@@ -88,7 +88,8 @@ def train(
         matmul_precision: "float32", or "bfloat16" for operands of matrix products rounded to it.
         devices: that train; None is all local ones. Networks are spread over them, and what is left shares the points.
         checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`. Ctrl-C
-            then saves one more before it stops; a second one stops at once.
+            then saves one more before it stops; a second one stops at once. While a loss is over 50 times its start
+            nothing is saved before the end: a run that diverges does not replace what was good.
         resume: True goes on from the newest checkpoint, to the same bits on the same device, or begins where there is
             none; "previous" takes the one before it where that one is no good. On a GPU, XLA chooses among its matrix
             products by timing them anew in each process, and the bits are the same only where

@@ -8,12 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.checkpoint import files
+from ntkspec.trainer.checkpoint import Saved, files, restored
 from ntkspec.trainer.memory import Part
 
 X = np.arange(8)[:, None] / 8
@@ -247,15 +248,48 @@ def test_another_run_is_not_written_over(k, tmp_path):
         ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=tmp_path, **OPTIONS)
 
 
-def test_divergence_keeps_the_last_good_one(k, tmp_path):
-    schedule = ns.dynamics.piecewise({0: 1.0, 10: 1e6})
-    options = {**OPTIONS, "optimizer": "gradient_descent", "steps": [40], "schedule": schedule}
-    message = r"diverged by step 1\d; .* the last good checkpoint is checkpoint-0000-000000001[02]"
-    with pytest.raises(FloatingPointError, match=message):
-        ns.trainer.train(k, X, Y, checkpoint=ns.trainer.Checkpoints(tmp_path, every=2), **options)
+#: Some four stability limits from step 10 on: the loss grows tenfold a step, from 2 to 2e6 and then out of bounds.
+SLOWLY = {
+    "steps": [60],
+    "seeds": 2,
+    "learning_rate": 0.16,
+    "schedule": ns.dynamics.piecewise({0: 1.0, 10: 8.0}),
+}
+
+
+def kept_losses(k, path):
+    """The loss of each network at the parameters of a checkpoint."""
     from safetensors.numpy import load_file
 
-    assert all(np.isfinite(leaf).all() for name, leaf in load_file(files(tmp_path)[0]).items() if "params" in name)
+    params = ns.trainer.ensemble.initialise(k.network, 0, 2, k.mapping.num_features, 1, "float32")
+    kept = restored("state.params", jax.tree.map(lambda leaf: leaf[None], params), Saved(load_file(path), {}, {}, path))
+    of_seed = lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree)
+    f = lambda one: np.asarray(k.network.apply(one, k.mapping(X)))[:, 0]
+    moved = [f(of_seed(of_seed(kept, 0), i)) - f(of_seed(params, i)) for i in range(2)]
+    return np.array([((each - Y) ** 2).sum() / 2 for each in moved])
+
+
+def test_divergence_keeps_the_last_good_one(k, tmp_path):
+    keep = ns.trainer.Checkpoints(tmp_path, every=1)
+    message = r"diverged by step 2\d; .* the last good checkpoint is checkpoint-0000-0000000019"
+    with pytest.raises(FloatingPointError, match=message):
+        ns.trainer.train(k, X, Y, checkpoint=keep, **SLOWLY)
+    # At zero the loss is 2.
+    assert all((kept_losses(k, path) < 50 * (Y**2).sum() / 2).all() for path in files(tmp_path))
+
+
+def test_ctrl_c_saves_on_the_way_up_and_says_so(k, tmp_path):
+    class PressWhenHigh(PressAt):
+        def advance(self, n=1, *, loss=0.0, **_):
+            if loss > 1000:
+                self.step = self.done + n
+            super().advance(n)
+
+    keep = ns.trainer.Checkpoints(tmp_path, every=1)
+    message = r"saved at step 2\d in .*; a loss there is .*, from 2 at the start, as in a run that diverges"
+    with pytest.raises(KeyboardInterrupt, match=message):
+        ns.trainer.train(k, X, Y, checkpoint=keep, progress=PressWhenHigh(1000), **SLOWLY)
+    assert (kept_losses(k, files(tmp_path)[0]) > 1000).any()
 
 
 def test_bad_settings_are_refused(k, tmp_path):

@@ -1,5 +1,6 @@
 import functools
 
+import jax
 import numpy as np
 import oracle_dense
 import pytest
@@ -168,6 +169,25 @@ def test_divergence_names_the_rate_of_its_step_and_not_of_a_later_one(composed):
 def test_an_overflow_before_any_step_is_no_fault_of_the_rate(composed, centered):
     with pytest.raises(FloatingPointError, match=r"step 0: before any step, .* labels up to .*e\+30 .* float32; scale"):
         ns.trainer.train(composed["ntk"], X, 1e30 * Y, steps=[0, 4], learning_rate=1e-3, seeds=2, centered=centered)
+
+
+@pytest.mark.parametrize(
+    ("y", "point_loss"),
+    [(0 * Y, None), (Y, lambda f, y: -jax.numpy.exp(-((f - y) ** 2)))],
+    ids=["zero", "negative"],
+)
+def test_a_loss_that_is_not_positive_at_the_start_is_no_divergence(y, point_loss, composed):
+    k = composed["ntk"]
+    r = ns.trainer.train(k, X, y, steps=[0, 10], learning_rate=1e-3, seeds=2, batch_size=4, point_loss=point_loss)
+    # Labels of zero are met but for the rounding of f − f_0.
+    assert (r.loss.sel(step=10) <= r.loss.sel(step=0) + 1e-9).all()
+
+
+def test_divergence_without_a_stability_limit_does_not_blame_the_kernel(composed):
+    with pytest.raises(FloatingPointError, match="There is no stability limit to go by: at the start the loss has no"):
+        ns.trainer.train(
+            composed["ntk"], X, Y, steps=[40], learning_rate=10.0, seeds=2, point_loss=lambda f, y: -y * f + f**4
+        )
 
 
 @pytest.mark.parametrize("times", [8.2, 21.0, 300.0])
