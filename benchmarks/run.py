@@ -31,6 +31,7 @@ CLAIMS = (
     "design_time",
     "trainer_vs_matmul",
     "movement_overhead",
+    "precision",
 )
 #: Those that take ten minutes or more, run by name or by `make bench-large`.
 LARGE = ("lattice_sizes", "scattered_products", "learning_curves", "regret", "width_law")
