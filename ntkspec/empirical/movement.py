@@ -83,7 +83,8 @@ class Movement:
 
         Raises:
             ValueError: if the parameters are of another network, of networks behind a learned mapping, or of another
-                number of networks than the run began with, or the step is that of the last call: observers do not serve two runs at once.
+                number of networks than the run began with, or the step is that of the last call: observers do not
+                serve two runs at once.
         """
         if step == self.last_step:
             raise ValueError(
