@@ -106,7 +106,7 @@ def test_a_bias_is_told_from_the_noise_of_the_mean(rng):
 def test_seeds_drawn_twice_do_not_make_a_bias(rng):
     gram = made_up(rng, (16,), seeds=6)[16]
     counts = np.array([3, 0, 1, 2, 0, 0.0])
-    found = errors(gram, counts)
+    found = errors(gram, counts, 6)
     pairs = [(s, u) for s in range(6) for u in range(6) if s != u]
     common = sum(counts[s] * counts[u] * gram[:, s, u] for s, u in pairs) / sum(counts[s] * counts[u] for s, u in pairs)
     np.testing.assert_allclose(np.nan_to_num(found.bias) ** 2, np.maximum(common, 0), atol=1e-15)
