@@ -7,11 +7,12 @@ and how far kernels move, and how fast they learn what a network has not learned
 
 ``python -m benchmarks.width_law [LARGEST_1D LARGEST_2D [CASE …]]`` measures widths up to the largest, keeps each case
 in results/, where it is not measured again, and draws results/width_law.png, which `benchmarks.page` puts on
-docs/benchmarks.md. Narrow networks are cheap, and so more of them are trained.
+docs/benchmarks.md. Narrow networks are cheap, and so more of them are trained. Interrupted, it goes on where it was.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,8 +86,8 @@ CASES = {
 LOOKED_AT, WIDEST_LOOKED_AT, LOOKED_INTO = 8, 1024, ("relu", "erf")
 
 
-def measured(case: Case, largest: int) -> xr.Dataset:
-    """The law of a case, as `ntkspec.validation.width_law` gives it."""
+def measured(case: Case, largest: int, checkpoints: Path) -> xr.Dataset:
+    """The law of a case, as `ntkspec.validation.width_law` gives it, going on from checkpoints if there are any."""
     mapping, shape, mask, y = case.problem()
     network = ns.kernel.MLP(depth=3, activation=case.activation)
     k = ns.kernel.compose(mapping, network)
@@ -104,6 +105,8 @@ def measured(case: Case, largest: int) -> xr.Dataset:
         K=K,
         check=False,
         seed=1000,
+        checkpoint=checkpoints,
+        resume=True,
         progress=ns.progress.TerminalProgress(),
     )
     return found.assign_attrs(device=device_name())
@@ -154,7 +157,9 @@ def kept(name: str, largest: int) -> xr.Dataset:
     path = RESULTS / f"width_law_{name.replace(' ', '_')}_{largest}.nc"
     if not path.exists():
         RESULTS.mkdir(parents=True, exist_ok=True)
-        ns.record.save(measured(CASES[name], largest), path)
+        checkpoints = path.with_suffix("")
+        ns.record.save(measured(CASES[name], largest, checkpoints), path)
+        shutil.rmtree(checkpoints)
         print(name, file=sys.stderr, flush=True)
     return ns.record.load(path)
 
