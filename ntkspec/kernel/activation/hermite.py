@@ -22,6 +22,8 @@ Coefficients = tuple[Array, Array]
 #: Terms of the series, and nodes of the trapezoidal rule on ±12, whose step resolves the last Hermite function.
 RULES = ((48, 401), (192, 801), (768, 1601), (2304, 2401), (13824, 2401))
 EDGE = 12.0
+#: Terms whose functions are made together: of every rule a divisor.
+BLOCK = 48
 #: Second moments at which each rule is checked, in rising order.
 PROBES = tuple(float(q) for q in np.geomspace(1e-6, 1e2, 33))
 
@@ -91,7 +93,7 @@ def _horner(term: Callable[..., tuple[Array, ...]], coefficients: Any, x: Array)
 
 
 def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> Coefficients:
-    """Hermite coefficients of φ(σ·) and φ'(σ·), shape (terms, *sigma.shape).
+    """Hermite coefficients of φ(σ·) and φ'(σ·), each (terms, *points).
 
     The functions h_k(z) = He_k(z) e^(−z²/4)/√k! follow from their stable three-term recurrence.
     """
@@ -99,12 +101,19 @@ def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> C
     u = sigma[..., None] * z
     value, slope = (f * (decay * _spacing(nodes) / np.sqrt(2 * np.pi)) for f in _with_slope(function, u))
 
-    def step(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    def next_function(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Array]:
         before, now = carry
-        return (now, jnp.asarray(z * now - jnp.sqrt(k) * before) / jnp.sqrt(k + 1)), (value @ now, slope @ now)
+        return (now, jnp.asarray(z * now - jnp.sqrt(k) * before) / jnp.sqrt(k + 1)), now
+
+    # Made anew for a gradient, which would keep all h_k on all nodes: a quarter of a gigabyte for the longest series.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def block(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Coefficients]:
+        carry, basis = jax.lax.scan(next_function, carry, k)
+        return carry, (basis @ value.T, basis @ slope.T)
 
     start = (jnp.zeros(nodes), jnp.asarray(decay))
-    return jax.lax.scan(step, start, jnp.arange(terms, dtype=float))[1]
+    found = jax.lax.scan(block, start, jnp.arange(terms, dtype=float).reshape(-1, BLOCK))[1]
+    return tuple(c.reshape(terms, *sigma.shape) for c in found)
 
 
 def _rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
