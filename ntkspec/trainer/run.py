@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -232,18 +233,16 @@ class Networks:
 
     def unsettled(self) -> str:
         """Words for a loss that is far above its start, such as of a run that diverges; empty where none is."""
-        n = len(self.plan.points)
-        params = self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
-        f = (self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start))[:, :, :n]
-        found = np.asarray(losses_of(self.plan.recipe, f, *self._measure())).ravel()
-        start, highest = (np.asarray(loss).ravel() for loss in self._heights())
+        found = np.asarray(losses_of(self.plan.recipe, self._values(self._read()), *self._measure())).ravel()
+        start, highest = (np.asarray(loss).ravel() for loss in self.heights)
         above = ~(found <= highest)
         if not above.any():
             return ""
         one = int(np.argmax(above))
         return f"; a loss there is {found[one]:.3g}, from {start[one]:.3g} at the start, as in a run that diverges"
 
-    def _heights(self) -> tuple[jax.Array, jax.Array]:
+    @functools.cached_property
+    def heights(self) -> tuple[jax.Array, jax.Array]:
         """The loss of each network at its start, and the highest that is saved."""
         start = np.asarray(self.problem.start)[:, :, : len(self.plan.points)]
         beginning = start if self.beginning is None else self.beginning
@@ -254,9 +253,8 @@ class Networks:
         return self.plan.labels.astype(self.plan.dtype), 1 / len(self.plan.points) if self.plan.mean else 1.0
 
     def _record(self, step: int, observer: Observer | None) -> None:
-        recipe, n = self.plan.recipe, len(self.plan.points)
-        params = recipe.optimizer.reading(self.state.params, self.state.memory)
-        f = (self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start))[:, :, :n]
+        recipe, params = self.plan.recipe, self._read()
+        f = self._values(params)
         if not np.isfinite(f).all():
             raise self._divergence(step)
         self.trajectory.values.append(np.asarray(recipe.output(jnp.asarray(f))))
@@ -270,6 +268,15 @@ class Networks:
             if len(self.trajectory.observed) == 1:
                 require_fitting(self.plan, self.trajectory)
 
+    def _read(self) -> Any:
+        """The parameters that the networks are read at."""
+        return self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
+
+    def _values(self, params: Any) -> np.ndarray:
+        """Outputs at the training points, less those at the start if they are subtracted."""
+        f = self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start)
+        return np.asarray(f[:, :, : len(self.plan.points)])
+
     def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
         return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))
 
@@ -277,7 +284,7 @@ class Networks:
         """What went wrong, with the limit and what to change."""
         plan, recipe = self.plan, self.plan.recipe
         where = f"training diverged by step {step}"
-        if step == 0 and not np.isfinite(self._heights()[0]).all():
+        if step == 0 and not np.isfinite(self.heights[0]).all():
             start = self._outputs(plan.params(self.first, 1), self.problem.inputs)
             return FloatingPointError(
                 f"{where}: before any step, the loss of outputs up to {np.abs(start).max():.3g} and labels "

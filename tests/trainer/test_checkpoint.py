@@ -292,6 +292,22 @@ def test_ctrl_c_saves_on_the_way_up_and_says_so(k, tmp_path):
     assert (kept_losses(k, files(tmp_path)[0]) > 1000).any()
 
 
+def test_a_run_that_comes_down_again_is_saved_again(k, tmp_path):
+    """From step 10 the loss goes from 0.02 to 20,000; from step 21 on the rate is low and it comes back to 4."""
+    losses = []
+
+    class Listen(StopAt):
+        def advance(self, n=1, *, loss=0.0, **_):
+            losses.append(loss)
+
+    schedule = ns.dynamics.piecewise({0: 1.0, 10: 8.0, 21: 0.02})
+    keep = ns.trainer.Checkpoints(tmp_path, every=1)
+    options = SLOWLY | {"schedule": schedule}
+    ns.trainer.train(k, X, Y, checkpoint=keep, progress=Listen(60), **options)
+    assert max(losses) > 1000
+    assert [int(path.stem.split("-")[-1]) for path in files(tmp_path)] == [60, 59]
+
+
 def test_bad_settings_are_refused(k, tmp_path):
     with pytest.raises(ValueError, match="every=0; expected a positive integer"):
         ns.trainer.Checkpoints(tmp_path, every=0)
