@@ -91,7 +91,7 @@ def ensemble(width: int, points: int, features: int, seeds: int = 16) -> Record:
     together, compiling = training(plan_of(points, features, width, seeds), 50)
     seconds = timed(one_by_one=lambda: [one() for _ in range(seeds)][-1], together=together)
     return Record(
-        f"{seeds} seeds one by one over side by side, width {width:,}, {points:,} points",
+        f"{seeds} seeds one by one over all in one run, width {width:,}, {points:,} points",
         ratio(seconds["one_by_one"], seconds["together"]),
         "×",
         at_least=2.0,

@@ -17,7 +17,7 @@ from ntkspec.kernel.base import Network
 from ntkspec.trainer.initial import INITIALISATIONS
 from ntkspec.trainer.model import Recipe, raw
 
-__all__ = ["Problem", "State", "advance", "begin", "initialise", "outputs", "steps_of"]
+__all__ = ["Problem", "State", "advance", "begin", "in_turn", "initialise", "outputs", "steps_of"]
 
 #: Points whose outputs are computed at once, divided by the networks: a lattice of any size takes the memory of this.
 EVALUATED = 2**16
@@ -146,7 +146,7 @@ def outputs(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed:
 
 @partial(jax.jit, static_argnames="recipe", donate_argnames="state")
 def advance(recipe: Recipe, problem: Problem, state: State, first: Array, count: Array) -> State:
-    """Take `count` steps from step `first` with every network.
+    """Take `count` steps from step `first` with every network, all of them side by side.
 
     Both are traced, so one program serves every stretch between two reports, and where stretches end changes no bit.
     The memory of `state` is reused.
@@ -160,12 +160,10 @@ def steps_of(
     """`advance` inside a program; `axis` names the devices that share the points of a step."""
 
     def step(i: Array, state: State) -> State:
-        run = jnp.searchsorted(problem.starts, i, side="right") - 1
-        rate = problem.rate * problem.factors[run]
         one = partial(_step, recipe, problem, axis, i)
         return _over_groups(
             lambda rate, inputs, fixed, *rest: jax.vmap(partial(one, rate, inputs, fixed))(*rest),
-            rate,
+            problem.rate * _factor(problem, i),
             problem.inputs,
             problem.fixed,
             problem.start,
@@ -174,6 +172,42 @@ def steps_of(
         )
 
     return jax.lax.fori_loop(first, first + count, step, state)
+
+
+def in_turn(recipe: Recipe, problem: Problem, states: State, number: Array, first: Array, count: Array) -> State:
+    """Take `count` steps from step `first` with one network after another.
+
+    Args:
+        recipe: of a step.
+        problem: of all networks.
+        states: of those from `number` on, counted through the groups, each (network, …).
+        number: of the first.
+        first: step.
+        count: of steps.
+
+    Returns:
+        Their states.
+    """
+
+    def train(place: Array, states: State) -> State:
+        group, seed = jnp.divmod(number + place, problem.start.shape[1])
+        inputs, fixed = jax.tree.map(lambda leaf: leaf[group], (problem.inputs, problem.fixed))
+        start, key = problem.start[group, seed], problem.keys[group, seed]
+
+        def step(i: Array, state: State) -> State:
+            rate = problem.rate[group] * _factor(problem, i)
+            return _step(recipe, problem, None, i, rate, inputs, fixed, start, key, state)
+
+        own = jax.tree.map(lambda leaf: leaf[place], states)
+        moved = jax.lax.fori_loop(first, first + count, step, own)
+        return jax.tree.map(lambda leaf, one: jax.lax.dynamic_update_index_in_dim(leaf, one, place, 0), states, moved)
+
+    return jax.lax.fori_loop(0, len(states.loss), train, states)
+
+
+def _factor(problem: Problem, i: Array) -> Array:
+    """Of the schedule at step i."""
+    return problem.factors[jnp.searchsorted(problem.starts, i, side="right") - 1]
 
 
 def _step(

@@ -11,20 +11,27 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 
+from ntkspec.trainer.cores import takes_turns, threads_for
 from ntkspec.trainer.ensemble import begin
 from ntkspec.trainer.model import raw
 from ntkspec.trainer.parallel import apart_of
 from ntkspec.trainer.plan import Plan
 
-__all__ = ["Need", "Part", "available", "need_of", "partition"]
+__all__ = ["Need", "Part", "TooLarge", "available", "need_of", "partition"]
 
 #: Copies of the parameters in a step (they, their gradient, the update), and of every product's output (before and
 #: after the activation, its derivative, and both on the way back). Compilers use between half and all of it.
 PARAMETERS, OUTPUTS = 3, 5
+#: Copies of the states of networks that take turns in threads: as they were, apart, and as they are now.
+COPIES = 3
 #: The part of the free memory that is planned for.
 USED = 0.8
 #: Bytes for each recorded number: float32, float64, residual and its transform.
 RECORDED, RECORDED_FIELD = 40, 16
+
+
+class TooLarge(ValueError):
+    """What a run would need does not fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,14 @@ class Need:
 
     Attributes:
         parameters: of one network.
-        step: of one network, with its gradient, its optimizer's memory and the outputs of its layers.
+        state: of one network, with its optimizer's memory.
+        step: of one network, with its state, its gradient and the outputs of its layers.
         shared: features of the points and the lattice of one kernel.
         recorded: of all networks.
     """
 
     parameters: int
+    state: int
     step: int
     shared: int
     recorded: int
@@ -81,6 +90,7 @@ def need_of(plan: Plan) -> Need:
     networks = len(plan.kernels) * plan.seeds * len(plan.steps) * channels
     return Need(
         parameters=_bytes(params),
+        state=_bytes(params) + _bytes(memory),
         step=per_step + (0 if plan.recipe.batch_size is None else points * width * itemsize),
         # Features are computed in float64.
         shared=(n + lattice) * width * (itemsize + 8),
@@ -97,31 +107,50 @@ def available(devices: list[jax.Device]) -> float:
     return USED * psutil.virtual_memory().available
 
 
-def partition(plan: Plan, devices: list[jax.Device]) -> list[Part]:
+def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
     """All seeds of all kernels at once if they fit; else as many seeds at a time as do, else kernel by kernel.
 
+    Args:
+        plan: of the run.
+        need: of that plan.
+        devices: that train.
+
     Raises:
-        ValueError: if a single network does not fit, or what is recorded does not; with the predicted size.
+        TooLarge: if a single network does not fit, or what is recorded does not; with the predicted size.
     """
-    need, free, groups = need_of(plan), available(devices), len(plan.kernels)
+    free, groups = available(devices), len(plan.kernels)
     host = USED * psutil.virtual_memory().available
     if need.recorded > host:
-        raise ValueError(
+        raise TooLarge(
             f"recording {plan.seeds * groups} networks at {len(plan.steps)} steps would need {_gib(need.recorded)}, of "
             f"{_gib(host)} available; ask for fewer steps or seeds, or for no field_shape"
         )
     left = free - (need.recorded if devices[0].platform == "cpu" else 0)
-    together = int((left - groups * need.shared) // (groups * need.step))
+    together = _seeds_that_fit(need, left, groups, devices)
     if together >= 1:
         return _by_seeds(plan, (0, groups), together, devices)
-    alone = int((left - need.shared) // need.step)
+    alone = _seeds_that_fit(need, left, 1, devices)
     if alone < 1:
-        raise ValueError(
+        raise TooLarge(
             f"one network would need {_gib(need.step + need.shared)} (its parameters are {_gib(need.parameters)}), of "
             f"{_gib(left)} available; take a smaller width, a batch_size below {len(plan.points)}, dtype='float32', or "
             "an optimizer that remembers less"
         )
     return [part for g in range(groups) for part in _by_seeds(plan, (g, g + 1), alone, devices)]
+
+
+def _seeds_that_fit(need: Need, left: float, groups: int, devices: list[jax.Device]) -> int:
+    """How many networks of each of the groups are trained together."""
+    left -= groups * need.shared
+    side_by_side = int(left // (groups * need.step))
+    if not takes_turns(devices, 2):
+        return side_by_side
+    threads = threads_for(need.step)
+    # Of several kernels, each thread takes out the features of its own.
+    at_work = threads * (need.step + (need.shared if groups > 1 else 0))
+    in_turn = int((left - at_work) // (groups * (COPIES if threads > 1 else 1) * need.state))
+    # One by itself has no turns to take.
+    return in_turn if in_turn * groups > 1 else min(side_by_side, 1) if groups == 1 else 0
 
 
 def _by_seeds(plan: Plan, groups: tuple[int, int], together: int, devices: list[jax.Device]) -> list[Part]:

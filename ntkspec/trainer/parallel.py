@@ -36,11 +36,6 @@ class Layout:
     mesh: Mesh | None
     splits: bool
 
-    @property
-    def devices(self) -> int:
-        """How many devices work."""
-        return 1 if self.mesh is None else self.mesh.size
-
     def problem(self, problem: Problem) -> Problem:
         """The problem on its devices, with points of weight zero where their number does not divide."""
         if self.mesh is None:

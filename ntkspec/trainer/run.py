@@ -16,11 +16,12 @@ import numpy as np
 from ntkspec.checks import check_progress
 from ntkspec.progress import Progress, Stage
 from ntkspec.trainer.checkpoint import Checkpoints, Clock, Saved, flattened, newest, refuse_used, restored, write
+from ntkspec.trainer.cores import Cores, takes_turns, threads_for
 from ntkspec.trainer.ensemble import Problem, State, begin, outputs
 from ntkspec.trainer.interrupt import postponed
-from ntkspec.trainer.memory import Part, partition
+from ntkspec.trainer.memory import Part, need_of, partition
 from ntkspec.trainer.observer import Observe, Observer, check_observe
-from ntkspec.trainer.parallel import check_devices, layout
+from ntkspec.trainer.parallel import Layout, check_devices, layout
 from ntkspec.trainer.plan import Plan, highest_saved, losses_of
 from ntkspec.trainer.rate import default_rates, stable_rates
 from ntkspec.trainer.result import require_fitting
@@ -29,7 +30,7 @@ from ntkspec.trainer.trajectory import Trajectory, joined
 __all__ = ["Keeping", "run"]
 
 #: Steps of the first call of the compiled loop, and seconds that a call should take: a progress bar moves.
-FIRST_STRETCH = 16
+FIRST_STRETCH = 1
 SECONDS = 0.25
 
 
@@ -77,7 +78,8 @@ def run(
     check_observe(observe)
     check_progress(progress)
     saved = _found(plan, keeping)
-    parts = partition(plan, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
+    need = need_of(plan)
+    parts = partition(plan, need, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
     number, done, observer = 0, [], None if observe is None else _observer(observe, parts, saved)
     if saved is not None:
@@ -97,7 +99,7 @@ def run(
         clock = None if keeping.checkpoints is None else Clock(keeping.checkpoints, interruption, path=path)
         stage.advance(plan.last * number) if number else None
         for part in parts[number:]:
-            networks = Networks(plan.part(part.groups, rates), part.first, part.count, used)
+            networks = Networks(plan.part(part.groups, rates), part.first, part.count, used, threads_for(need.step))
             rates[slice(*part.groups)] = networks.plan.rates or ()
             if saved is not None and len(done) == number:
                 networks.resume(saved, stage)
@@ -160,9 +162,9 @@ def _to_save(
 
 
 class Networks:
-    """Some networks of a plan under training."""
+    """Some networks of a plan under training: `count` seeds from `first` on; on one processor so many at a time."""
 
-    def __init__(self, plan: Plan, first: int, count: int, devices: Sequence[jax.Device]) -> None:
+    def __init__(self, plan: Plan, first: int, count: int, devices: Sequence[jax.Device], threads: int) -> None:
         params = plan.params(first, count)
         problem = plan.problem(params, first)
         if plan.rates is None:
@@ -170,7 +172,6 @@ class Networks:
             plan = replace(plan, rates=tuple(rates.tolist()))
             problem = problem._replace(rate=jnp.asarray(rates, dtype=plan.dtype))
         self.plan, self.first = plan, first
-        self.layout = layout(devices, count, len(plan.points), plan.recipe)
         self.fixed = problem.fixed
         self.lattice = None if plan.lattice is None else plan.inputs(plan.lattice.points())
         self.lattice_start: np.ndarray | float = 0.0
@@ -179,6 +180,10 @@ class Networks:
         # Not what `start` is where nothing is subtracted.
         self.beginning = None if plan.centered else self._outputs(params, problem.inputs)
         state = begin(plan.recipe, problem, params)
+        if takes_turns(devices, state.loss.size):
+            self.layout: Layout | Cores = Cores(devices[0], state.loss.size, threads)
+        else:
+            self.layout = layout(devices, count, len(plan.points), plan.recipe)
         self.problem: Problem = self.layout.problem(problem)
         self.state: State = self.layout.state(state)
         self.step = 0

@@ -44,7 +44,7 @@ def train_scales(
     progress: Progress = NO_PROGRESS,
     **settings: Unpack[Settings],
 ) -> xr.Dataset:
-    """Train networks behind several mappings side by side: each as `train` would, all in one program.
+    """Train networks behind several mappings in one run: each as `train` would, by one program.
 
     Args:
         kernels: by scale; one network behind mappings that differ in numbers alone.

@@ -16,7 +16,7 @@ from ntkspec.kernel.composed import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.trainer.asked import Settings, keeping, planned
 from ntkspec.trainer.checkpoint import Checkpoints
-from ntkspec.trainer.memory import partition
+from ntkspec.trainer.memory import need_of, partition
 from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.observer import Observe
 from ntkspec.trainer.optimizer import Optimizer
@@ -53,7 +53,7 @@ def train(
     observe: Observe | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """Train `seeds` finite networks side by side, by full-batch gradient descent unless told otherwise.
+    """Train `seeds` finite networks in one run, by full-batch gradient descent unless told otherwise.
 
     Centred, the trained function is f(θ_t) − f(θ_0), which starts at zero exactly where a prediction without
     `initial` starts, and has the kernel of f; otherwise it is f(θ_t), and a prediction needs its step 0 as `initial`.
@@ -87,6 +87,7 @@ def train(
         dtype: precision of parameters and arithmetic, "float32" or "float64".
         matmul_precision: "float32", or "bfloat16" for operands of matrix products rounded to it.
         devices: that train; None is all local ones. Networks are spread over them, and what is left shares the points.
+            Those of one processor take turns, small ones on a core each; those of a GPU are trained side by side.
         checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Checkpoints`. Ctrl-C
             then saves one more before it stops; a second one stops at once. While a loss is over 50 times its start
             nothing is saved before the end: a run that diverges does not replace what was good.
@@ -106,10 +107,12 @@ def train(
 
     Raises:
         ValueError: if an argument has a wrong value or shape, a batch is larger than the data, labels are outside of
-            what the output can be, or the network has no width.
+            what the output can be, the network has no width, one network or what is recorded does not fit in memory,
+            or a checkpoint is of another run.
         TypeError: if an argument is of a wrong kind.
         FloatingPointError: if a loss stops being finite or grows a million times; the message names the step, the
             stability limit and what to change.
+        KeyboardInterrupt: after Ctrl-C, with checkpoints once one more is saved.
 
     Source: Jacot et al. 2018; Lee et al. 2019, section 2; centring: Chizat, Oyallon & Bach 2019, "On lazy training".
 
@@ -176,4 +179,5 @@ def require_trainable(
     """
     rates = None if learning_rate is None else (learning_rate,)
     everything: dict[str, Any] = {**DEFAULTS, **settings}
-    partition(planned((k,), x, y, steps=steps, rates=rates, **everything), jax.local_devices())
+    plan = planned((k,), x, y, steps=steps, rates=rates, **everything)
+    partition(plan, need_of(plan), jax.local_devices())

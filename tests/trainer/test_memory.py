@@ -13,9 +13,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer import memory
+from ntkspec.trainer import cores, memory
 from ntkspec.trainer.ensemble import advance, begin
-from ntkspec.trainer.memory import Part, need_of, partition
+from ntkspec.trainer.memory import COPIES, Part, need_of, partition
 from ntkspec.trainer.model import Recipe, squared
 from ntkspec.trainer.optimizer import optimizer
 from ntkspec.trainer.plan import Plan
@@ -49,6 +49,19 @@ def plan_of(width, n, name="gradient_descent", seeds=1, activation="relu", batch
     return Plan(**settings | changes)
 
 
+def shapes_of(plan):
+    params = jax.eval_shape(lambda: plan.params(0, plan.seeds))
+    problem = jax.eval_shape(lambda params: plan.problem(params, 0)._replace(network=None), params)
+    problem = problem._replace(network=plan.kernels[0].network)
+    return problem, jax.eval_shape(lambda problem, params: begin(plan.recipe, problem, params), problem, params)
+
+
+def bytes_planned(program, plan):
+    problem, state = shapes_of(plan)
+    planned = program.lower(plan.recipe, problem, state, jnp.asarray(0), jnp.asarray(1)).compile().memory_analysis()
+    return planned.temp_size_in_bytes + planned.argument_size_in_bytes
+
+
 @pytest.mark.parametrize(
     ("width", "n", "options"),
     [
@@ -63,14 +76,31 @@ def plan_of(width, n, name="gradient_descent", seeds=1, activation="relu", batch
 )
 def test_the_prediction_bounds_what_the_compiler_plans(width, n, options):
     plan = plan_of(width, n, **options)
-    params = jax.eval_shape(lambda: plan.params(0, plan.seeds))
-    problem = jax.eval_shape(lambda params: plan.problem(params, 0)._replace(network=None), params)
-    problem = problem._replace(network=plan.kernels[0].network)
-    state = jax.eval_shape(lambda problem, params: begin(plan.recipe, problem, params), problem, params)
-    planned = advance.lower(plan.recipe, problem, state, jnp.asarray(0), jnp.asarray(1)).compile().memory_analysis()
-    bytes_planned = planned.temp_size_in_bytes + planned.argument_size_in_bytes
     need = need_of(plan)
-    assert 1.0 <= (plan.seeds * need.step + need.shared) / bytes_planned < 2.5
+    assert 1.0 <= (plan.seeds * need.step + need.shared) / bytes_planned(advance, plan) < 2.5
+
+
+@pytest.mark.parametrize(("width", "n", "name"), [(512, 16, "adam"), (32, 4096, "gradient_descent")])
+def test_it_bounds_that_of_networks_in_turn(width, n, name):
+    plan = plan_of(width, n, name, seeds=8)
+    need = need_of(plan)
+    assert 1.0 <= (8 * need.state + need.step + need.shared) / bytes_planned(cores._advance_all, plan) < 2.5
+
+
+def test_it_bounds_that_of_two_threads():
+    plan = plan_of(256, 64, seeds=8)
+    need, (problem, state) = need_of(plan), shapes_of(plan)
+    part = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((4, *leaf.shape[2:]), leaf.dtype), state)
+    number = jnp.asarray(0)
+    program = cores._advance_part.lower(plan.recipe, problem, part, number, number, number).compile()
+    memory, whole = program.memory_analysis(), 8 * need.state
+    # Each holds half, and what is joined to is held before it is let go.
+    planned = 2 * memory.temp_size_in_bytes + memory.argument_size_in_bytes + 2 * whole
+    assert 1.0 <= (memory_of_threads(need, 2, 8) + need.shared) / planned < 2.5
+
+
+def memory_of_threads(need, threads, networks):
+    return threads * need.step + (COPIES if threads > 1 else 1) * networks * need.state
 
 
 @pytest.mark.parametrize(
@@ -82,12 +112,24 @@ def test_the_prediction_bounds_what_the_compiler_plans(width, n, options):
         (1.5, [Part((g, g + 1), i, 1) for g in (0, 1) for i in range(7)]),
     ],
 )
-def test_networks_are_trained_in_as_few_parts_as_fit(free, expected, monkeypatch):
-    plan = plan_of(64, 64, seeds=7, kernels=2)
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_networks_are_trained_in_as_few_parts_as_fit(free, expected, threads, monkeypatch):
+    """Side by side, which is without threads, each takes the memory of a step; in turn that of its states."""
+    plan = plan_of(64, 4, seeds=7, kernels=2)
     need = need_of(plan)
-    room = need.recorded + 2 * need.shared + free * need.step
+    each = memory_of_threads(need, threads, free) if threads else free * need.step
+    room = need.recorded + (2 + threads) * need.shared + each
     monkeypatch.setattr(memory, "available", lambda devices: room)
-    assert partition(plan, jax.devices()) == expected
+    monkeypatch.setattr(memory, "takes_turns", lambda devices, networks: threads > 0)
+    monkeypatch.setattr(memory, "threads_for", lambda step: threads)
+    assert partition(plan, need, jax.devices()) == expected
+
+
+def test_a_network_that_would_only_fit_alone_is_trained_alone(monkeypatch):
+    plan = plan_of(64, 64, seeds=3)
+    need = need_of(plan)
+    monkeypatch.setattr(memory, "available", lambda devices: need.recorded + need.shared + 1.01 * need.step)
+    assert partition(plan, need, jax.devices()[:1]) == [Part((0, 1), i, 1) for i in range(3)]
 
 
 def test_parts_are_the_networks_of_the_whole(monkeypatch):
@@ -99,7 +141,7 @@ def test_parts_are_the_networks_of_the_whole(monkeypatch):
     options = {"steps": [0, 5], "seeds": 5, "dtype": "float64", "field_shape": (16,), "batch_size": 4}
     whole = ns.trainer.train(k, X, Y, observe=observe, **options)
     parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 2), Part((0, 1), 4, 1)]
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, devices: parts)
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: parts)
     r = ns.trainer.train(k, X, Y, observe=observe, **options)
     # Another number of networks may sum in another order.
     xr.testing.assert_allclose(r, whole, rtol=1e-12, atol=1e-12)

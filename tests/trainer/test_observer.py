@@ -84,7 +84,7 @@ def test_what_has_no_place_in_the_result_is_refused_at_the_first_step(said, erro
 
 def test_parts_say_the_same_and_tell_seeds_apart_from_the_first(k, monkeypatch):
     parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 1)]
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, devices: parts)
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: parts)
     options = {**OPTIONS, "steps": [0, 2], "seeds": 3}
     seen = []
 
