@@ -24,10 +24,10 @@ from ntkspec.checks import (
 )
 from ntkspec.grid import Grid
 from ntkspec.kernel.composed import ComposedKernel, check_composed
-from ntkspec.record import check_writable
+from ntkspec.record import check_writable, configuration
 from ntkspec.trainer.checkpoint import Checkpoints
 from ntkspec.trainer.initial import require_initialisation
-from ntkspec.trainer.model import PointLoss, Recipe, logistic, require_learnable, squared
+from ntkspec.trainer.model import BUILT_IN, PointLoss, Recipe, logistic, require_learnable, squared
 from ntkspec.trainer.optimizer import Optimizer, as_optimizer
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.precision import PRECISIONS
@@ -185,7 +185,7 @@ def _recipe(
         optimizer,
         squared if point_loss is None else point_loss,
         sigmoid=output == "sigmoid",
-        logits=getattr(point_loss, "__name__", "") == "logistic",
+        logits=BUILT_IN.get(str(configuration(point_loss))) == "logistic",
         trainable=tuple(sorted(trainable)),
         batch_size=batch_size,
         bfloat16=matmul_precision == "bfloat16",

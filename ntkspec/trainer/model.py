@@ -16,10 +16,18 @@ from ntkspec.mapping import FourierMapping
 from ntkspec.trainer.optimizer import Optimizer
 from ntkspec.trainer.precision import products_in_bfloat16, scalar_in_bfloat16
 
-__all__ = ["LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "require_learnable", "squared"]
+__all__ = ["BUILT_IN", "LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "require_learnable", "squared"]
 
 #: A loss of one value and its label, elementwise; jax differentiates it.
 PointLoss = Callable[[Array, Array], Array]
+
+#: What `ntkspec.record.configuration` calls the losses that are known here; another function of the same short name is
+#: another loss.
+BUILT_IN = {
+    "ntkspec.trainer.model.squared": "squared",
+    "ntkspec.trainer.model.logistic": "logistic",
+    "ntkspec.dynamics.function_space.logistic": "logistic",
+}
 
 #: The fields of a Fourier mapping that can be learned along with the network.
 LEARNABLE = ("amplitudes", "frequencies")

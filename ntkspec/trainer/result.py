@@ -12,7 +12,7 @@ import xarray as xr
 
 from ntkspec.grid import energy_by_frequency, place
 from ntkspec.record import attributes, configuration
-from ntkspec.trainer.model import Recipe
+from ntkspec.trainer.model import Recipe, squared
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.trajectory import Trajectory, side_by_side
 
@@ -85,7 +85,7 @@ def _loss(plan: Plan, values: np.ndarray) -> np.ndarray:
 def _measure(plan: Plan) -> str:
     name = getattr(plan.recipe.point_loss, "__name__", type(plan.recipe.point_loss).__name__)
     over = "mean" if plan.mean else "sum"
-    return f"half the {over} of squares" if name == "squared" else f"{name}, {over} over points"
+    return f"half the {over} of squares" if plan.recipe.point_loss is squared else f"{name}, {over} over points"
 
 
 def _add_energies(variables: dict[str, tuple], coords: dict[str, tuple], plan: Plan, values: np.ndarray) -> None:
@@ -113,7 +113,7 @@ def _attributes(plan: Plan, group: int) -> dict[str, Any]:
         "point_loss": json.dumps(configuration(recipe.point_loss), ensure_ascii=False),
         "optimizer": str(recipe.optimizer),
         "optimizer_has_theory": int(recipe.optimizer.has_theory),
-        "schedule": "" if len(plan.factors) == 1 else json.dumps(configuration(plan.factors)),
+        "schedule": "" if (plan.factors == 1).all() else json.dumps(configuration(plan.factors)),
         "batch_size": recipe.batch_size or len(plan.points),
         "output": "sigmoid" if recipe.sigmoid else "linear",
         "trainable": ",".join(recipe.trainable),

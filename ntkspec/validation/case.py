@@ -24,12 +24,15 @@ from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer import Checkpoints, Optimizer, train
 from ntkspec.trainer.asked import planned
+from ntkspec.trainer.model import BUILT_IN
 from ntkspec.trainer.optimizer import as_optimizer
 from ntkspec.trainer.train import DEFAULTS
 from ntkspec.validation.errors import common_steps, require_on, require_same_start, signal_norm
 
 __all__ = ["Case", "case_of", "kept"]
 
+#: Settings of a run that its attributes may not hold.
+NOT_HELD = {"optimizer", "point_loss", "schedule"}
 #: Points at which the size of a network's function at its start is found.
 LOOKED_AT = 64
 
@@ -219,9 +222,9 @@ def case_of(
     signal_norm(p)
     if K is not None:
         require_on(K, p.x.values)
-    if not isinstance(options, Mapping) or not set(options) <= {*DEFAULTS, "learning_rate"}:
+    if not isinstance(options, Mapping) or not set(options) <= NOT_HELD:
         raise TypeError(
-            f"options={shown(options)}; expected settings of train by name, such as {{'schedule': schedule}}"
+            f"options={shown(options)}; expected what attributes cannot hold, by name: {', '.join(sorted(NOT_HELD))}"
         )
     if "seed" not in r.dims or not np.array_equal(r.seed, np.arange(r.sizes["seed"])):
         raise ValueError("the training holds a part of its seeds; give the whole, for controls start from the same")
@@ -253,11 +256,11 @@ def _require_run(k: ComposedKernel, p: xr.Dataset, steps: np.ndarray, settings: 
 def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
     """The options of `train` as the attributes of its result tell them."""
     a, points = r.attrs, r.sizes["point"]
-    name = str(json.loads(a["point_loss"])).rpartition(".")[2]
+    name = BUILT_IN.get(str(json.loads(a["point_loss"])))
     for article, option, lost in (
         ("an", "optimizer", a["optimizer"].startswith("optax.")),
         ("a", "schedule", bool(a["schedule"])),
-        ("a", "point_loss", name not in ("squared", "logistic")),
+        ("a", "point_loss", name is None),
     ):
         if lost and option not in options:
             raise ValueError(

@@ -62,7 +62,8 @@ def _no_large_rate(case: Case, error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
     if case.limit_share <= HALF:
-        return f"the learning rate is {case.limit_share:.2g} of the stability limit: no mode overshoots"
+        overshoots = ": no mode overshoots" if case.optimizer.name == "gradient_descent" else ""
+        return f"the learning rate is {case.limit_share:.2g} of the stability limit{overshoots}"
     if case.settings.get("schedule") is not None:
         return "with a schedule, more and smaller steps are another run"
     return ""
@@ -81,6 +82,8 @@ def _no_moving_kernel(case: Case, error: float) -> str:
         return "one seed does not tell what it shares with others; train at least 3"
     if isinstance(case.k.network, Linearised):
         return "the networks are linear in their parameters"
+    if case.settings["init"] != "network":
+        return "networks linearised at another initialisation than the kernel's own are not trained here"
     return "the mapping is learned, and moves the kernel as well" if case.settings["trainable"] else ""
 
 

@@ -21,6 +21,7 @@ from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 from ntkspec.trainer import Checkpoints, train
 from ntkspec.trainer.asked import keeping
+from ntkspec.trainer.memory import TooLarge
 from ntkspec.validation.case import Case, case_of, kept
 from ntkspec.validation.causes import CAUSES
 from ntkspec.validation.errors import inner_dims, signal_norm
@@ -150,7 +151,7 @@ def explain(
         "seeds": r.sizes["seed"],
         "own_starts": int(case.own_starts),
         "left_out": json.dumps(chain.left_out, ensure_ascii=False),
-        "catapults": int((r.loss > r.loss.isel(step=0)).any("step").sum()),
+        "catapults": _catapults(r),
         "cause": named(found, "explained"),
         "cause_of_mean": named(found, "explained_common"),
         "prediction_error": float(case.p.error_bound.max()),
@@ -209,14 +210,19 @@ class _Chain:
             return
         try:
             trained = control.trained(self.keeping(name), progress) if again else self.trained
-        except FloatingPointError as error:
-            self.left_out[name] = f"the control of {CAUSES[name].words} diverged ({error})"
+        except (FloatingPointError, TooLarge) as error:
+            self.left_out[name] = f"the control of {CAUSES[name].words} {_failure(error)}"
             return
         if not control.predicts_as(self.case) or (again and control.own_starts):
             self.theory = control.theory(trained, progress)
         self.case, self.trained, self.budget = control, trained, self.budget - price
         self.names.append(name)
         self.grams[name] = _distances(control, trained, self.theory)
+
+
+def _failure(error: Exception) -> str:
+    """'diverged (...)', or 'is too large (...)'."""
+    return f"{'is too large' if isinstance(error, TooLarge) else 'diverged'} ({error})"
 
 
 def _asked(causes: Sequence[str] | None) -> list[str]:
@@ -297,6 +303,11 @@ def _parts(chain: _Chain) -> xr.Dataset:
     return xr.Dataset(labelled(("cause", "step"), of_causes) | labelled(("step",), of_steps), coords=coords)
 
 
+def _catapults(r: xr.Dataset) -> int:
+    """Networks whose recorded loss rose above its start, as far as that is recorded."""
+    return int((r.loss > r.loss.sel(step=0)).any("step").sum()) if 0 in r.step else 0
+
+
 def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]:
     """By which power of the width the spread of the run falls, from its networks to wider ones."""
     price = float(WIDER**2)
@@ -306,9 +317,16 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
         )
         return {}
     try:
-        wider = chain.first.differing(k=at_width(chain.first.k, WIDER * width))
+        k = at_width(chain.first.k, WIDER * width)
     except ValueError as error:
         chain.left_out["width"] = str(error)
+        return {}
+    # From another seed: of the same one, wide networks begin with the draws of narrow ones.
+    wider = chain.first.differing(k=k, settings={"seed": chain.first.settings["seed"] + 1})
+    try:
+        trained = wider.trained(chain.keeping("wider"), progress)
+    except (FloatingPointError, TooLarge) as error:
+        chain.left_out["width"] = f"{WIDER} times the width {_failure(error)}"
         return {}
     later, seeds = chain.first.steps > 0, chain.first.settings["seeds"]
 
@@ -316,7 +334,6 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
         """Logarithm of the spread, and its error: wider networks share no weights with the others."""
         return jackknife(lambda weights: np.log(split(gram, weights).spread[later]) / 2, seeds)
 
-    trained = wider.trained(chain.keeping("wider"), progress)
     theory = wider.theory(trained, progress) if wider.own_starts else wider.p.train.values
     narrow, of_narrow = log_spread(chain.grams[""])
     wide, of_wide = log_spread(_distances(wider, trained, theory))
@@ -337,6 +354,8 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
         found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
         return xr.Dataset({"largest": ("seed", found)})
 
-    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **case.settings)
+    # Behind a mapping that is learned they start as behind a fixed one.
+    settings = {**case.settings, "trainable": ()}
+    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **settings)
     share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
     return "seed", share, {"long_name": "learning rate over the network's stability limit", "units": ""}

@@ -102,7 +102,8 @@ def gap_in_words(causes: xr.Dataset) -> str:
             f"The prediction itself is known to {causes.attrs['prediction_error']:.1e} of the signal only: predict "
             "with a smaller tolerance."
         )
-    dear = [why for why in json.loads(causes.attrs["left_out"]).values() if "would cost" in why or "diverged" in why]
+    missed = ("would cost", "diverged", "is too large")
+    dear = [why for why in json.loads(causes.attrs["left_out"]).values() if any(word in why for word in missed)]
     return " ".join([*said, *(f"Not looked at: {why}." for why in dear)])
 
 

@@ -226,5 +226,8 @@ def _guess(v: xr.Dataset, share: float) -> str:
         f"which mostly differs from seed to seed: a spread of {percent(spread)} against {percent(common)} common to all"
     )
     if not v.attrs["remarks"] and share <= GENTLE:
-        return f"{differs}; that is finite-width fluctuation, which a wider network or the mean of an ensemble reduces"
+        return (
+            f"{differs}, as finite width makes it, which a wider network or the mean of an ensemble reduces, or "
+            f"kernels that move each its own way; {explain}"
+        )
     return f"{differs}, as finite width, the rate or another way of training would make it; {explain}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ntkspec.trainer.model import BUILT_IN
 from ntkspec.trainer.optimizer import as_optimizer
 
 __all__ = ["digits", "joined", "percent", "power", "remarks", "seeds_in_words"]
@@ -128,10 +129,8 @@ def _of_schedules(predicted: dict[str, Any], trained: dict[str, Any], last: floa
         return [UNTOLD]
     begun = [factor for factor, start in zip(factors, starts, strict=True) if start < last]
     if own is None:
-        # A factor that never changes is not recorded of training.
-        if len(begun) > 1:
-            return ["the prediction has a schedule, the learning rate of training was constant"]
-        return [] if begun == [1.0] else [UNTOLD]
+        # Factors that are all one are not recorded of training.
+        return [] if begun == [1.0] else ["the prediction has a schedule, the learning rate of training was constant"]
     if isinstance(own, dict):
         return [UNTOLD]
     # Of a function of the step training records the factors of its own steps alone, in their digits.
@@ -144,7 +143,7 @@ def _of_schedules(predicted: dict[str, Any], trained: dict[str, Any], last: floa
 def _loss(attrs: dict[str, Any]) -> str:
     """'of squares', where nothing else is said."""
     name = json.loads(attrs.get("point_loss", '"squared"'))
-    short = name["class"] if isinstance(name, dict) else str(name).rpartition(".")[2]
+    short = name["class"] if isinstance(name, dict) else BUILT_IN.get(name, name)
     return "of squares" if short == "squared" else short
 
 

@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec.trainer.memory import TooLarge
 from ntkspec.validation import explain
+from ntkspec.validation.case import Case
 
 N = 8
 
@@ -333,8 +335,13 @@ def test_what_does_not_belong_together_is_refused(descent):
         ({"K": np.eye(8)}, TypeError, "`K` is a ndarray; expected an operator"),
         ({"causes": 3}, ValueError, "causes: got 3; expected a list of optimizer"),
         ({"causes": [3]}, ValueError, "causes: got 3; expected a list of optimizer"),
-        ({"options": 3}, TypeError, "options=3; expected settings of train by name"),
-        ({"options": {"momentum": 0.9}}, TypeError, "expected settings of train by name"),
+        (
+            {"options": 3},
+            TypeError,
+            "options=3; expected what attributes cannot hold, by name: optimizer, point_loss, schedule",
+        ),
+        ({"options": {"momentum": 0.9}}, TypeError, "expected what attributes cannot hold"),
+        ({"options": {"seeds": 2}}, TypeError, "expected what attributes cannot hold"),
         ({"options": {"optimizer": 3}}, TypeError, "optimizer is a int; expected a name"),
         ({"budget": "a"}, ValueError, "budget='a'; expected a number from 0 on"),
         ({"budget": np.nan}, ValueError, "budget=nan; expected a number from 0 on"),
@@ -406,3 +413,105 @@ def test_float32_is_looked_at_where_the_signal_is_small_beside_the_start():
     assert float(np.sqrt(at_worst(d).error_squared)) > 1e-2
     assert d.attrs["cause"] == "precision"
     assert "far from the roundings" in json.loads(explained(y, [0, 2]).attrs["left_out"])["precision"]
+
+
+def test_small_batches_are_not_all_points():
+    k, K, options = problem(512, steps=[0, 2, 8], share=0.25)
+    y = signal(K.points[:, 0])
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=4, batch_size=2, **options)
+    d = explain(k, p, r, K=K, causes=["batches", "fluctuation"], budget=1)
+    assert d.attrs["cause"] == "batches"
+    assert float(at_worst(d).share.sel(cause="batches")) > 0.8
+    assert_adds_up(d)
+
+
+def test_a_learned_mapping_is_not_a_fixed_one():
+    k, K, options = problem(512, steps=[0, 5, 30], share=0.03)
+    # Frequencies that are learned make the kernel, and the rate that it bears, another.
+    y = signal(K.points[:, 0])
+    p = ns.predict(K, y, **options)
+    r = ns.trainer.train(k, K.points, y, seeds=4, trainable=("amplitudes", "frequencies"), **options)
+    d = explain(k, p, r, K=K, causes=["learned_mapping", "fluctuation"], budget=1)
+    assert d.attrs["cause"] == "learned_mapping"
+    assert float(at_worst(d).share.sel(cause="learned_mapping")) > 0.8
+    assert_adds_up(d)
+
+
+def test_limits_of_networks_behind_a_learned_mapping_are_those_of_their_start():
+    k, K, options = problem(64, steps=[0, 1], share=0.6)
+    y = signal(K.points[:, 0])
+    p = ns.predict(K, y, **options)
+    learned, fixed = (
+        ns.trainer.train(k, K.points, y, seeds=3, trainable=fields, **options) for fields in (("amplitudes",), ())
+    )
+    of_learned, of_fixed = (explain(k, p, r, K=K, causes=["learning_rate"], budget=4) for r in (learned, fixed))
+    assert "learning_rate" in of_learned.cause
+    np.testing.assert_array_equal(of_learned.limit_share, of_fixed.limit_share)
+
+
+def test_another_initialisation_is_not_that_of_the_kernel():
+    network = ns.kernel.MLP(depth=1, width=512, parametrization="standard")
+    k, K, options = problem(512, steps=[0, 2, 8], share=0.25, network=network)
+    y = signal(K.points[:, 0])
+    p, r = ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, seeds=4, init="glorot", **options)
+    d = explain(k, p, r, K=K, causes=["initialisation", "fluctuation"], budget=1)
+    assert d.attrs["cause"] == "initialisation"
+    assert float(at_worst(d).share.sel(cause="initialisation")) > 0.8
+    assert_adds_up(d)
+    still = explain(k, p, r, K=K, causes=["fluctuation", "moving_kernel"], budget=3)
+    assert "at another initialisation" in json.loads(still.attrs["left_out"])["moving_kernel"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(TooLarge("one network would need 9 GiB"), "is too large"), (FloatingPointError("by step 3"), "diverged")],
+)
+def test_controls_that_fail_lose_nothing_of_the_others(error, words, descent, monkeypatch):
+    k, K, y, options, r = descent
+
+    def fail(case, *_):
+        raise error
+
+    monkeypatch.setattr(Case, "trained", fail)
+    d = explain(k, ns.predict(K, y, **options), r, K=K, causes=["fluctuation", "moving_kernel"], budget=10)
+    assert d.cause.values.tolist() == ["fluctuation"]
+    for name in ("width", "moving_kernel"):
+        assert f"{words} ({error})" in json.loads(d.attrs["left_out"])[name]
+        assert f"{words} ({error})" in d.attrs["verdict"]
+
+
+def test_a_catapult_is_told_where_the_start_is_recorded(descent):
+    k, K, y, options, r = descent
+    risen = r.assign(loss=r.loss + r.step)
+    p = ns.predict(K, y, **options)
+    found = [
+        explain(k, p, some, K=K, causes=["fluctuation"], budget=0).attrs["catapults"]
+        for some in (r, risen, risen.sel(step=[1, 2, 4]))
+    ]
+    assert found == [0, 4, 0]
+
+
+def squared(f, y):
+    """Twice the built-in loss of this name."""
+    return (f - y) ** 2
+
+
+def test_a_loss_of_the_name_of_another_is_another(descent):
+    k, K, y, options, _ = descent
+    p = ns.predict(K, y, **options)
+    theirs = ns.trainer.train(k, K.points, y, seeds=3, point_loss=squared, **options)
+    assert "squared" in ns.validate(p, theirs).attrs["remarks"]
+    with pytest.raises(ValueError, match="the run had a point_loss that its attributes cannot hold"):
+        explain(k, p, theirs, K=K)
+    # Where it is given, half of the loss at the same rate is what sets the run apart.
+    d = explain(k, p, theirs, K=K, options={"point_loss": squared}, causes=["output", "fluctuation"], budget=1)
+    assert d.attrs["cause"] == "output"
+
+
+def test_half_the_rate_by_a_schedule_is_told(descent):
+    k, K, y, options, _ = descent
+    p = ns.predict(K, y, **options)
+    halved = ns.trainer.train(k, K.points, y, seeds=3, schedule=ns.dynamics.piecewise({0: 0.5}), **options)
+    assert "the learning rate followed a schedule" in ns.validate(p, halved).attrs["remarks"]
+    with pytest.raises(ValueError, match="the run had a schedule that its attributes cannot hold"):
+        explain(k, p, halved, K=K)

@@ -96,8 +96,8 @@ def test_nothing_is_said_of_a_schedule_that_is_predicted(dynamics, factors):
         (cosine(400), cosine(500).factors, "cannot be told from their attributes"),
         (cosine(400), [1.0, 0.5], "cannot be told from their attributes"),
         (cosine(LAST), cosine(400).factors, "cannot be told from their attributes"),
-        # One factor of training is not recorded.
-        (schedule([0.5]), [1.0], "cannot be told from their attributes"),
+        # Factors of training that are all one are not recorded.
+        (schedule([0.5]), [1.0], "the prediction has a schedule, the learning rate of training was constant"),
     ],
 )
 def test_another_schedule_is_said(dynamics, factors, said):
