@@ -18,7 +18,7 @@ import tyro
 from ntkspec.cli.design import Design
 from ntkspec.cli.predict import Predict
 from ntkspec.cli.report import Report
-from ntkspec.cli.shared import plain
+from ntkspec.cli.shared import as_options, plain
 from ntkspec.cli.spectrum import Spectrum
 from ntkspec.cli.validate import Validate
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = parsed.run()
     except (ValueError, OSError, FloatingPointError) as error:
-        return _refuse(_as_options(str(error)))
+        return _refuse(as_options(str(error)))
     print(json.dumps(plain(result), allow_nan=False) if parsed.json else parsed.text(result))
     return 0
 
@@ -74,12 +74,6 @@ def _parse(arguments: list[str]) -> Command | int:
     words = re.sub(r"^(Unrecognized options|Value error|Required options|Parsing error)\s+", "", words)
     words = re.split(r"\s*(?:Argument helptext|For full helptext|─)", words)[0].rstrip(" :")
     return _refuse(f"{words}; SIGNAL comes before options that take several values (see ntkspec COMMAND --help)")
-
-
-def _as_options(message: str) -> str:
-    """Advice on arguments of Python as that on options."""
-    message = message.replace("resume='previous'", "--resume-previous").replace("resume=True", "--resume")
-    return message.replace("centered=False", "--no-centered")
 
 
 def _refuse(message: str) -> int:

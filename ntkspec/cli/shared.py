@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ntkspec.study import Problem
     from ntkspec.task import Task
 
-__all__ = ["AsJson", "Signal", "check_early", "keep", "plain", "problems"]
+__all__ = ["AsJson", "Signal", "as_options", "check_early", "keep", "plain", "problems"]
 
 Signal = Annotated[
     Path | None,
@@ -25,6 +25,23 @@ Signal = Annotated[
     tyro.conf.arg(metavar="[SIGNAL]", help="An image, or a 1-D signal as .npy or .wav; an astronaut if left out."),
 ]
 AsJson = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+#: What advice says to people who write Python, and to those at the command line.
+OPTIONS = {
+    "resume='previous'": "--resume-previous",
+    "resume=True": "--resume",
+    "centered=False": "--no-centered",
+    "controls (ntkspec.validation.explain)": "controls (--explain)",
+    "train wider ones (widths=...)": "train wider ones (ntkspec.validation.width_law, in Python)",
+}
+
+
+def as_options(message: str) -> str:
+    """Advice on arguments of Python as that on options."""
+    for argument, option in OPTIONS.items():
+        message = message.replace(argument, option)
+    return message
 
 
 def check_early(command: Any) -> None:

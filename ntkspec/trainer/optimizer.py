@@ -216,7 +216,11 @@ def _read(text: str) -> Optimizer:
         raise ValueError(
             f"optimizer={text!r} cannot be read; expected a name, or one with settings as in 'heavy_ball(momentum=0.5)'"
         ) from error
-    return optimizer(name.strip(), **options)
+    try:
+        return optimizer(name.strip(), **options)
+    except TypeError as error:
+        # What came as text is a wrong value.
+        raise ValueError(str(error)) from error
 
 
 def _name_of(transformation: Any) -> str:

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.optimizer import OWN
+from ntkspec.trainer.optimizer import OWN, as_optimizer
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -271,3 +271,8 @@ def test_one_that_has_no_usual_rate_asks_for_one():
     with pytest.raises(ValueError, match="optimizer adam has no usual learning rate; give learning_rate="):
         _Unnamed("adam").without_rate()
     assert ns.trainer.optimizer("lbfgs").without_rate().rateless
+
+
+def test_settings_of_the_wrong_kind_in_text_are_a_wrong_value():
+    with pytest.raises(ValueError, match="b1"):
+        as_optimizer("adam(b1=[0.9])")
