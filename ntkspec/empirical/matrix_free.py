@@ -61,9 +61,8 @@ class Empirical(OnPoints):
 
     def matvec(self, v: Array) -> Array:
         """J (Jᵀ v) for one vector (n,): one vector-Jacobian and one Jacobian-vector product an output."""
-        rows = (jnp.asarray(self.outputs),)
         one = jax.vmap(lambda output: self._product(v.astype(self.dtype), output))
-        return jnp.mean(one(*rows), axis=0)
+        return jnp.mean(one(jnp.asarray(self.outputs)), axis=0)
 
     def _product(self, v: Array, output: Array) -> Array:
         points = self._blocks(self.coordinates)
@@ -106,7 +105,9 @@ class Empirical(OnPoints):
         return float(jnp.sum(_diagonal(replace(self, coordinates=asked.reshape(-1, *self.coordinates.shape[1:])))))
 
     def _output(self, params: Any, points: Array, output: Array) -> Array:
-        values = network_of(self.kernel).apply(params, features_of(self.kernel, points))
+        # On a GPU the default product of float32 is coarser than float32.
+        with jax.default_matmul_precision("highest"):
+            values = network_of(self.kernel).apply(params, features_of(self.kernel, points))
         return jnp.take(values, output, axis=1)
 
     def diagonal(self) -> Array:
@@ -179,7 +180,9 @@ def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: 
 def _diagonal(K: Empirical) -> Array:
     features = features_of(K.kernel, K.coordinates)
     rows = rows_of(network_of(K.kernel), K.params, K._one)
-    return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=together(features, FEW))
+    few = together(features, FEW)
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(lambda one: rows.diagonal(rows.rows(one[None]))[0], features, batch_size=few)
 
 
 @jax.jit
