@@ -93,12 +93,12 @@ def _horner(term: Callable[..., tuple[Array, ...]], coefficients: Any, x: Array)
 
 
 def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> Coefficients:
-    """Hermite coefficients of φ(σ·) and φ'(σ·), each (terms, *points).
+    """Hermite coefficients of φ(σ·) and φ'(σ·) for σ (points,), each (terms, points).
 
     The functions h_k(z) = He_k(z) e^(−z²/4)/√k! follow from their stable three-term recurrence.
     """
     z, decay = _rule(nodes)
-    u = sigma[..., None] * z
+    u = sigma[:, None] * z
     value, slope = (f * (decay * _spacing(nodes) / np.sqrt(2 * np.pi)) for f in _with_slope(function, u))
 
     def next_function(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Array]:
@@ -113,7 +113,7 @@ def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> C
 
     start = (jnp.zeros(nodes), jnp.asarray(decay))
     found = jax.lax.scan(block, start, jnp.arange(terms, dtype=float).reshape(-1, BLOCK))[1]
-    return tuple(c.reshape(terms, *sigma.shape) for c in found)
+    return tuple(c.reshape(terms, -1) for c in found)
 
 
 def _rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
