@@ -223,7 +223,7 @@ def plot(found: dict[str, xr.Dataset]) -> None:
     figure.savefig(PLOT, dpi=120)
 
 
-def main(largest_1d: int = 4096, largest_2d: int = 512, *names: str) -> list[Record]:
+def main(largest_1d: int = 4096, largest_2d: int = 4096, *names: str) -> list[Record]:
     """Measure, draw and print; widths up to the largest asked for, and only the cases of these names if any."""
     largest = {name: largest_1d if name.startswith("1-D") else largest_2d for name in names or CASES}
     found = {name: kept(name, size) for name, size in largest.items()}
@@ -237,5 +237,5 @@ def main(largest_1d: int = 4096, largest_2d: int = 512, *names: str) -> list[Rec
 
 
 if __name__ == "__main__":
-    largest_1d, largest_2d, *names = [*sys.argv[1:], "4096", "512"][: max(2, len(sys.argv) - 1)]
+    largest_1d, largest_2d, *names = [*sys.argv[1:], "4096", "4096"][: max(2, len(sys.argv) - 1)]
     main(int(largest_1d), int(largest_2d), *names)
