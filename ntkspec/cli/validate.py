@@ -203,7 +203,7 @@ class Validate:
         lines += _table(result)
         for name, one in result.get("causes", {}).items():
             lines.append(f"{name:>16} explains " + " ".join(f"{share:8.1%}" for share in one["share"]))
-        return as_options("\n".join([*lines, result["verdict"], *result["files"]]))
+        return "\n".join([*lines, result["verdict"], *result["files"]])
 
 
 def _table(result: dict[str, Any]) -> list[str]:
@@ -232,7 +232,7 @@ def check_summary(v: xr.Dataset) -> dict[str, Any]:
         by_step = v.error_by_frequency.transpose("step", "frequency")
         frequencies = {"frequency": v.frequency.values.tolist(), "error_by_frequency": by_step.values.tolist()}
     return {
-        "verdict": v.attrs["verdict"],
+        "verdict": as_options(v.attrs["verdict"]),
         "remarks": v.attrs["remarks"].split("; ") if v.attrs["remarks"] else [],
         "holds_until_step": int(v.attrs["holds_until_step"]),
         "tolerance": float(v.attrs["tolerance"]),
@@ -247,7 +247,7 @@ def check_summary(v: xr.Dataset) -> dict[str, Any]:
 def law_summary(d: xr.Dataset) -> dict[str, Any]:
     """A width law as JSON holds it."""
     return {
-        "verdict": d.attrs["verdict"],
+        "verdict": as_options(d.attrs["verdict"]),
         "needed_width": d.attrs["needed_width"],
         "interval": [d.attrs["needed_width_low"], d.attrs["needed_width_high"]],
         "width": d.width.values.tolist(),

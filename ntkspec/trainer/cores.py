@@ -43,6 +43,9 @@ def _cores() -> int:
 class Cores:
     """Networks that take turns, in a few threads.
 
+    Of JAX's settings the device and the precision of products hold in the threads; others that a caller has set by a
+    context, such as `jax.debug_nans`, hold in his own.
+
     Attributes:
         device: the processor.
         size: networks of a thread.

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from ntkspec.trainer.cores import takes_turns, threads_for
-from ntkspec.trainer.ensemble import begin
+from ntkspec.trainer.ensemble import EVALUATED, begin
 from ntkspec.trainer.model import raw
 from ntkspec.trainer.parallel import apart_of
 from ntkspec.trainer.plan import Plan
@@ -42,6 +42,7 @@ class Need:
         parameters: of one network.
         state: of one network, with its optimizer's memory.
         step: of one network, with its state, its gradient and the outputs of its layers.
+        evaluated: of the outputs of all layers where all networks are evaluated, so many rows at a time.
         shared: features of the points and the lattice of one kernel.
         recorded: of all networks.
     """
@@ -49,6 +50,7 @@ class Need:
     parameters: int
     state: int
     step: int
+    evaluated: int
     shared: int
     recorded: int
 
@@ -87,14 +89,15 @@ def need_of(plan: Plan) -> Need:
     lattice = 0 if plan.lattice is None else plan.lattice.size
     points = n if plan.recipe.batch_size is None else min(n, plan.recipe.batch_size)
     per_step = PARAMETERS * _bytes(params) + _bytes(memory) + OUTPUTS * points * products * itemsize
-    networks = len(plan.kernels) * plan.seeds * len(plan.steps) * channels
+    networks = len(plan.kernels) * plan.seeds
     return Need(
         parameters=_bytes(params),
         state=_bytes(params) + _bytes(memory),
         step=per_step + (0 if plan.recipe.batch_size is None else points * width * itemsize),
+        evaluated=min(networks * max(n, lattice), EVALUATED) * products * itemsize,
         # Features are computed in float64.
         shared=(n + lattice) * width * (itemsize + 8),
-        recorded=networks * (n * RECORDED + lattice * RECORDED_FIELD),
+        recorded=networks * len(plan.steps) * channels * (n * RECORDED + lattice * RECORDED_FIELD),
     )
 
 
@@ -126,10 +129,10 @@ def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
             f"{_gib(host)} available; ask for fewer steps or seeds, or for no field_shape"
         )
     left = free - (need.recorded if devices[0].platform == "cpu" else 0)
-    together = _seeds_that_fit(need, left, groups, devices)
+    together = _seeds_that_fit(plan, need, left, groups, devices)
     if together >= 1:
         return _by_seeds(plan, (0, groups), together, devices)
-    alone = _seeds_that_fit(need, left, 1, devices)
+    alone = _seeds_that_fit(plan, need, left, 1, devices)
     if alone < 1:
         raise TooLarge(
             f"one network would need {_gib(need.step + need.shared)} (its parameters are {_gib(need.parameters)}), of "
@@ -139,16 +142,18 @@ def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
     return [part for g in range(groups) for part in _by_seeds(plan, (g, g + 1), alone, devices)]
 
 
-def _seeds_that_fit(need: Need, left: float, groups: int, devices: list[jax.Device]) -> int:
+def _seeds_that_fit(plan: Plan, need: Need, left: float, groups: int, devices: list[jax.Device]) -> int:
     """How many networks of each of the groups are trained together."""
     left -= groups * need.shared
     side_by_side = int(left // (groups * need.step))
     if not takes_turns(devices, 2):
         return side_by_side
-    threads = threads_for(need.step)
+    threads = min(threads_for(need.step), groups * plan.seeds)
     # Of several kernels, each thread takes out the features of its own.
-    at_work = threads * (need.step + (need.shared if groups > 1 else 0))
-    in_turn = int((left - at_work) // (groups * (COPIES if threads > 1 else 1) * need.state))
+    at_work = max(threads * (need.step + (need.shared if groups > 1 else 0)), need.evaluated)
+    # One thread has no copies, but states are made of parameters that are still there.
+    each = COPIES * need.state if threads > 1 else need.state + need.parameters
+    in_turn = int((left - at_work) // (groups * each))
     # One by itself has no turns to take.
     return in_turn if in_turn * groups > 1 else min(side_by_side, 1) if groups == 1 else 0
 

@@ -90,7 +90,8 @@ def explain(
         - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
           the spread falls from this width to twice it, 1/2 in theory;
         - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
-        - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start;
+        - `limit_share` (seed), where the learning rate is and the mapping is fixed: η over the limit of each network
+          at its start;
 
         and attributes: `verdict`, sentences; `cause`, the name of the largest part where networks are farthest from
         theory, and `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts
@@ -142,7 +143,8 @@ def explain(
             still,
             {"long_name": "spread of linearised networks", "units": ""},
         )
-    if "learning_rate" in chain.names:
+    # Behind a mapping that is learned the limit is another than that of the network's own parameters.
+    if "learning_rate" in chain.names and not case.settings["trainable"]:
         extra["limit_share"] = _limit_shares(case, progress)
     found = _parts(chain).assign(extra)
     found.attrs = {
@@ -354,8 +356,6 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
         found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
         return xr.Dataset({"largest": ("seed", found)})
 
-    # Behind a mapping that is learned they start as behind a fixed one.
-    settings = {**case.settings, "trainable": ()}
-    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **settings)
+    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **case.settings)
     share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
     return "seed", share, {"long_name": "learning rate over the network's stability limit", "units": ""}

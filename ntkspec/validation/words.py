@@ -130,7 +130,9 @@ def _of_schedules(predicted: dict[str, Any], trained: dict[str, Any], last: floa
     begun = [factor for factor, start in zip(factors, starts, strict=True) if start < last]
     if own is None:
         # Factors that are all one are not recorded of training.
-        return [] if begun == [1.0] else ["the prediction has a schedule, the learning rate of training was constant"]
+        if all(factor == 1.0 for factor in begun):
+            return []
+        return ["the prediction has a schedule, the learning rate of training was constant"]
     if isinstance(own, dict):
         return [UNTOLD]
     # Of a function of the step training records the factors of its own steps alone, in their digits.

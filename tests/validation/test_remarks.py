@@ -22,7 +22,7 @@ def told(dynamics=None, *, optimizer="gradient_descent", of_training=None, **att
         "learning_rate": 0.1,
         "optimizer": optimizer,
         "optimizer_has_theory": int(optimizer != "adam"),
-        "schedule": "" if len(factors) == 1 else json.dumps(configuration(np.asarray(factors))),
+        "schedule": "" if np.all(np.asarray(factors) == 1) else json.dumps(configuration(np.asarray(factors))),
         **attrs,
     }
     return remarks(predicted, trained, 8, LAST)
@@ -74,10 +74,12 @@ def test_adam_is_said_to_have_no_theory_and_no_more():
         # As a function of the step leaves it: of the steps trained, in float32.
         (cosine(20), cosine(20).factors[:LAST].astype(np.float32).astype(float)),
         (schedule([1.0]), [1.0]),
+        (schedule([0.5]), [0.5]),
+        (piecewise({0: 1.0, 5: 1.0}), [1.0, 1.0]),
         # The change comes after what is compared.
         (piecewise({0: 1.0, LAST: 0.1}), [1.0]),
     ],
-    ids=["same", "same digest", "function", "constant", "later"],
+    ids=["same", "same digest", "function", "constant", "halved", "constant in parts", "later"],
 )
 def test_nothing_is_said_of_a_schedule_that_is_predicted(dynamics, factors):
     assert told(dynamics, of_training=factors) == []

@@ -105,7 +105,7 @@ def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> C
         before, now = carry
         return (now, jnp.asarray(z * now - jnp.sqrt(k) * before) / jnp.sqrt(k + 1)), now
 
-    # Made anew for a gradient, which would keep all h_k on all nodes: a quarter of a gigabyte for the longest series.
+    # Made anew for a gradient, which would keep all h_k on all nodes: half a gigabyte for the longest series.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def block(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Coefficients]:
         carry, basis = jax.lax.scan(next_function, carry, k)
