@@ -42,10 +42,10 @@ class WidthLaw:
         return float((self.constant / error) ** (1 / self.exponent))
 
 
-#: By the number of coordinates, fitted by `python -m benchmarks.width_law 4096 512`: three hidden ReLU layers.
+#: By the number of coordinates, fitted by `python -m benchmarks.width_law`: three hidden ReLU layers.
 MEASURED = {
     1: WidthLaw(1.04, 0.487, 0.201, 300.0, (64, 4096), "the paper's 1-D signal, 64 points (benchmarks/width_law.py)"),
-    2: WidthLaw(0.799, 0.351, 0.119, 300.0, (64, 512), "a photograph of 32² points (benchmarks/width_law.py)"),
+    2: WidthLaw(0.985, 0.392, 0.099, 300.0, (64, 4096), "a photograph of 32² points (benchmarks/width_law.py)"),
 }
 
 
