@@ -273,11 +273,14 @@ def kept_losses(k, path):
 
 def test_divergence_keeps_the_last_good_one(k, tmp_path):
     keep = ns.trainer.Checkpoints(tmp_path, every=1)
-    message = r"diverged by step 2\d; .* the last good checkpoint is checkpoint-0000-0000000019"
-    with pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(FloatingPointError, match=r"diverged by step 2\d; .* the last good checkpoint is ") as error:
         ns.trainer.train(k, X, Y, checkpoint=keep, **SLOWLY)
-    # At zero the loss is 2.
-    assert all((kept_losses(k, path) < 50 * (Y**2).sum() / 2).all() for path in files(tmp_path))
+    newest, _ = files(tmp_path)
+    # The step after which the growing loss is no longer called good; rounding of another version may move it by one.
+    assert int(newest.stem.split("-")[-1]) in (18, 19, 20)
+    assert str(error.value).endswith(newest.name)
+    # Good is what lies at most 50 times the loss at zero above the start, which is at zero, too.
+    assert all((kept_losses(k, path) <= 51 * (Y**2).sum() / 2).all() for path in files(tmp_path))
 
 
 def test_ctrl_c_saves_on_the_way_up_and_says_so(k, tmp_path):
