@@ -21,6 +21,8 @@ __all__ = ["Problem", "State", "advance", "begin", "in_turn", "initialise", "out
 
 #: Points whose outputs are computed at once, divided by the networks: a lattice of any size takes the memory of this.
 EVALUATED = 2**16
+#: Parameters that are drawn at once, or those of one network: draws are of float64 and take thrice what they become.
+DRAWN = 2**24
 
 
 class Problem(NamedTuple):
@@ -96,9 +98,11 @@ def _initialise(
     def one(number: Array) -> Any:
         own_key = jax.random.fold_in(key, number)
         drawn = network.init(own_key, num_features, channels)
-        return INITIALISATIONS[init](network, jax.random.fold_in(own_key, 2**31), drawn)
+        params = INITIALISATIONS[init](network, jax.random.fold_in(own_key, 2**31), drawn)
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), jax.vmap(one)(numbers))
+    size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(one, numbers[0])))
+    return jax.lax.map(one, numbers, batch_size=max(1, DRAWN // size))
 
 
 @partial(jax.jit, static_argnames="recipe")
