@@ -3,7 +3,8 @@
 Two problems: the paper's 1-D signal (64 points, b = 1 … 32, a = 1/b) and a photograph (32² training pixels, Gaussian
 frequencies), depth 3, ntk parametrization, gradient descent at η = 1/λ_max from f − f_0 = 0, at steps 10, 100 and 300.
 Beside them the same with networks linearised at their start, whose kernels stand still, and with a smooth activation;
-and how far kernels move, and how fast they learn what a network has not learned yet.
+how far kernels move, and how fast they learn what a network has not learned yet; and how that changes with the distance
+that networks go.
 
 ``python -m benchmarks.width_law [LARGEST_1D LARGEST_2D [CASE …]]`` measures widths up to the largest, keeps each case
 in results/, where it is not measured again, and draws results/width_law.png, which `benchmarks.page` puts on
@@ -84,6 +85,10 @@ CASES = {
 }
 #: Networks of each width whose kernels are looked at, the widest of them, and their activations: with a kink, smooth.
 LOOKED_AT, WIDEST_LOOKED_AT, LOOKED_INTO = 8, 1024, ("relu", "erf")
+#: Networks of one width that learn the signal times less and less, and their activations: with a kink, bounded and
+#: smooth, unbounded and smooth.
+SCALED, SCALED_WIDTH, SCALED_INTO = 64, 256, ("relu", "erf", "gelu")
+SIZES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
 
 
 def measured(case: Case, largest: int, checkpoints: Path) -> xr.Dataset:
@@ -112,10 +117,18 @@ def measured(case: Case, largest: int, checkpoints: Path) -> xr.Dataset:
     return found.assign_attrs(device=device_name())
 
 
-def rates(width: int, activation: str) -> list[Record]:
-    """How fast a network's kernel would go on learning what it has not learned yet, over how fast Θ would.
+def along(kernels: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """rᵀK r of each network, of its kernel or of one for all, and of its residual r (seed, point)."""
+    return np.einsum("si,sij,sj->s", left, np.broadcast_to(kernels, (len(left), *kernels.shape[-2:])), left)
 
-    That is rᵀK r/rᵀΘr of the network's own residual r = y − f_t, for its kernel K_t and for K_0, as it started.
+
+def looked_at(
+    width: int, activation: str, seeds: int, size: float = 1.0, **options: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Networks that learn the 1-D signal times `size`.
+
+    Returns:
+        Θ; their kernels, (step, seed, point, point); their residuals, (step, seed, point).
     """
     mapping, shape, _, y = paper()
     k = ns.kernel.compose(mapping, ns.kernel.MLP(depth=3, activation=activation, width=width))
@@ -128,27 +141,54 @@ def rates(width: int, activation: str) -> list[Record]:
         return xr.Dataset()
 
     rate = ns.dynamics.max_learning_rate(K) / 2
-    options: dict[str, Any] = {"steps": STEPS, "learning_rate": rate, "seeds": LOOKED_AT, "seed": 1000}
-    residual = y - ns.trainer.train(k, K.points, y, observe=observe, **options).train.values
+    options = {"steps": STEPS, "learning_rate": rate, "seeds": seeds, "seed": 1000, "observe": observe, **options}
+    left = size * y - ns.trainer.train(k, K.points, size * y, **options).train.values
+    return np.asarray(watch.infinite), np.stack(kernels), np.moveaxis(left, 1, 0)
 
-    def along(kernel: np.ndarray, step: int) -> np.ndarray:
-        left = residual[:, step]
-        return np.einsum("si,sij,sj->s", left, np.broadcast_to(kernel, kernels[0].shape), left)
 
-    infinite, found = np.asarray(watch.infinite), []
+def rates(width: int, activation: str) -> list[Record]:
+    """How fast a network's kernel would go on learning what it has not learned yet, over how fast Θ would.
+
+    That is rᵀK r/rᵀΘr of the network's own residual r = y − f_t, for its kernel K_t and for K_0, as it started.
+    """
+    infinite, kernels, left = looked_at(width, activation, LOOKED_AT)
+    found = []
     for i, step in enumerate(STEPS[1:], start=1):
-        in_theory = along(infinite, i)
+        in_theory = along(infinite, left[i])
         drift = np.linalg.norm(kernels[i] - kernels[0], axis=(1, 2)) / np.linalg.norm(kernels[0], axis=(1, 2))
         grown = np.linalg.eigvalsh(kernels[i]) / np.linalg.eigvalsh(kernels[0])
         claim = (
             f"1-D {activation}, step {step}, W = {width:,}: rate of what is left, over that in Θ (range of networks)"
         )
         detail = {
-            "of the kernel as it started": float(np.median(along(kernels[0], i) / in_theory)),
+            "of the kernel as it started": float(np.median(along(kernels[0], left[i]) / in_theory)),
             "drift of the kernel": float(drift.mean()),
             "its eigenvalues over those at the start, median": float(np.median(grown)),
         }
-        found.append(Record(claim, Spread.of((along(kernels[i], i) / in_theory).tolist()), "×", detail=detail))
+        found.append(Record(claim, Spread.of((along(kernels[i], left[i]) / in_theory).tolist()), "×", detail=detail))
+    return found
+
+
+def by_distance(activation: str) -> list[Record]:
+    """How training changes rᵀK r, from K_0 to K_t, by the size of the signal.
+
+    A network of width W that learns s y goes as far, next to what its weights are, as one of width W/s² that learns y:
+    what its motion does to its kernel depends on s/√W alone. So this tells it of widths that are too large to train.
+    In float64, in which the smallest changes are exact.
+    """
+    found = []
+    for size in SIZES:
+        _, kernels, left = looked_at(SCALED_WIDTH, activation, SCALED, size, dtype="float64")
+        change = along(kernels[-1], left[-1]) / along(kernels[0], left[-1]) - 1
+        error = 1.96 * float(change.std(ddof=1)) / np.sqrt(SCALED)
+        mean = float(change.mean())
+        claim = (
+            f"1-D {activation}, step {STEPS[-1]}, W = {SCALED_WIDTH}, signal times 1/{1 / size:.0f}: "
+            f"change of the rate of what is left (mean of {SCALED} networks, 95 %)"
+        )
+        grown = np.trace(kernels[-1], axis1=1, axis2=2) / np.trace(kernels[0], axis1=1, axis2=2) - 1
+        detail = {"change of the trace": float(grown.mean())}
+        found.append(Record(claim, Spread(mean, mean - error, mean + error), "", detail=detail))
     return found
 
 
@@ -166,7 +206,7 @@ def kept(name: str, largest: int) -> xr.Dataset:
 
 def records(name: str, d: xr.Dataset) -> list[Record]:
     """Powers of the width of one case, with the values that they come from."""
-    words = {"error": "single", "ensemble_error": f"mean of {int(d.seeds.min())}", "bias": "bias"}
+    words = {"error": "single", "ensemble_error": f"mean of {int(d.seeds.min())}", "spread": "spread", "bias": "bias"}
     found = []
     for step in d.step.values:
         for quantity, said in words.items():
@@ -196,8 +236,8 @@ def worst_law(name: str, d: xr.Dataset) -> Record:
     return Record(claim, Spread.of([float(slope)]), "", detail=detail)
 
 
-def plot(found: dict[str, xr.Dataset]) -> None:
-    """Errors of two problems against the width; what their biases are due to."""
+def plot(found: dict[str, xr.Dataset], distances: dict[str, list[Record]]) -> None:
+    """Errors of two problems against the width; what the bias of the first is due to."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 9), layout="constrained")
@@ -205,35 +245,61 @@ def plot(found: dict[str, xr.Dataset]) -> None:
     for ax, name in zip(axes[0], ("1-D", "2-D"), strict=True):
         ns.plot.width_law(found[name].drop_attrs(), ax=ax, quantities=("error", "ensemble_error", "bias"))
         ax.set_title(f"{name}: error of one, of the mean of {int(found[name].seeds.min())}, and bias")
-    for ax, name in zip(axes[1], ("1-D", "2-D"), strict=True):
-        for case, mark in zip([case for case in found if case.startswith(name)], "os^v", strict=False):
-            one = found[case].sel(quantity="bias").isel(step=-1)
-            low, high = (one.value_interval.sel(bound=bound) for bound in ("low", "high"))
-            bars = np.nan_to_num(np.maximum([one.value - low, high - one.value], 0))
-            label = f"{case}: width$^{{{-float(one.exponent):.2f}}}$"
-            ax.errorbar(one.width, one.value, yerr=bars, fmt=f"{mark}-", ms=4, lw=1.2, label=label)
-        start = float(found[name].value.sel(quantity="bias").isel(step=-1, width=0))
-        width = found[name].width.values
-        ax.plot(width, start * width[0] / width, color="grey", lw=0.8, label="width$^{-1}$")
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
-        ax.set_xticks(width, [f"{w}" for w in width])
-        ax.set(xlabel="Width", ylabel="Bias, relative to the signal", title=f"{name}: bias at step {STEPS[-1]}")
-        ax.legend(fontsize="small", frameon=False)
+    _plot_biases(axes[1, 0], {case: one for case, one in found.items() if case.startswith("1-D")})
+    _plot_distances(axes[1, 1], distances)
     figure.savefig(PLOT, dpi=120)
+
+
+def _plot_biases(ax: Any, found: dict[str, xr.Dataset]) -> None:
+    for (case, law), mark in zip(found.items(), "os^v", strict=False):
+        one = law.sel(quantity="bias").isel(step=-1)
+        low, high = (one.value_interval.sel(bound=bound) for bound in ("low", "high"))
+        bars = np.nan_to_num(np.maximum([one.value - low, high - one.value], 0))
+        label = f"{case}: width$^{{{-float(one.exponent):.2f}}}$"
+        ax.errorbar(one.width, one.value, yerr=bars, fmt=f"{mark}-", ms=4, lw=1.2, label=label)
+    start = float(found["1-D"].value.sel(quantity="bias").isel(step=-1, width=0))
+    width = found["1-D"].width.values
+    ax.plot(width, start * width[0] / width, color="grey", lw=0.8, label="width$^{-1}$")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xticks(width, [f"{w}" for w in width])
+    ax.set(xlabel="Width", ylabel="Bias, relative to the signal", title=f"1-D: bias at step {STEPS[-1]}")
+    ax.legend(fontsize="small", frameon=False)
+
+
+def _plot_distances(ax: Any, distances: dict[str, list[Record]]) -> None:
+    width = SCALED_WIDTH / np.square(SIZES)
+    for (activation, records), mark in zip(distances.items(), "os^v", strict=False):
+        value = np.array([one.value.median for one in records])
+        error = value - [one.value.low for one in records]
+        label = f"{activation}: {'falls' if (value < 0).all() else 'rises'}"
+        ax.errorbar(width, np.abs(value), yerr=error, fmt=f"{mark}-", ms=4, lw=1.2, label=label)
+    for power, style in ((-0.5, "--"), (-1.0, "-")):
+        guide = 0.05 * (width / width[-2]) ** power
+        ax.plot(width, guide, style, color="grey", lw=0.8, label=f"width$^{{{power:g}}}$")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set(
+        xlabel="Width W/s² of networks that go as far (W = 256, signal times s)",
+        ylabel="|change| of the kernel along the residual",
+        title=f"1-D: what training does to the rate of what is left, step {STEPS[-1]}",
+    )
+    ax.legend(fontsize="small", frameon=False)
 
 
 def main(largest_1d: int = 4096, largest_2d: int = 4096, *names: str) -> list[Record]:
     """Measure, draw and print; widths up to the largest asked for, and only the cases of these names if any."""
     largest = {name: largest_1d if name.startswith("1-D") else largest_2d for name in names or CASES}
     found = {name: kept(name, size) for name, size in largest.items()}
-    looked_at = []
+    moved = []
     if not names:
-        plot(found)
         widths = [width for width in WIDTHS[::2] if width <= WIDEST_LOOKED_AT]
-        looked_at = [one for activation in LOOKED_INTO for width in widths for one in rates(width, activation)]
+        moved = [one for activation in LOOKED_INTO for width in widths for one in rates(width, activation)]
+        distances = {activation: by_distance(activation) for activation in SCALED_INTO}
+        moved += [one for records in distances.values() for one in records]
+        plot(found, distances)
     plain = [worst_law(name, found[name]) for name in ("1-D", "2-D") if name in found]
-    return show(plain + [record for name, one in found.items() for record in records(name, one)] + looked_at)
+    return show(plain + [record for name, one in found.items() for record in records(name, one)] + moved)
 
 
 if __name__ == "__main__":
