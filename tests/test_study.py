@@ -42,6 +42,19 @@ def test_a_given_learning_rate_is_checked_against_every_kernel(task, problems):
         study.problems(task, StudyConfig(CONFIG.network, CONFIG.scales, CONFIG.num_frequencies, between))
 
 
+@pytest.mark.parametrize("changes", [{"batch_size": 2}, {"trainable": ("frequencies",)}], ids=["batches", "learned"])
+def test_what_lowers_the_limit_of_networks_lowers_the_learning_rate(changes, problems):
+    one = problems[3.0]
+    found = study.steady(one, TrainingConfig(**changes))
+    limit = ns.trainer.stability_limit(one.kernel, one.K.points, one.task.train_values, **changes)
+    assert found.learning_rate == pytest.approx(limit / 2, rel=0.01)
+    assert found.learning_rate < one.learning_rate
+    assert study.steady(one, TrainingConfig()) is one
+    # A rate that is lower still is kept.
+    slow = replace(one, learning_rate=limit / 10)
+    assert study.steady(slow, TrainingConfig(**changes)).learning_rate == slow.learning_rate
+
+
 def test_default_scales_follow_the_training_points():
     coarse, fine = (study.default_scales(ns.task.image.astronaut(size)) for size in (32, 128))
     np.testing.assert_allclose(np.array(fine) / np.array(coarse), 4, rtol=0.1)

@@ -40,8 +40,8 @@ class ValidatedStudy(StudyConfig):
 
     network: ValidatedNetwork = field(default_factory=ValidatedNetwork)
     learning_rate: float | None = None
-    """Of --loss; by default half the stability limit of the kernel, and of an optimizer without a theory its usual
-    one."""
+    """Of --loss; by default half the stability limit of the kernel, or of a network where batches or a learned mapping
+    lower it, and of an optimizer without a theory its usual one."""
 
     def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
         """The same with a width that is known; without the learning rate where that is no rate of the theory."""
@@ -98,6 +98,8 @@ class Validate:
         progress = TerminalProgress()
         scale, _ = study.best(study.predictions(by_scale, steps, progress=progress))
         chosen, law = by_scale[scale], None
+        if known and self.study.learning_rate is None:
+            chosen = study.steady(chosen, self.training)
         if width == "auto":
             law, chosen = self._found(chosen, steps, checkpoints, progress)
         found = study.check(

@@ -3,7 +3,7 @@
 This room asks the others in order and puts their answers side by side; it holds no mathematics of its own.
 """
 
-from ntkspec.study.check import TRAINED_STEPS, Check, check, require_possible
+from ntkspec.study.check import TRAINED_STEPS, Check, check, require_possible, steady
 from ntkspec.study.problem import Problem, default_scales, problem, problems
 from ntkspec.study.theory import (
     PREDICTED_STEPS,
@@ -35,5 +35,6 @@ __all__ = [
     "require_possible",
     "run",
     "spectra",
+    "steady",
     "with_quality",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -15,11 +15,11 @@ from ntkspec.operator.base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study.problem import Problem
 from ntkspec.study.theory import predicted, predicted_occupancy, with_quality
-from ntkspec.trainer import Checkpoints, require_trainable, train
+from ntkspec.trainer import Checkpoints, require_trainable, stability_limit, train
 from ntkspec.trainer.optimizer import as_optimizer
 from ntkspec.validation import explain, validate
 
-__all__ = ["TRAINED_STEPS", "Check", "check", "require_possible"]
+__all__ = ["TRAINED_STEPS", "Check", "check", "require_possible", "steady"]
 
 #: Steps that finite networks are trained for.
 TRAINED_STEPS = (0, 1, 3, 10, 30, 100, 200, 400)
@@ -80,6 +80,20 @@ def require_possible(
         _require_limit(one, steps, training, controls)
     settings = _settings(one, steps, training, learning_rate)
     require_trainable(one.kernel, one.K.points, one.task.train_values, **settings)
+
+
+def steady(one: Problem, training: TrainingConfig) -> Problem:
+    """The problem at a learning rate at which its networks are stable, too.
+
+    Batches and a learned mapping have a lower limit than theory, which has neither: half of that is taken if the
+    problem's own learning rate is above it.
+    """
+    if training.batch_size is None and not training.trainable:
+        return one
+    settings: dict[str, Any] = {**asdict(training), "schedule": None}
+    limit = stability_limit(one.kernel, one.K.points, one.task.train_values, **settings)
+    # To three digits, so that another machine's last digits give the same rate.
+    return replace(one, learning_rate=min(one.learning_rate, float(f"{limit / 2:.3g}")))
 
 
 def _require_limit(one: Problem, steps: Sequence[int], training: TrainingConfig, controls: bool) -> None:

@@ -5,7 +5,7 @@ from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.observer import Observe
 from ntkspec.trainer.optimizer import Optimizer, optimizer
 from ntkspec.trainer.scales import train_scales
-from ntkspec.trainer.train import require_trainable, train
+from ntkspec.trainer.train import require_trainable, stability_limit, train
 
 __all__ = [
     "Checkpoints",
@@ -14,6 +14,7 @@ __all__ = [
     "PointLoss",
     "optimizer",
     "require_trainable",
+    "stability_limit",
     "train",
     "train_scales",
 ]

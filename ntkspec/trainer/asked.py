@@ -171,6 +171,11 @@ def _recipe(
         # Numpy's dtypes are equal to their names, and do not go into a file.
         if not isinstance(value, str) or value not in expected:
             raise ValueError(f"{name}={shown(value)}; expected {' or '.join(map(repr, expected))}")
+    if dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise ValueError(
+            "dtype='float64', and JAX's float64 is off; leave JAX_ENABLE_X64=0 out of the environment, or take "
+            "dtype='float32'"
+        )
     if loss == "logistic" and point_loss is not None:
         raise ValueError("loss='logistic' is a point_loss already; with one of your own take loss='sum' or 'mean'")
     if matmul_precision == "bfloat16" and dtype == "float64":

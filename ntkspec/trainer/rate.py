@@ -18,6 +18,8 @@ __all__ = ["default_rates", "stable_rates"]
 
 #: Products of the tangent kernel: the residual of the largest eigenvalue is added to it, so few will do.
 PRODUCTS = 16
+#: Times the precision and the largest image, below which what is left of an image is rounding.
+ROUNDING = 100
 #: Points among which the largest gradient is looked for.
 LOOKED_AT = 32
 
@@ -25,8 +27,9 @@ LOOKED_AT = 32
 def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
     """The largest stable learning rate of each group's first network, as it is at its start.
 
-    With J the Jacobian of the outputs, C the curvature of the loss in them (the larger of those at the start and at
-    zero) and λ the largest eigenvalue of C^½ J Jᵀ C^½, it is x/(sλ): x = 2 for gradient descent, s the loss's scale.
+    With J the Jacobian of the outputs, C the curvature of the loss in them (the largest of those at the start, at zero
+    and at the labels) and λ the largest eigenvalue of C^½ J Jᵀ C^½, it is x/(sλ): x = 2 for gradient descent, s the
+    loss's scale.
     Batches of b of n points add (n − b)/(b (n − 1)) (n max_i (CJJᵀ)_ii − λ) to λ, from the variance of their gradient.
 
     Returns:
@@ -45,7 +48,8 @@ def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
     """Half of the stable rate, to three digits; the optimizer's usual one where it has no such limit, (group,).
 
     Raises:
-        ValueError: if there is no finite rate, because the outputs do not depend on the parameters.
+        ValueError: if there is no finite rate, because the loss has no curvature, or the outputs do not depend on the
+            parameters or are not finite.
     """
     groups = problem.inputs.shape[0]
     if not recipe.optimizer.takes_rate:
@@ -54,10 +58,16 @@ def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
         usual = recipe.optimizer.usual_rate
         return np.full(groups, np.nan if usual is None else usual)
     rates = stable_rates(recipe, problem, params) / 2
-    if not np.isfinite(rates).all():
+    if np.isinf(rates).any():
         raise ValueError(
-            f"the stability limit of this network is {2 * rates}: its outputs do not move with its parameters, or are "
-            "not finite; give a learning_rate, or look at the mapping's amplitudes and at W_std"
+            "there is no stability limit to take a learning rate from: the loss has no curvature, as |f - y| has none, "
+            "or the outputs do not move with the parameters; give a learning_rate, or look at the mapping's amplitudes "
+            "and at W_std"
+        )
+    if np.isnan(rates).any():
+        raise ValueError(
+            "this network has no stability limit, as its outputs are not finite or its loss has a negative curvature; "
+            "give a learning_rate, or look at the mapping's amplitudes and at W_std"
         )
     return np.array([_rounded_down(rate) for rate in rates])
 
@@ -89,7 +99,10 @@ def _of_one(
 
     f, push = jax.linearize(function, params)
     pull = jax.linear_transpose(push, params)
-    curvature = jnp.maximum(_second(recipe, f - start, labels), _second(recipe, jnp.zeros_like(f), labels))
+    # A loss like Huber's has none where labels are far, as at the start, and all of it once they are near.
+    known = jnp.stack([_second(recipe, at, labels) for at in (f - start, jnp.zeros_like(f), labels)])
+    # At a label itself it may be infinite, as that of |f − y|^1.5.
+    curvature = jnp.max(jnp.where(jnp.isfinite(known), known, 0), axis=0)
     root = jnp.sqrt(curvature * problem.weights[:, None])
 
     def product(v: Array) -> Array:
@@ -121,25 +134,35 @@ def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
 
 def _largest_eigenvalue(product: Any, shape_of: Array) -> Array:
     """By Lanczos from a constant, with full reorthogonalisation; the residual is added, so it errs upwards."""
-    size = shape_of.size
+    size, dtype = shape_of.size, shape_of.dtype
     steps = min(PRODUCTS, size)
     # A kernel's top eigenvector is close to one sign; a little of everything else is mixed in.
-    first = 1 + 0.5 * jax.random.uniform(jax.random.key(0), (size,), dtype=shape_of.dtype)
-    basis = jnp.zeros((steps + 1, size), dtype=shape_of.dtype).at[0].set(first / jnp.linalg.norm(first))
-    tiny = jnp.finfo(shape_of.dtype).tiny
+    first = 1 + 0.5 * jax.random.uniform(jax.random.key(0), (size,), dtype=dtype)
+    fresh = jax.random.normal(jax.random.key(1), (steps, size), dtype=dtype)
+    basis = jnp.zeros((steps + 1, size), dtype=dtype).at[0].set(first / jnp.linalg.norm(first))
 
-    def step(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        basis, projected = carry
-        v = product(basis[j].reshape(shape_of.shape)).ravel()
-        along = basis @ v
-        v = v - basis.T @ along
-        again = basis @ v
-        v = v - basis.T @ again
-        norm = jnp.linalg.norm(v)
-        basis = basis.at[j + 1].set(v / jnp.maximum(norm, tiny))
-        return basis, projected.at[:, j].set((along + again).at[j + 1].set(norm))
+    def step(j: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        basis, projected, largest = carry
+        image = product(basis[j].reshape(shape_of.shape)).ravel()
+        largest = jnp.maximum(largest, jnp.linalg.norm(image))
+        rest = _orthogonal(basis, image)
+        norm = jnp.linalg.norm(rest)
+        # Where few eigenvalues are not zero, the recurrence ends in rounding, which may point back at the top one.
+        ended = norm <= ROUNDING * jnp.finfo(dtype).eps * largest
+        following = _orthogonal(basis, jnp.where(ended, fresh[j], rest))
+        length = jnp.linalg.norm(following)
+        basis_next = basis.at[j + 1].set(following / jnp.where(length > 0, length, 1))
+        return basis_next, projected.at[:, j].set((basis @ image).at[j + 1].set(jnp.where(ended, 0, norm))), largest
 
-    _, projected = jax.lax.fori_loop(0, steps, step, (basis, jnp.zeros((steps + 1, steps), dtype=basis.dtype)))
+    nothing = jnp.zeros((steps + 1, steps), dtype=dtype)
+    _, projected, _ = jax.lax.fori_loop(0, steps, step, (basis, nothing, jnp.zeros((), dtype)))
     square = (projected[:steps] + projected[:steps].T) / 2
     values, vectors = jnp.linalg.eigh(square)
     return values[-1] + jnp.abs(projected[steps, steps - 1] * vectors[-1, -1])
+
+
+def _orthogonal(basis: Array, v: Array) -> Array:
+    """`v` without what lies in the rows of `basis`, twice; rows of zeros take nothing."""
+    for _ in range(2):
+        v = v - (basis @ v) @ basis
+    return v

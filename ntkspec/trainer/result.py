@@ -12,7 +12,7 @@ import xarray as xr
 
 from ntkspec.grid import energy_by_frequency, place
 from ntkspec.record import attributes, configuration
-from ntkspec.trainer.model import Recipe, squared
+from ntkspec.trainer.model import squared
 from ntkspec.trainer.plan import Plan
 from ntkspec.trainer.trajectory import Trajectory, side_by_side
 
@@ -31,7 +31,8 @@ def dataset(plan: Plan, trajectory: Trajectory, group: int, squeeze: bool) -> xr
     Returns:
         See `ntkspec.trainer.train`.
     """
-    values = np.stack([part[group] for part in trajectory.values], axis=1).astype(np.float64)
+    raw = _stacked(trajectory.values, group)
+    values = _outputs(plan, raw)
     channel = () if squeeze else ("channel",)
     shown = (lambda a: a[..., 0]) if squeeze else (lambda a: a)
     variables: dict[str, tuple] = {
@@ -41,16 +42,16 @@ def dataset(plan: Plan, trajectory: Trajectory, group: int, squeeze: bool) -> xr
             _label("learned function at the training points"),
         ),
         "target": (("point", *channel), shown(plan.labels), _label("signal")),
-        "loss": (("seed", "step"), _loss(plan, values), _label(f"loss ({_measure(plan)})")),
+        "loss": (("seed", "step"), _loss(plan, raw), _label(f"loss ({_measure(plan)})")),
     }
     coords: dict[str, tuple] = {
         "step": ("step", plan.steps, {"long_name": "training step", "units": "steps"}),
         "seed": ("seed", np.arange(len(values))),
         "x": (("point", "axis"), plan.points, {"long_name": "coordinate", "units": "unit"}),
     }
-    _add_energies(variables, coords, plan, values)
+    _add_energies(variables, coords, plan, np.asarray(plan.recipe.guess(jnp.asarray(raw))))
     if plan.lattice is not None:
-        fields = np.stack([part[group] for part in trajectory.fields], axis=1).astype(np.float64)
+        fields = _outputs(plan, _stacked(trajectory.fields, group))
         axes = tuple(f"axis{i}" for i in range(plan.lattice.dim))
         variables["field"] = (
             ("seed", "step", *axes, *channel),
@@ -72,13 +73,18 @@ def require_fitting(plan: Plan, trajectory: Trajectory) -> None:
     dataset(replace(plan, steps=plan.steps[:1]), trajectory, 0, squeeze=plan.labels.shape[1] == 1)
 
 
-def _loss(plan: Plan, values: np.ndarray) -> np.ndarray:
+def _stacked(parts: list[np.ndarray], group: int) -> np.ndarray:
+    """Of one group at all steps, (seed, step, …), in float64."""
+    return np.stack([part[group] for part in parts], axis=1).astype(np.float64)
+
+
+def _outputs(plan: Plan, raw: np.ndarray) -> np.ndarray:
+    return np.asarray(plan.recipe.output(jnp.asarray(raw)))
+
+
+def _loss(plan: Plan, raw: np.ndarray) -> np.ndarray:
     """The loss in float64, where the square of a large float32 does not overflow, (seed, step)."""
-    recipe: Recipe = plan.recipe
-    if recipe.logits and recipe.sigmoid:
-        with np.errstate(divide="ignore"):
-            values = np.log(values) - np.log1p(-values)
-    each = np.asarray(recipe.point_loss(jnp.asarray(values), jnp.asarray(plan.labels)))
+    each = np.asarray(plan.recipe.losses(jnp.asarray(raw), jnp.asarray(plan.labels)))
     return np.sum(each, axis=(2, 3)) / (len(plan.points) if plan.mean else 1)
 
 
@@ -88,11 +94,11 @@ def _measure(plan: Plan) -> str:
     return f"half the {over} of squares" if plan.recipe.point_loss is squared else f"{name}, {over} over points"
 
 
-def _add_energies(variables: dict[str, tuple], coords: dict[str, tuple], plan: Plan, values: np.ndarray) -> None:
+def _add_energies(variables: dict[str, tuple], coords: dict[str, tuple], plan: Plan, guess: np.ndarray) -> None:
     placement = place(plan.points)
     if placement is None:
         return
-    energy, frequency = energy_by_frequency(np.moveaxis(plan.labels - values, 2, 3), placement)
+    energy, frequency = energy_by_frequency(np.moveaxis(plan.labels - guess, 2, 3), placement)
     of_labels, _ = energy_by_frequency(plan.labels.T, placement)
     variables["residual_energy"] = (
         ("seed", "step", "frequency"),

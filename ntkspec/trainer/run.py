@@ -258,14 +258,13 @@ class Networks:
         return self.plan.labels.astype(self.plan.dtype), 1 / len(self.plan.points) if self.plan.mean else 1.0
 
     def _record(self, step: int, observer: Observer | None) -> None:
-        recipe, params = self.plan.recipe, self._read()
+        params = self._read()
         f = self._values(params)
         if not np.isfinite(f).all():
             raise self._divergence(step)
-        self.trajectory.values.append(np.asarray(recipe.output(jnp.asarray(f))))
+        self.trajectory.values.append(f)
         if self.lattice is not None:
-            f = self._outputs(params, self.lattice) - self.lattice_start
-            self.trajectory.fields.append(np.asarray(recipe.output(jnp.asarray(f))))
+            self.trajectory.fields.append(self._outputs(params, self.lattice) - self.lattice_start)
         if observer is not None:
             groups = range(len(self.plan.kernels))
             of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -20,10 +21,11 @@ from ntkspec.trainer.memory import need_of, partition
 from ntkspec.trainer.model import PointLoss
 from ntkspec.trainer.observer import Observe
 from ntkspec.trainer.optimizer import Optimizer
+from ntkspec.trainer.rate import stable_rates
 from ntkspec.trainer.result import dataset
 from ntkspec.trainer.run import run
 
-__all__ = ["DEFAULTS", "require_trainable", "train"]
+__all__ = ["DEFAULTS", "require_trainable", "stability_limit", "train"]
 
 
 def train(
@@ -102,7 +104,8 @@ def train(
 
     Returns:
         Dataset named as a prediction's: `train` (seed, step, point[, channel]), `loss` (seed, step), `target`; on
-        lattice points `residual_energy` (seed, step, frequency) and `target_energy` (frequency); with `field_shape`
+        lattice points `residual_energy` (seed, step, frequency), where a logit stands for its sigmoid, and
+        `target_energy` (frequency); with `field_shape`
         the `field` (seed, step, axis0, …[, channel]). The attributes say how it was trained.
 
     Raises:
@@ -181,3 +184,41 @@ def require_trainable(
     everything: dict[str, Any] = {**DEFAULTS, **settings}
     plan = planned((k,), x, y, steps=steps, rates=rates, **everything)
     partition(plan, need_of(plan), jax.local_devices())
+
+
+def stability_limit(k: ComposedKernel, x: ArrayLike, y: ArrayLike, **settings: Unpack[Settings]) -> float:
+    """The largest stable learning rate of a network as it starts, with its batches and what is learned of its mapping.
+
+    It is x/(sλ) with λ the largest eigenvalue of C^½ J Jᵀ C^½: J is the Jacobian of the outputs, C the curvature of the
+    loss in them, s its scale, and x = 2 for gradient descent. `train` takes half of it where no learning rate is given.
+    Theory has its own, ``ns.dynamics.max_learning_rate(K)``, of a fixed mapping, all points and infinite width.
+
+    Args:
+        k: mapping and network.
+        x: training points, shape (n, d).
+        y: labels, shape (n,) or (n, channels).
+        **settings: of `train`, by the same names.
+
+    Returns:
+        The limit for the first network, of the asked loss; NaN where the optimizer has none, infinity where the loss
+        has no curvature at the start, at zero nor at the labels.
+
+    Raises:
+        ValueError: as `train` does.
+        TypeError: as `train` does.
+
+    Source: Lee et al. 2019, section 2.2.
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=64))
+        >>> x = np.arange(8)[:, None] / 8
+        >>> of_network = lambda **settings: ns.trainer.stability_limit(k, x, np.sin(2 * np.pi * x[:, 0]), **settings)
+        >>> bool(of_network(trainable=("frequencies",)) < of_network())
+        True
+    """
+    plan = planned((k,), x, y, steps=[0], rates=None, **{**DEFAULTS, **settings})
+    if plan.recipe.optimizer.limit is None:
+        return math.nan
+    params = plan.params(0, 1)
+    return float(stable_rates(plan.recipe, plan.problem(params, 0), params)[0])

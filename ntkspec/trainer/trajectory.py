@@ -19,7 +19,7 @@ class Trajectory:
     """What is recorded of some networks, by recorded step.
 
     Attributes:
-        values: the learned function at the training points, each (group, seed, point, channel).
+        values: the networks' outputs at the training points, before any sigmoid, each (group, seed, point, channel).
         fields: on the lattice, likewise.
         observed: what the observer said of each group.
     """

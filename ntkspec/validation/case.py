@@ -22,7 +22,7 @@ from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, Optimizer, train
+from ntkspec.trainer import Checkpoints, Optimizer, stability_limit, train
 from ntkspec.trainer.asked import planned
 from ntkspec.trainer.model import BUILT_IN
 from ntkspec.trainer.optimizer import as_optimizer
@@ -85,6 +85,20 @@ class Case:
         """η over the stability limit of infinite width; NaN where the optimizer has none."""
         limit = self.optimizer.limit
         return math.nan if limit is None else self.largest / limit
+
+    @cached_property
+    def own_limit_share(self) -> float:
+        """η over the stability limit of its first network, where batches or a learned mapping lower that; else 0."""
+        rate = self.settings["learning_rate"]
+        if self.theory_limits or self.optimizer.limit is None or rate is None:
+            return 0.0
+        settings = {name: value for name, value in self.settings.items() if name != "learning_rate"}
+        return float(rate / stability_limit(self.k, self.p.x.values, self.p.target.values, **settings))
+
+    @property
+    def theory_limits(self) -> bool:
+        """Whether the stability limit of theory is that of the run, but for the width."""
+        return self.settings["batch_size"] is None and not self.settings["trainable"]
 
     @cached_property
     def start_norm(self) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ntkspec.kernel import linearised
@@ -61,9 +62,10 @@ def _no_optimizer(case: Case, error: float) -> str:
 def _no_large_rate(case: Case, error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
-    if case.limit_share <= HALF:
+    if max(case.limit_share, case.own_limit_share) <= HALF:
         overshoots = ": no mode overshoots" if case.optimizer.name == "gradient_descent" else ""
-        return f"the learning rate is {case.limit_share:.2g} of the stability limit{overshoots}"
+        share = max(case.limit_share, case.own_limit_share)
+        return f"the learning rate is {share:.2g} of the stability limit{overshoots}"
     if case.settings.get("schedule") is not None:
         return "with a schedule, more and smaller steps are another run"
     return ""
@@ -72,6 +74,8 @@ def _no_large_rate(case: Case, error: float) -> str:
 def _no_rounding(case: Case, error: float) -> str:
     if case.settings["dtype"] == "float64":
         return "the run is in float64"
+    if jnp.result_type(float) != jnp.float64:
+        return "JAX's float64 is off (JAX_ENABLE_X64=0)"
     if case.settings["matmul_precision"] == "bfloat16" or error <= ROUNDING * max(1.0, case.start_norm):
         return ""
     return f"the error is {error:.1e} of the signal and more, far from the roundings of float32"
@@ -97,7 +101,8 @@ def _without_optimizer(case: Case) -> Case:
 
 
 def _slower(case: Case) -> Case:
-    stretch = case.stretch * SMALLER
+    # To half the limit at most, if that is farther.
+    stretch = case.stretch * max(SMALLER, math.ceil(case.own_limit_share / HALF))
     return case.differing(settings={"learning_rate": case.p.attrs["learning_rate"] / stretch}, stretch=stretch)
 
 

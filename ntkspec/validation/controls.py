@@ -33,6 +33,8 @@ __all__ = ["explain"]
 
 #: How many times as wide the networks are that the spread is compared with.
 WIDER = 2
+#: What makes the stability limit of a run lower than that of theory.
+LOWER_THE_LIMIT = {"batches", "learned_mapping"}
 
 
 def explain(
@@ -90,8 +92,8 @@ def explain(
         - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
           the spread falls from this width to twice it, 1/2 in theory;
         - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
-        - `limit_share` (seed), where the learning rate is and the mapping is fixed: η over the limit of each network
-          at its start;
+        - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start; NaN for all
+          but the first where batches or a learned mapping lower it;
 
         and attributes: `verdict`, sentences; `cause`, the name of the largest part where networks are farthest from
         theory, and `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts
@@ -132,7 +134,7 @@ def explain(
     theory = case.theory(trained, progress) if case.own_starts else case.p.train.values
     chain = _Chain(case, trained, theory, budget, keeping_of)
     with progress.start("controls", len(asked), "causes") as stage:
-        for name in asked:
+        for name in _in_order(asked, case):
             chain.take_away(name, progress)
             stage.advance()
     extra = _spread_law(chain, int(r.attrs["width"]), progress) if "fluctuation" in chain.names else {}
@@ -143,8 +145,7 @@ def explain(
             still,
             {"long_name": "spread of linearised networks", "units": ""},
         )
-    # Behind a mapping that is learned the limit is another than that of the network's own parameters.
-    if "learning_rate" in chain.names and not case.settings["trainable"]:
+    if "learning_rate" in chain.names:
         extra["limit_share"] = _limit_shares(case, progress)
     found = _parts(chain).assign(extra)
     found.attrs = {
@@ -235,6 +236,16 @@ def _asked(causes: Sequence[str] | None) -> list[str]:
         got = ", ".join(map(str, unknown)) if listed else shown(causes)
         raise ValueError(f"causes: got {got}; expected a list of {', '.join(CAUSES)}")
     return [name for name in CAUSES if name in causes]
+
+
+def _in_order(asked: list[str], case: Case) -> list[str]:
+    """A learning rate past the limit of this run, not of theory, goes before what lowers the limit."""
+    lowers = [name for name in asked if name in LOWER_THE_LIMIT]
+    if "learning_rate" not in asked or not lowers or case.own_limit_share <= 1:
+        return asked
+    others = [name for name in asked if name != "learning_rate"]
+    place = others.index(lowers[0])
+    return [*others[:place], "learning_rate", *others[place:]]
 
 
 def _distances(case: Case, trained: np.ndarray, theory: np.ndarray) -> np.ndarray:
@@ -349,6 +360,9 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
 
 def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict[str, str]]:
     """η over the limit of each network at its start, from the largest eigenvalue of its own kernel."""
+    label = {"long_name": "learning rate over the network's stability limit", "units": ""}
+    if not case.theory_limits:
+        return "seed", np.array([case.own_limit_share, *[np.nan] * (case.settings["seeds"] - 1)]), label
     x = case.p.x.values
 
     def largest(step: int, params: Any) -> xr.Dataset:
@@ -358,4 +372,4 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
 
     start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **case.settings)
     share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
-    return "seed", share, {"long_name": "learning rate over the network's stability limit", "units": ""}
+    return "seed", share, label

@@ -96,7 +96,10 @@ def gap_in_words(causes: xr.Dataset) -> str:
         low, high = float(at.limit_share.min()), float(at.limit_share.max())
         rose = causes.attrs["catapults"]
         risen = f"; the loss of {rose} rose above its start, a catapult" if rose else ""
-        said.append(f"The learning rate is {low:.2g} to {high:.2g} of the networks' own stability limits{risen}.")
+        shares = f"{low:.2g} to {high:.2g} of the networks' own stability limits"
+        if at.limit_share.isnull().any():
+            shares = f"{low:.2g} of a network's own stability limit"
+        said.append(f"The learning rate is {shares}{risen}.")
     if causes.attrs["prediction_error"] ** 2 > WORTH * float(at.error_squared):
         said.append(
             f"The prediction itself is known to {causes.attrs['prediction_error']:.1e} of the signal only: predict "

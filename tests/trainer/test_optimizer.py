@@ -203,6 +203,58 @@ def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, 
     assert (r.loss.sel(step=1) < r.loss.sel(step=0)).all()
 
 
+def largest_eigenvalue(k, x):
+    """Of the kernel of the first network."""
+    params = ns.trainer.ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
+    return np.linalg.eigvalsh(ns.empirical.ntk(k, jax.tree.map(lambda leaf: leaf[0], params), x))[-1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("activation", "width", "x"),
+    [
+        # Kernels of few eigenvalues that are not zero, which a recurrence of 16 products outlasts.
+        ("identity", 64, np.arange(40)[:, None] / 40),
+        ("identity", 256, np.arange(64)[:, None] / 64),
+        ("relu", 64, np.repeat(np.arange(4), 10)[:, None] / 4),
+        ("relu", 2, np.arange(40)[:, None] / 40),
+    ],
+)
+def test_the_limit_of_kernels_of_low_rank_is_that_of_their_largest_eigenvalue(activation, width, x, dtype):
+    k = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=2, width=width, activation=activation))
+    y = np.sin(2 * np.pi * x[:, 0]) + 0.1
+    limit = ns.trainer.stability_limit(k, x, y, dtype=dtype)
+    np.testing.assert_allclose(limit, 2 / largest_eigenvalue(k, x), rtol=1e-4)
+
+
+def test_the_default_rate_of_a_loss_that_bends_near_its_labels_is_stable_there(k):
+    options = {"steps": [0, 500], "seeds": 2, "point_loss": ns.dynamics.huber(0.1)}
+    found = {dtype: ns.trainer.train(k, X, Y, dtype=dtype, **options) for dtype in ("float32", "float64")}
+    for r in found.values():
+        # All points are near in the end, and the curvature is that of squares.
+        assert 0.99 < r.attrs["learning_rate"] * largest_eigenvalue(k, X) <= 1
+        assert (r.loss.sel(step=500) < 1e-3 * r.loss.sel(step=0)).all()
+
+
+def test_a_curvature_that_is_infinite_at_a_label_is_passed_over(k):
+    y = np.where(np.arange(len(X)) == 3, 0, Y)
+    assert 0 < ns.trainer.stability_limit(k, X, y, point_loss=lambda f, y: abs(f - y) ** 1.5) < np.inf
+
+
+def test_without_a_curvature_there_is_no_default_rate(k):
+    absolute = {"point_loss": lambda f, y: abs(f - y)}
+    assert ns.trainer.stability_limit(k, X, Y, **absolute) == np.inf
+    with pytest.raises(ValueError, match=r"no stability limit .* the loss has no curvature, as \|f - y\| has none"):
+        ns.trainer.train(k, X, Y, steps=[1], **absolute)
+
+
+def test_batches_and_learned_mappings_lower_the_limit(k):
+    whole = ns.trainer.stability_limit(k, X, Y)
+    assert ns.trainer.stability_limit(k, X, Y, batch_size=1) < whole
+    assert ns.trainer.stability_limit(k, X, Y, trainable=("frequencies",)) < whole
+    assert np.isnan(ns.trainer.stability_limit(k, X, Y, optimizer="adam"))
+
+
 def test_the_default_rate_of_the_others_is_theirs(k):
     options = {"steps": [0, 1], "seeds": 1}
     assert ns.trainer.train(k, X, Y, optimizer="adam", **options).attrs["learning_rate"] == 1e-3

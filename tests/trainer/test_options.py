@@ -1,5 +1,9 @@
 """What is trained: outputs, losses, initialisations, learned mappings, batches, schedules, precisions, observers."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import optax
@@ -327,3 +331,28 @@ def test_siren_weights_belong_to_sines():
     k = ns.kernel.compose(ns.mapping.basic(1), net)
     with pytest.raises(ValueError, match="init='siren' belongs to sines, and the activation is Relu"):
         ns.trainer.train(k, X, Y, steps=[1], init="siren")
+
+
+def test_the_loss_of_a_saturated_sigmoid_is_that_of_its_logit():
+    k = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=1, width=64))
+    options = {"steps": [0, 300], "seeds": 2, "loss": "logistic", "optimizer": "adam", "learning_rate": 0.1}
+    y = (X[:, 0] > 0.4).astype(float)
+    of_sigmoid = ns.trainer.train(k, X, y, output="sigmoid", **options)
+    of_logit = ns.trainer.train(k, X, y, **options)
+    # Its logits have no place in the float32 sigmoid next to 1.
+    assert of_logit.train.max() > 17
+    np.testing.assert_array_equal(of_sigmoid.loss, of_logit.loss)
+    np.testing.assert_allclose(of_sigmoid.train, jax.nn.sigmoid(of_logit.train.values), rtol=1e-12)
+    # Of either the labels' energy is left at the start, a quarter of each point's at ½, and nothing in the end.
+    for r in (of_sigmoid, of_logit):
+        left = r.residual_energy.sum("frequency")
+        np.testing.assert_allclose(left.sel(step=0), np.sum((y - 0.5) ** 2), rtol=1e-6)
+        assert (left.sel(step=300) < 1e-6).all()
+
+
+def test_float64_needs_the_float64_of_jax():
+    code = "import ntkspec as ns, numpy as np\nx = np.zeros((2, 1))\nk = ns.kernel.compose(ns.mapping.basic(1), "
+    code += "ns.kernel.MLP(depth=1, width=4))\nns.trainer.train(k, x, x[:, 0], steps=[1], dtype='float64')"
+    environment = {**os.environ, "JAX_ENABLE_X64": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "ValueError: dtype='float64', and JAX's float64 is off; leave JAX_ENABLE_X64=0 out" in done.stderr

@@ -437,14 +437,23 @@ def test_a_learned_mapping_is_not_a_fixed_one():
     assert_adds_up(d)
 
 
-def test_limits_of_networks_behind_a_learned_mapping_are_not_told():
-    k, K, options = problem(64, steps=[0, 1], share=0.6)
+@pytest.mark.parametrize(
+    ("changes", "other", "of_theory"),
+    [({"trainable": ("frequencies",)}, "learned_mapping", 0.1), ({"batch_size": 1}, "batches", 0.3)],
+)
+def test_a_rate_past_the_limit_of_the_run_is_too_large_whatever_theory_bears(changes, other, of_theory):
+    k, K, options = problem(64, steps=[0, 5, 20], share=of_theory)
     y = signal(K.points[:, 0])
-    r = ns.trainer.train(k, K.points, y, seeds=3, trainable=("amplitudes",), **options)
-    d = explain(k, ns.predict(K, y, **options), r, K=K, causes=["learning_rate"], budget=4)
-    assert "learning_rate" in d.cause
-    assert "limit_share" not in d
-    assert "stability limits" not in d.attrs["verdict"]
+    limit = ns.trainer.stability_limit(k, K.points, y, **changes)
+    share = options["learning_rate"] / limit
+    assert share > 1.5
+    r = ns.trainer.train(k, K.points, y, seeds=4, **changes, **options)
+    d = explain(k, ns.predict(K, y, **options), r, K=K, causes=["learning_rate", other], budget=12)
+    assert d.cause.values.tolist() == ["learning_rate", other]
+    assert d.attrs["cause"] == "learning_rate"
+    assert float(d.limit_share.dropna("seed").item()) == pytest.approx(share, rel=1e-6)
+    assert f"The learning rate is {share:.2g} of a network's own stability limit" in d.attrs["verdict"]
+    assert_adds_up(d)
 
 
 def test_another_initialisation_is_not_that_of_the_kernel():
