@@ -21,6 +21,12 @@ def saying(**variables):
     return lambda step, params: xr.Dataset(variables)
 
 
+def parted(monkeypatch, *parts):
+    """Train in these parts: seeds (first, count) of one kernel."""
+    found = [Part((0, 1), *part) for part in parts]
+    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: found)
+
+
 NORM = ("seed", [1.0, 2.0])
 
 
@@ -57,6 +63,24 @@ def test_an_observer_that_changes_its_mind_is_refused_at_that_step(observe, mess
         ns.trainer.train(k, X, Y, steps=[0, 2, 4], observe=observe, **OPTIONS)
 
 
+def test_a_coordinate_that_changes_has_a_value_for_each_step_and_part(k, tmp_path, monkeypatch):
+    def observe(step, params):
+        return xr.Dataset({"norm": NORM}, coords={"asked": step, "same": 3.0})
+
+    options = {"observe": observe, **OPTIONS}
+    r = ns.trainer.train(k, X, Y, steps=[0, 2], checkpoint=tmp_path, **options)
+    assert r.asked.dims == ("step",)
+    assert r.asked.values.tolist() == [0, 2]
+    assert r.same.dims == ()
+    again = ns.trainer.train(k, X, Y, steps=[0, 2, 4], checkpoint=tmp_path, resume=True, **options)
+    assert again.asked.values.tolist() == [0, 2, 4]
+    parted(monkeypatch, (0, 1), (1, 1))
+    options["observe"] = lambda step, params: xr.Dataset({"w": ("seed", [1.0])}, coords={"b": params[0]["b"].max()})
+    apart = ns.trainer.train(k, X, Y, steps=[0, 2], **options)
+    assert set(apart.b.dims) == {"seed", "step"}
+    assert len(np.unique(apart.b)) == 4
+
+
 @pytest.mark.parametrize(
     ("said", "error", "message"),
     [
@@ -83,8 +107,7 @@ def test_what_has_no_place_in_the_result_is_refused_at_the_first_step(said, erro
 
 
 def test_parts_say_the_same_and_tell_seeds_apart_from_the_first(k, monkeypatch):
-    parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 1)]
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: parts)
+    parted(monkeypatch, (0, 2), (2, 1))
     options = {**OPTIONS, "steps": [0, 2], "seeds": 3}
     seen = []
 
