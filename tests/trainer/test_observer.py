@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec.trainer.ensemble import initialise
 from ntkspec.trainer.memory import Part
 
 X = np.arange(8)[:, None] / 8
@@ -131,3 +132,53 @@ def test_what_cannot_be_called_as_an_observer_is_refused_before_any_work(k, tmp_
     with pytest.raises(TypeError, match=r"observe cannot be called as observe\(step, params\): too many positional"):
         ns.trainer.train(k, X, Y, observe=lambda step: xr.Dataset(), **options)
     assert not list(tmp_path.iterdir())
+
+
+class Looking:
+    """An observer that looks back: to the first weights of its networks."""
+
+    def __init__(self):
+        self.begun = []
+
+    def __call__(self, step, params):
+        raise AssertionError("a run asks what `begin` returned")
+
+    def begin(self, k, params):
+        start = np.asarray(params[0]["w"])
+        self.begun.append((k, start))
+        return lambda step, now: xr.Dataset({"moved": ("seed", np.abs(np.asarray(now[0]["w"]) - start).max((1, 2)))})
+
+
+@pytest.mark.parametrize("optimizer", ["gradient_descent", "nesterov"])
+def test_an_observer_that_looks_back_begins_with_the_start_of_each_part(optimizer, k, monkeypatch, tmp_path):
+    options = {**OPTIONS, "optimizer": optimizer, "seeds": 3, "steps": [1, 3], "dtype": "float64"}
+    whole, apart, again = Looking(), Looking(), Looking()
+    r = ns.trainer.train(k, X, Y, observe=whole, **options)
+    assert (r.moved > 0).all()
+    (kernel, start), = whole.begun  # fmt: skip
+    assert kernel is k
+    np.testing.assert_array_equal(start, initialise(k.network, 0, 3, k.mapping.num_features, 1, "float64")[0]["w"])
+    parted(monkeypatch, (0, 2), (2, 1))
+    # Another number of networks may sum in another order.
+    xr.testing.assert_allclose(ns.trainer.train(k, X, Y, observe=apart, **options), r, rtol=1e-12)
+    np.testing.assert_array_equal(np.concatenate([start for _, start in apart.begun]), start)
+    ns.trainer.train(k, X, Y, observe=Looking(), checkpoint=tmp_path, **options)
+    options |= {"steps": [1, 3], "checkpoint": tmp_path, "resume": True}
+    ns.trainer.train(k, X, Y, observe=again, **options)
+    # Only of the part that the checkpoint is in.
+    np.testing.assert_array_equal(again.begun[0][1], start[2:])
+
+
+def test_what_does_not_begin_as_an_observer_is_refused(k):
+    class Wrong(Looking):
+        def begin(self, params):
+            return None
+
+    class Nothing(Looking):
+        def begin(self, k, params):
+            return None
+
+    with pytest.raises(TypeError, match=r"observe\.begin cannot be called as observe\.begin\(k, params\): too many"):
+        ns.trainer.train(k, X, Y, steps=[0], observe=Wrong(), **OPTIONS)
+    with pytest.raises(TypeError, match=r"observe\.begin returned a NoneType; expected a function of step and"):
+        ns.trainer.train(k, X, Y, steps=[0], observe=Nothing(), **OPTIONS)
