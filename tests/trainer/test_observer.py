@@ -169,6 +169,29 @@ def test_an_observer_that_looks_back_begins_with_the_start_of_each_part(optimize
     np.testing.assert_array_equal(again.begun[0][1], start[2:])
 
 
+def test_moving_kernels_are_watched_in_parts(k, monkeypatch):
+    options = {"seeds": 3, "dtype": "float64", "steps": [0, 5], "learning_rate": 0.05}
+    observe = ns.empirical.movement(k, X, Y)
+    whole = ns.trainer.train(k, X, Y, observe=observe, **options)
+    assert (whole.kernel_drift.sel(step=5) > 1e-3).all()
+    parted(monkeypatch, (0, 2), (2, 1))
+    for steps in ([0, 5], [5]):
+        r = ns.trainer.train(k, X, Y, observe=observe, **options | {"steps": steps})
+        xr.testing.assert_allclose(r, whole.sel(step=steps), rtol=1e-12, atol=1e-12)
+
+
+def test_an_observer_of_moving_kernels_serves_one_run_after_another(k):
+    used = ns.empirical.movement(k, X, Y)
+    for steps in ([0], [0, 5], [7, 9], [9]):
+        found = [
+            ns.trainer.train(k, X, Y, steps=steps, seed=steps[0], observe=observe, **OPTIONS)
+            for observe in (used, ns.empirical.movement(k, X, Y))
+        ]
+        xr.testing.assert_identical(*found)
+        # Also where the start is not recorded, it is what kernels are compared with.
+        assert (found[0].kernel_drift.sel(step=steps[-1]) > 0.01).all() == (steps != [0])
+
+
 def test_what_does_not_begin_as_an_observer_is_refused(k):
     class Wrong(Looking):
         def begin(self, params):
