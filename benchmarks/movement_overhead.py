@@ -46,7 +46,7 @@ def overhead(name: str, shape: tuple[int, ...], width: int, steps: tuple[int, ..
         "learning_rate": ns.dynamics.max_learning_rate(K) / 4,
         "seeds": SEEDS,
     }
-    # One observer for all rounds: at a lower step than its last it begins another run.
+    # One observer for all rounds: it remembers nothing of a run.
     observe = ns.empirical.movement(k, K.points, y)
     cases: dict[str, Callable[[], object]] = {
         "alone": lambda: ns.trainer.train(k, K.points, y, **options),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,9 @@ __all__ = ["Movement", "movement"]
 #: Bytes of the rows of networks that are looked at side by side.
 SIDE_BY_SIDE = 2**28
 
+#: Kernels for which an observer keeps what it has computed, until another part of their networks begins.
+KERNELS = 64
+
 #: Of each network at each step, with what it says.
 MEASURES = {
     "kernel_drift": "change of the kernel since initialisation, relative to it",
@@ -37,27 +41,30 @@ MEASURES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Movement:
     """An observer of training that compares kernels; build one with `movement`.
 
     Attributes:
-        network: that is trained.
-        features: of the points looked at, shape (m, p).
+        k: mapping and network, or a network alone.
+        network: that of `k`.
+        points: that are looked at, shape (m, d).
+        features: of these points, shape (m, p).
         target: labels there, shape (m, channels).
         infinite: the kernel Θ of infinite width there, shape (m, m).
         frequencies: plane waves on those points; None where they lie on no lattice.
         scale: n/m, by which eigenvalues on m of the n points are multiplied.
         num_eigenvalues: how many are recorded.
         attrs: of the Datasets.
-        start: K_0 of each network, shape (seed, m, m); None until the first call.
-        start_step: the step of `start`.
-        last_step: the step of the last call.
+        start: K_0 of each network, shape (seed, m, m); None before `begin`.
         checked: shapes of parameters that are known to be the network's.
         together: how many networks' rows fit side by side in `SIDE_BY_SIDE`.
+        others: this observer for other kernels, as it was built.
     """
 
+    k: ComposedKernel | Network
     network: Network
+    points: Array
     features: Array
     target: Array
     infinite: Array
@@ -66,16 +73,43 @@ class Movement:
     num_eigenvalues: int
     attrs: dict[str, Any]
     start: Array | None = field(default=None, repr=False)
-    start_step: int | None = None
-    last_step: int | None = None
     checked: Any = field(default=None, repr=False)
     together: int = 1
+    others: deque[Movement] = field(default_factory=lambda: deque(maxlen=KERNELS), repr=False)
 
-    def __call__(self, step: int, params: Any) -> xr.Dataset:
-        """Compare the kernels at these parameters with those that the run began with.
+    def begin(self, k: ComposedKernel | Network, params: Any) -> Movement:
+        """The observer of networks that start from these parameters.
 
         Args:
-            step: of training. One below that of the last call begins another run.
+            k: mapping and network of theirs, or a network alone: the one that the observer was built for, or another
+                on the same coordinates.
+            params: of all networks, stacked along a leading axis.
+
+        Returns:
+            An observer that compares with their kernels K_0, and with the kernel Θ of `k`.
+
+        Raises:
+            ValueError: if the parameters are of another network or of networks behind a learned mapping, or `k` has no
+                NTK or no finite width, or takes other inputs.
+            TypeError: if `k` is no network, or the parameters are none.
+
+        Example:
+            >>> import jax, numpy as np, ntkspec as ns
+            >>> x = np.arange(16)[:, None] / 16
+            >>> narrow, wide = (ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(1, width=w)) for w in (16, 64))
+            >>> observe = ns.empirical.movement(narrow, x, np.sin(2 * np.pi * x[:, 0]))
+            >>> params = jax.vmap(wide.init)(jax.random.split(jax.random.key(0), 3))
+            >>> float(observe.begin(wide, params)(0, params).kernel_drift.max())
+            0.0
+        """
+        begun = self._of(k)._for(params)
+        return replace(begun, start=begun.kernels(params))
+
+    def __call__(self, step: int, params: Any) -> xr.Dataset:
+        """Compare the kernels at these parameters with those at the start, the infinitely wide one and the target.
+
+        Args:
+            step: of training.
             params: of all networks, stacked along a leading axis.
 
         Returns:
@@ -83,28 +117,17 @@ class Movement:
 
         Raises:
             ValueError: if the parameters are of another network, of networks behind a learned mapping, or of another
-                number of networks than the run began with, or the step is that of the last call: observers do not
-                serve two runs at once.
+                number of networks than began.
             TypeError: if the step is no number, or the parameters are none.
         """
         if not isinstance(step, int | np.integer):
             raise TypeError(f"step={shown(step)}; expected the number of a step, as in observe(0, params)")
-        if step == self.last_step:
-            raise ValueError(
-                f"step {step} was seen already, and an observer remembers the start of one run; where several kernels "
-                "are trained side by side, train each with an observer of its own"
-            )
-        count = self._count(params)
-        begins = self.start is None or self.last_step is None or step < self.last_step
-        if self.start is not None and not begins and count != len(self.start):
-            raise ValueError(
-                f"the parameters are those of {count} networks, and the run began with {len(self.start)}; an observer "
-                "remembers the start of one run: build another by empirical.movement"
-            )
         kernels = self.kernels(params)
-        if begins or self.start is None:
-            self.start, self.start_step = kernels, step
-        self.last_step = step
+        if self.start is not None and len(kernels) != len(self.start):
+            raise ValueError(
+                f"the parameters are those of {len(kernels)} networks, and {len(self.start)} began; expected those of "
+                "the same networks: observe.begin(k, params) is the observer of others"
+            )
         waves = None if self.frequencies is None else (self.frequencies.lag, self.frequencies.weights)
         measured = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale)
         found = {name: np.asarray(values) for name, values in measured.items()}
@@ -114,15 +137,33 @@ class Movement:
 
     def kernels(self, params: Any) -> Array:
         """The empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
-        count = self._count(params)
+        here = self._for(params)
         with jax.default_matmul_precision("highest"):
-            return _kernels(self.network, params, self.features, min(count, self.together))
+            count = len(jax.tree.leaves(params)[0])
+            return _kernels(here.network, params, here.features, min(count, here.together))
 
-    def _count(self, params: Any) -> int:
-        """How many networks there are; what is checked by tracing is checked once for each kind of parameters."""
+    def _of(self, k: ComposedKernel | Network) -> Movement:
+        """This observer for a kernel: what depends on that alone is computed once, whatever begins."""
+        for one in (self, *self.others):
+            if _same(one.k, k):
+                return one
+        is_behind = isinstance(k, ComposedKernel)
+        if is_behind != isinstance(self.k, ComposedKernel) and isinstance(k, ComposedKernel | Network):
+            built, given = ("alone", "behind a mapping") if is_behind else ("behind a mapping", "alone")
+            raise ValueError(
+                f"the observer was built for a network {built}, and is to look at one {given}, whose inputs "
+                "are others; build it by ns.empirical.movement(k, x, y) with the kernel and the points of the training"
+            )
+        found = _at_points(k, self.points)
+        other = replace(self, **found | {"attrs": self.attrs | found["attrs"]}, start=None, checked=None)
+        self.others.append(other)
+        return other
+
+    def _for(self, params: Any) -> Movement:
+        """This observer for parameters: what is checked by tracing is checked once for each kind of them."""
         shapes = jax.tree.map(lambda leaf: (np.shape(leaf), getattr(leaf, "dtype", type(leaf))), params)
         if self.checked is not None and shapes == self.checked:
-            return len(jax.tree.leaves(params)[0])
+            return self
         if isinstance(params, dict) and params.keys() == {"network", "mapping"}:
             raise ValueError(
                 "the parameters are those of networks behind a learned mapping, {'network': ..., 'mapping': ...}, and "
@@ -137,14 +178,14 @@ class Movement:
             f"the kernels of {count} networks at {m} points",
             "take fewer points: movement(..., max_points=...)",
         )
-        self.checked = shapes
-        self.together = max(1, SIDE_BY_SIDE // (m * each))
-        return count
+        return replace(self, checked=shapes, together=max(1, SIDE_BY_SIDE // (m * each)))
 
     def _dataset(self, step: int, found: dict[str, np.ndarray]) -> xr.Dataset:
         lead = ("seed", "step")
         variables: dict[str, Any] = {
-            name: (lead, found[name][:, None], {"long_name": text, "units": ""}) for name, text in MEASURES.items()
+            name: (lead, found[name][:, None], {"long_name": text, "units": ""})
+            for name, text in MEASURES.items()
+            if name in found
         }
         variables["kernel_eigenvalue"] = (
             (*lead, "mode"),
@@ -156,14 +197,9 @@ class Movement:
             found["kernel_eigenvalue_error"][:, None],
             {"long_name": "bound on the error of the eigenvalues", "units": ""},
         )
-        variables["kernel_start_step"] = (
-            "step",
-            [self.start_step],
-            {"long_name": "step whose kernel is compared with", "units": "steps"},
-        )
         coords: dict[str, Any] = {
             "step": ("step", [step], {"long_name": "training step", "units": "steps"}),
-            "seed": ("seed", np.arange(len(found["kernel_drift"]))),
+            "seed": ("seed", np.arange(len(found["kernel_error"]))),
         }
         if self.frequencies is not None:
             waves = self.frequencies
@@ -211,9 +247,11 @@ def movement(
         seed: of the choice among scattered points.
 
     Returns:
-        The observer. K_0 is the kernel at the first call, whose step `kernel_start_step` (step) tells: record step 0,
-        and know that a run which goes on from a checkpoint is compared with where it went on. A lower step than the
-        last begins another run. Each call returns a Dataset over (seed, step), one step:
+        The observer. In a run K_0 is the kernel of each network as it starts, whatever steps are recorded, in every
+        part of an ensemble and after `resume`; Θ is that of the kernel that is trained, so that one observer serves
+        all of `train_scales`. It remembers nothing: outside of a run ``observe.begin(k, params)`` is the observer that
+        looks back to these parameters, and called as it is, it leaves out what looks back, drift and rotation. Each
+        call returns a Dataset over (seed, step), one step:
         `kernel_drift` ‖K_t − K_0‖/‖K_0‖, in Frobenius norms like the rest;
         `kernel_rotation` 1 − ⟨K_t, K_0⟩/(‖K_t‖‖K_0‖), the part of it that is not mere growth;
         `kernel_error` ‖K_t − Θ‖/‖Θ‖;
@@ -239,32 +277,53 @@ def movement(
         >>> observe = ns.empirical.movement(k, x, np.sin(2 * np.pi * x[:, 0]))
         >>> params = jax.vmap(k.init)(jax.random.split(jax.random.key(0), 3))
         >>> before = observe(0, params)
-        >>> after = observe(10, jax.tree.map(lambda leaf: 1.1 * leaf, params))
-        >>> dict(before.sizes)["seed"], float(before.kernel_drift.max()), bool((after.kernel_drift > 0.1).all())
-        (3, 0.0, True)
+        >>> dict(before.sizes)["seed"], "kernel_alignment" in before, "kernel_drift" in before
+        (3, True, False)
+        >>> after = observe.begin(k, params)(10, jax.tree.map(lambda leaf: 1.1 * leaf, params))
+        >>> bool((after.kernel_drift > 0.1).all())
+        True
     """
     here = behind(k, x)
     labels = check_labels(y, len(here.points))
     check_sizes(max_points=max_points, num_eigenvalues=num_eigenvalues)
     check_seed(seed)
-    if here.network.width is None:
-        raise ValueError("this network has no width, so it cannot be trained; build it with MLP(..., width=512)")
-    here.network.require_derivative()
     chosen = sample(np.asarray(here.points), max_points, seed)
     target = labels.reshape(len(labels), -1)[chosen]
     if not bool(jnp.any(target)):
         raise ValueError("the labels are all 0 at the points looked at, so no kernel is aligned with them")
     points, m = here.points[chosen], len(chosen)
+    at_points = _at_points(k, points)
+    at_points["attrs"] |= {"kernel_points": m, "kernel_points_of": len(here.points)}
     return Movement(
-        here.network,
-        here.features[chosen],
-        target,
-        k.ntk(points),
-        frequencies_of(np.asarray(points)),
-        len(here.points) / m,
-        min(num_eigenvalues, m),
-        {**attributes(kernel=k), "kernel_points": m, "kernel_points_of": len(here.points)},
+        **at_points,
+        target=target,
+        frequencies=frequencies_of(np.asarray(points)),
+        scale=len(here.points) / m,
+        num_eigenvalues=min(num_eigenvalues, m),
     )
+
+
+def _at_points(k: ComposedKernel | Network, points: Array) -> dict[str, Any]:
+    """What a `Movement` has of its kernel, by name."""
+    here = behind(k, points)
+    if here.network.width is None:
+        raise ValueError("this network has no width, so it cannot be trained; build it with MLP(..., width=512)")
+    here.network.require_derivative()
+    return {
+        "k": k,
+        "network": here.network,
+        "points": here.points,
+        "features": here.features,
+        "infinite": k.ntk(here.points),
+        "attrs": attributes(kernel=k),
+    }
+
+
+def _same(a: ComposedKernel | Network, b: ComposedKernel | Network) -> bool:
+    """Whether kernels are of one program and equal numbers."""
+    structure: Any = jax.tree.structure(a)
+    alike = a is b or structure == jax.tree.structure(b)
+    return alike and all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
 
 
 @partial(jax.jit, static_argnames="together")
@@ -284,7 +343,7 @@ def _kernels(network: Network, params: Any, features: Array, together: int) -> A
 @jax.jit
 def _measures(
     kernels: Array,
-    start: Array,
+    start: Array | None,
     infinite: Array,
     target: Array,
     waves: tuple[Array, Array] | None,
@@ -292,15 +351,17 @@ def _measures(
 ) -> dict[str, Array]:
     """Of each kernel (seed, m, m), what `movement` records."""
 
-    def one(K: Array, K_0: Array) -> dict[str, Array]:
+    def one(K: Array, K_0: Array | None) -> dict[str, Array]:
         measured = {
-            "kernel_drift": jnp.linalg.norm(K - K_0) / jnp.linalg.norm(K_0),
-            # As half the squared distance of unit vectors, which has digits where 1 − cosine has none.
-            "kernel_rotation": jnp.sum((K / jnp.linalg.norm(K) - K_0 / jnp.linalg.norm(K_0)) ** 2) / 2,
             "kernel_error": jnp.linalg.norm(K - infinite) / jnp.linalg.norm(infinite),
             "kernel_alignment": _alignment(K, target),
             "centered_kernel_alignment": _alignment(_centered(K), target - target.mean(axis=0)),
         }
+        if K_0 is not None:
+            measured["kernel_drift"] = jnp.linalg.norm(K - K_0) / jnp.linalg.norm(K_0)
+            # As half the squared distance of unit vectors, which has digits where 1 − cosine has none.
+            turned = K / jnp.linalg.norm(K) - K_0 / jnp.linalg.norm(K_0)
+            measured["kernel_rotation"] = jnp.sum(turned**2) / 2
         if waves is not None:
             measured["kernel_rayleigh_quotient"] = scale * _rayleigh_quotients(K, *waves)
         return measured

@@ -101,11 +101,14 @@ def run(
         for part in parts[number:]:
             networks = Networks(plan.part(part.groups, rates), part.first, part.count, used, threads_for(need.step))
             rates[slice(*part.groups)] = networks.plan.rates or ()
+            # Before they stand where a checkpoint stood: an observer that looks back sees how they started.
+            if observer is not None:
+                networks.begin(observer)
             if saved is not None and len(done) == number:
                 networks.resume(saved, stage)
                 networks.trajectory.require_observed(observe is not None)
             try:
-                for _ in networks.train(observer, stage, clock):
+                for _ in networks.train(stage, clock):
                     if clock is not None:
                         high = networks.unsettled()
                         # Two are kept: on the way up they would replace the good ones. The end of a run is its result.
@@ -188,6 +191,12 @@ class Networks:
         self.state: State = self.layout.state(state)
         self.step = 0
         self.trajectory = Trajectory()
+        self.observers: list[Observe] = []
+
+    def begin(self, observer: Observer) -> None:
+        """Be looked at, each group by an observer that has seen how it starts."""
+        groups = zip(self.plan.kernels, self._by_group(self._read()), strict=True)
+        self.observers = [observer.begin(k, params) for k, params in groups]
 
     def resume(self, saved: Saved, stage: Stage) -> None:
         """Stand where a checkpoint stood."""
@@ -196,7 +205,7 @@ class Networks:
         self.step = saved.progress["step"]
         stage.advance(self.step)
 
-    def train(self, observer: Observer | None, stage: Stage, clock: Clock | None) -> Iterator[None]:
+    def train(self, stage: Stage, clock: Clock | None) -> Iterator[None]:
         """Take all steps and record; yields whenever a checkpoint is due, and at the end."""
         stretch = FIRST_STRETCH
         for step in self.plan.steps[len(self.trajectory.values) :].tolist():
@@ -213,7 +222,7 @@ class Networks:
                 if clock is not None and clock.due(self.step) and self.step < step:
                     self._require_finite()
                     yield
-            self._record(step, observer)
+            self._record(step)
             if clock is not None and clock.due(self.step) and self.step < self.plan.last:
                 self._require_finite()
                 yield
@@ -257,7 +266,7 @@ class Networks:
         """Labels and the scale of the loss."""
         return self.plan.labels.astype(self.plan.dtype), 1 / len(self.plan.points) if self.plan.mean else 1.0
 
-    def _record(self, step: int, observer: Observer | None) -> None:
+    def _record(self, step: int) -> None:
         params = self._read()
         f = self._values(params)
         if not np.isfinite(f).all():
@@ -265,16 +274,19 @@ class Networks:
         self.trajectory.values.append(f)
         if self.lattice is not None:
             self.trajectory.fields.append(self._outputs(params, self.lattice) - self.lattice_start)
-        if observer is not None:
-            groups = range(len(self.plan.kernels))
-            of_group = [jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in groups]
-            self.trajectory.observed.append([observer(step, one) for one in of_group])
+        if self.observers:
+            groups = zip(self.observers, self._by_group(params), strict=True)
+            self.trajectory.observed.append([observe(step, one) for observe, one in groups])
             if len(self.trajectory.observed) == 1:
                 require_fitting(self.plan, self.trajectory)
 
     def _read(self) -> Any:
         """The parameters that the networks are read at."""
         return self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
+
+    def _by_group(self, params: Any) -> Iterator[Any]:
+        """Copies of the parameters (seed, …) of one group after another."""
+        return (jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in range(len(self.plan.kernels)))
 
     def _values(self, params: Any) -> np.ndarray:
         """Outputs at the training points, less those at the start if they are subtracted."""

@@ -55,7 +55,7 @@ def train_scales(
         devices: as in `train`, and so are the rest.
         checkpoint: folder for checkpoints, or `Checkpoints`.
         resume: go on from the newest.
-        observe: called at each recorded step and for each scale in turn.
+        observe: called at each recorded step and for each scale in turn; one observer looks back for all of them.
         progress: reporter.
         **settings: of `train`, by the same names.
 

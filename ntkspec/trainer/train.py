@@ -99,7 +99,9 @@ def train(
             XLA_FLAGS=--xla_gpu_deterministic_ops=true keeps it from that.
         observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
             learned mapping {"network": those, "mapping": its fields}); the Datasets it returns join the result along
-            `step`.
+            `step`. If it has a method ``begin(k, params)``, that is called first, with the kernel and the parameters
+            that networks start from, for each part of the ensemble and after `resume`, and what it returns is called
+            in its place: see `ntkspec.trainer.LookingBack`.
         progress: reporter of loss, PSNR (of signals in [0, 1]), steps per second and time left.
 
     Returns:

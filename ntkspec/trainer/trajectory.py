@@ -43,7 +43,7 @@ class Trajectory:
         while (name := f"{prefix}/observed/{len(groups)}") in arrays:
             groups.append(unpacked(arrays[name]))
         if groups:
-            found.observed = [[one.isel(step=i, drop=True) for one in groups] for i in range(len(found.values))]
+            found.observed = [[one.isel(step=i) for one in groups] for i in range(len(found.values))]
         return found
 
     def require_observed(self, observing: bool) -> None:
@@ -86,13 +86,13 @@ def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Traject
 
 
 def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.Dataset:
-    """Datasets of the same variables along a dimension."""
+    """Datasets of the same variables along a dimension, and coordinates where they differ."""
     return xr.concat(
         datasets,
         dim=dim,
         data_vars="all",
-        coords="minimal",
-        compat="override",
+        coords="different",
+        compat="equals",
         join="exact",
         combine_attrs="drop_conflicts",
     )

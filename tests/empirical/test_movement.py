@@ -1,5 +1,8 @@
 """What the observer says of kernels that move, against NumPy on the kernels themselves."""
 
+import sys
+from dataclasses import FrozenInstanceError, replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +37,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def seen(params):
-    observe = ns.empirical.movement(K, X, Y)
+    observe = ns.empirical.movement(K, X, Y).begin(K, params[0])
     return xr.concat([observe(step, each) for step, each in zip((0, 10, 50), params, strict=True)], dim="step")
 
 
@@ -108,24 +111,22 @@ def test_the_infinite_kernel_is_that_of_the_eigen_room(seen):
 def test_seeds_and_precisions(params, seen):
     observe = ns.empirical.movement(K, X, Y)
     for dtype, most in (("float32", 1e-5), ("bfloat16", 0.1)):
-        low = [
-            observe(step, jax.tree.map(lambda leaf, d=dtype: leaf.astype(d), params[t]))
-            for step, t in ((0, 0), (50, 2))
-        ]
+        start, moved = (jax.tree.map(lambda leaf, d=dtype: leaf.astype(d), params[t]) for t in (0, 2))
+        begun = observe.begin(K, start)
+        low = [begun(0, start), begun(50, moved)]
         r = xr.concat(low, dim="step")
         error = np.abs(r.kernel_drift - seen.kernel_drift.sel(step=[0, 50])).max()
         assert 0 < error < most
         assert r.kernel_drift.dtype == np.float64
     # Networks two at a time, the last one alone.
-    apart = ns.empirical.movement(K, X, Y)
-    apart(0, params[0])
-    apart.together = 2
+    apart = replace(observe.begin(K, params[0]), together=2)
     np.testing.assert_allclose(apart(50, params[2]).kernel_drift, seen.kernel_drift.sel(step=[50]), rtol=1e-12)
 
 
 def test_linearised_networks_do_not_move(params):
-    observe = ns.empirical.movement(ns.kernel.linearised(K), X, Y)
+    k = ns.kernel.linearised(K)
     start = {"start": params[0], "shift": jax.tree.map(jnp.zeros_like, params[0])}
+    observe = ns.empirical.movement(k, X, Y).begin(k, start)
     first = observe(0, start)
     later = observe(5, {**start, "shift": params[1]})
     assert float(later.kernel_drift.max()) == 0
@@ -145,8 +146,8 @@ def test_training_a_narrow_network_aligns_its_kernel_with_the_target():
     x = np.arange(16)[:, None] / 16
     y = 2 * np.sin(2 * np.pi * 3 * x[:, 0])
     k = ns.kernel.compose(ns.mapping.power_law(8, p=1.0), ns.kernel.MLP(depth=2, width=32))
-    observe = ns.empirical.movement(k, x, y)
     params = drawn(k, 0, 4, 1)
+    observe = ns.empirical.movement(k, x, y).begin(k, params)
 
     @jax.jit
     @jax.vmap
@@ -210,18 +211,58 @@ def test_scattered_points_have_no_frequencies(params, rng):
     assert r.sizes["mode"] == 9
 
 
-def test_one_run_after_another_but_not_side_by_side(params):
+def test_nothing_is_remembered(params, seen):
     observe = ns.empirical.movement(K, X, Y)
-    observe(5, params[0])
-    again = observe(0, params[1])
-    assert float(again.kernel_drift.max()) == 0
-    assert again.kernel_start_step.values.tolist() == [0]
-    with pytest.raises(ValueError, match=r"step 0 was seen already, .* with an observer of its own"):
-        observe(0, params[1])
+    first, other = (observe.begin(K, params[t]) for t in (0, 1))
+    # In any order, and beside each other.
+    last = first(50, params[2])
+    assert float(other(50, params[1]).kernel_drift.max()) == 0
+    assert (other(50, params[2]).kernel_drift < last.kernel_drift).all()
+    xr.testing.assert_identical(first(50, params[2]), last)
+    xr.testing.assert_identical(last, seen.sel(step=[50]))
     two = jax.tree.map(lambda leaf: leaf[:2], params[0])
-    with pytest.raises(ValueError, match=r"those of 2 networks, and the run began with 3"):
-        observe(7, two)
-    assert observe(-1, two).sizes["seed"] == 2
+    with pytest.raises(ValueError, match=r"those of 2 networks, and 3 began; .* observe\.begin\(k, params\) is"):
+        first(7, two)
+    np.testing.assert_array_equal(first.begin(K, two)(7, two).kernel_drift, 0)
+    with pytest.raises(FrozenInstanceError):
+        observe.start = last
+
+
+def test_without_a_beginning_it_says_what_does_not_look_back(params, seen):
+    alone = ns.empirical.movement(K, X, Y)(50, params[2])
+    xr.testing.assert_identical(alone, seen.sel(step=[50]).drop_vars(["kernel_drift", "kernel_rotation"]))
+
+
+def test_it_begins_for_another_kernel_as_if_it_were_built_for_it(params, monkeypatch):
+    equal, other = (ns.kernel.compose(ns.mapping.gaussian(2, 6, scale=scale), K.network) for scale in (1.0, 3.0))
+    observe, built = ns.empirical.movement(K, X, Y), ns.empirical.movement(other, X, Y)
+    computed = []
+
+    def counted(k, points):
+        computed.append(k)
+        return at_points(k, points)
+
+    # The function has the name of its module.
+    module = sys.modules["ntkspec.empirical.movement"]
+    at_points = module._at_points
+    monkeypatch.setattr(module, "_at_points", counted)
+    assert observe.begin(equal, params[0]).infinite is observe.infinite
+    begun = observe.begin(other, params[0])
+    xr.testing.assert_identical(begun(50, params[2]), built.begin(other, params[0])(50, params[2]))
+    assert np.abs(begun.infinite - observe.infinite).max() > 1e-3
+    # Once, for the next part of its networks, too.
+    assert observe.begin(other, params[1]).infinite is begun.infinite
+    assert computed == [other]
+    wider = ns.kernel.compose(K.mapping, ns.kernel.MLP(depth=1, width=32, b_std=0.2))
+    assert observe.begin(wider, drawn(wider, 0, 2, 2))(0, drawn(wider, 0, 2, 2)).sizes["seed"] == 2
+    for one, x, another, message in (
+        (K.network, K.mapping(X), K, "built for a network alone, and is to look at one behind a mapping"),
+        (K, X, K.network, "built for a network behind a mapping, and is to look at one alone"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ns.empirical.movement(one, x, Y).begin(another, params[0])
+    with pytest.raises(TypeError, match="`k` is a int; expected a network"):
+        observe.begin(3, params[0])
 
 
 def test_leading_eigenvalues_are_within_their_bounds(rng):

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec.trainer.memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -49,6 +50,35 @@ def test_scales_resume_and_are_observed(tmp_path):
     ns.trainer.train_scales(KERNELS, X, Y, observe=observe, checkpoint=tmp_path, **OPTIONS | {"steps": [0, 1]})
     r = ns.trainer.train_scales(KERNELS, X, Y, observe=observe, checkpoint=tmp_path, resume=True, **OPTIONS)
     xr.testing.assert_identical(r, whole)
+
+
+def alone(scale, observe):
+    return ns.trainer.train(KERNELS[scale], X, Y, observe=observe, learning_rate=0.05, **OPTIONS)
+
+
+@pytest.mark.parametrize("parts", ["together", "by scale and seed", "by seed"])
+def test_kernels_of_each_scale_move_as_if_it_were_alone(parts, monkeypatch, tmp_path):
+    observe = ns.empirical.movement(KERNELS[1.0], X, Y)
+    expected = {scale: alone(scale, ns.empirical.movement(k, X, Y)) for scale, k in KERNELS.items()}
+    found = {
+        "by scale and seed": [Part((g, g + 1), i, 1) for g in range(3) for i in range(2)],
+        "by seed": [Part((0, 3), i, 1) for i in range(2)],
+    }
+    if parts in found:
+        monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: found[parts])
+    options = {**OPTIONS, "observe": observe, "learning_rate": 0.05}
+    r = ns.trainer.train_scales(KERNELS, X, Y, **options)
+    assert r.kernel_drift.dims[0] == "scale"
+    assert r.infinite_rayleigh_quotient.dims == ("scale", "kernel_frequency")
+    assert len(set(r.infinite_rayleigh_quotient.values[:, 0])) == 3
+    for scale, one in expected.items():
+        for name in [name for name in one.variables if "scale" in r[name].dims]:
+            # The same sums; a product of many small matrices may take them in another order.
+            np.testing.assert_allclose(r[name].sel(scale=scale), one[name], rtol=1e-9, atol=1e-11, err_msg=name)
+    if parts == "together":
+        ns.trainer.train_scales(KERNELS, X, Y, checkpoint=tmp_path, **options | {"steps": [0, 1]})
+        again = ns.trainer.train_scales(KERNELS, X, Y, checkpoint=tmp_path, resume=True, **options)
+        xr.testing.assert_identical(again, r)
 
 
 @pytest.mark.parametrize(
