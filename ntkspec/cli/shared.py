@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ntkspec.config import StudyConfig
-    from ntkspec.dynamics import Loss
+    from ntkspec.dynamics import Dynamics, Loss
     from ntkspec.study import Problem
     from ntkspec.task import Task
 
@@ -66,6 +66,7 @@ def problems(
     config: StudyConfig | None = None,
     loss: Loss = "sum",
     prepared: Callable[[Task], Task] = lambda chosen: chosen,
+    of: Dynamics | None = None,
 ) -> tuple[Task, dict[float, Problem]]:
     """The signal that a command was given, as it is prepared, and its problem at each scale.
 
@@ -74,12 +75,13 @@ def problems(
         config: None is the command's own.
         loss: of the problems.
         prepared: makes of the signal what is to be learned.
+        of: dynamics that a given learning rate must be stable for; gradient descent where None.
     """
     from ntkspec import study, task
 
     check_early(command)
     chosen = prepared(task.load(command.signal, max_size=command.size, max_length=command.length))
-    return chosen, study.problems(chosen, command.study if config is None else config, loss)
+    return chosen, study.problems(chosen, command.study if config is None else config, loss, of)
 
 
 def keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[str]:

@@ -90,13 +90,15 @@ class Validate:
         known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum", self._within_range)
+        momentum = study.momentum_of(self.training)
+        loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
+        task, by_scale = problems(self, plain, loss, self._within_range, momentum)
         steps = self.steps or study.TRAINED_STEPS
         options: dict[str, Any] = {"training": self.training, "controls": self.explain}
         options["learning_rate"] = None if known else self.study.learning_rate
         study.require_possible(next(iter(by_scale.values())), steps, **options)
         progress = TerminalProgress()
-        scale, _ = study.best(study.predictions(by_scale, steps, progress=progress))
+        scale, _ = study.best(study.predictions(by_scale, steps, of=momentum, progress=progress))
         chosen, law = by_scale[scale], None
         if width == "auto":
             law, chosen = self._found(chosen, steps, checkpoints, progress)
