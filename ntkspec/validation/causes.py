@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec.dynamics import Schedule
 from ntkspec.kernel import linearised
 from ntkspec.kernel.linearised import Linearised
 from ntkspec.validation.case import Case
@@ -58,6 +59,12 @@ def _no_optimizer(case: Case, error: float) -> str:
     return "the prediction is of it" if case.optimizer.has_theory and case.filters == case.own_filters else ""
 
 
+def _no_schedule(case: Case, error: float) -> str:
+    if case.settings.get("schedule") is None:
+        return "the learning rate follows no schedule"
+    return "the prediction has a schedule, too" if isinstance(case.filters, Schedule) else ""
+
+
 def _no_large_rate(case: Case, error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
@@ -96,6 +103,13 @@ def _without_optimizer(case: Case) -> Case:
     return case.differing(settings={"optimizer": "gradient_descent", "learning_rate": rate}, stretch=stretch)
 
 
+def _without_schedule(case: Case) -> Case:
+    # Of momentum under a schedule there is no prediction.
+    if case.optimizer.has_theory and isinstance(case.own_filters, Schedule):
+        return case.differing(filters=case.own_filters)
+    return case.differing(settings={"schedule": None})
+
+
 def _slower(case: Case) -> Case:
     stretch = case.stretch * SMALLER
     return case.differing(settings={"learning_rate": case.p.attrs["learning_rate"] / stretch}, stretch=stretch)
@@ -119,6 +133,7 @@ CAUSES: dict[str, Cause] = {
     "discrete_step": Cause(
         "the discrete step", _no_discrete_step, lambda case: case.differing(filters=case.own_filters)
     ),
+    "schedule": Cause("the schedule of the learning rate", _no_schedule, _without_schedule),
     "output": Cause(
         "the non-linear output or loss",
         _unless(lambda case: not case.plain, "the output is linear and the loss of squares"),
