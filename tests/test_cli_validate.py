@@ -221,7 +221,7 @@ def test_controls_hold_each_network_against_the_theory_from_its_own_start(run):
         (["--loss", "logistic", "--output", "sigmoid", "--explain"], "prediction of squares, and the loss is logistic"),
         (["--loss", "logistic", "--output", "sigmoid", "--schedule", "cosine"], "a schedule is known to a prediction"),
         (["--dtype", "float16"], "float16"),
-        (["--dtype", "float64", "--matmul-precision", "bfloat16"], "is for dtype='float32'"),
+        (["--dtype", "float64", "--matmul-precision", "bfloat16"], "bfloat16 is for --dtype float32;"),
         (["--trainable", "phases"], "phases"),
         (["--schedule", "cosine", "--steps", "0"], "has none after the start"),
         (["--learning-rate", "0"], "learning_rate=0.0; expected a positive number"),
