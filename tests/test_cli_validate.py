@@ -160,6 +160,10 @@ def test_a_rate_is_held_to_the_limit_of_its_optimizer(run, refused, rate):
     found = run("--optimizer", "heavy_ball", "--learning-rate", str(1.3 * rate), "--width", "128")
     assert found["learning_rate"] == 1.3 * rate
     assert np.isfinite(found["error"]).all()
+    # Of the logistic loss theory is a flow, which has no such limit.
+    assert run(
+        "--optimizer", "nesterov", "--loss", "logistic", "--output", "sigmoid", "--learning-rate", str(0.9 * rate)
+    )
     assert f"under HeavyBall, {1.9 * rate:.6g}; take less" in refused(
         "--optimizer", "heavy_ball", "--learning-rate", str(2 * rate)
     )

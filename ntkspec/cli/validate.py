@@ -40,8 +40,8 @@ class ValidatedStudy(StudyConfig):
 
     network: ValidatedNetwork = field(default_factory=ValidatedNetwork)
     learning_rate: float | None = None
-    """Of --loss; by default half the stability limit of the kernel, and of an optimizer without a theory its usual
-    one."""
+    """Of --loss, below the stability limit of the optimizer; by default half that of gradient descent on the kernel,
+    and of an optimizer without a theory its usual one."""
 
     def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
         """The same with a width that is known; without the learning rate where that is no rate of the theory."""
@@ -90,7 +90,8 @@ class Validate:
         known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        momentum = study.momentum_of(self.training)
+        # Of the logistic loss the prediction is a flow.
+        momentum = None if self.training.loss == "logistic" else study.momentum_of(self.training)
         loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
         task, by_scale = problems(self, plain, loss, self._within_range, momentum)
         steps = self.steps or study.TRAINED_STEPS

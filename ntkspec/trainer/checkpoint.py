@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -148,9 +149,10 @@ def write(checkpoints: Checkpoints, saved: Saved) -> Path:
     with replace_file(path) as temporary, tempfile.TemporaryDirectory(prefix=BEGUN, dir=path.parent) as apart:
         inner, ordinary = Path(apart, path.name), Path(apart, "ordinary")
         save_file(arrays, inner, metadata)
-        # Its files are for their owner alone, whatever others are.
+        # Its files are for their owner alone, whatever others are; where modes cannot be set, that is no loss.
         ordinary.touch()
-        inner.chmod(stat.S_IMODE(ordinary.stat().st_mode))
+        with contextlib.suppress(OSError):
+            inner.chmod(stat.S_IMODE(ordinary.stat().st_mode))
         with open(inner, "rb") as file:
             os.fsync(file.fileno())
         inner.replace(temporary)
