@@ -114,14 +114,16 @@ class TerminalStage:
 
         from tqdm.auto import tqdm
 
+        # A terminal may say that it has no columns or no rows at all; without a row tqdm draws blanks.
+        size = shutil.get_terminal_size()
         self.bar = tqdm(
             desc=description,
             total=total,
             # tqdm sets the rate right before the unit.
             unit=f" {unit}",
             disable=disable,
-            # A terminal may say that it has no columns at all.
-            ncols=shutil.get_terminal_size().columns or 100,
+            ncols=size.columns or 100,
+            nrows=size.lines or 24,
             file=sys.stderr,
         )
 

@@ -14,6 +14,7 @@ from PIL import Image
 import ntkspec as ns
 from ntkspec.cli import main
 from ntkspec.cli.learning import ROWS, learning_lines
+from ntkspec.cli.shared import as_options
 
 SMALL = ["--num-frequencies", "16", "--width", "32"]
 # A design finds the width itself.
@@ -335,3 +336,21 @@ def test_a_sigmoid_output_is_validated_from_where_it_starts(capsys, photograph):
     result = run_json(capsys, ["validate", photograph, *options])
     assert result["error"][0] == 0
     assert "the output is a sigmoid" in result["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ask for fewer steps or seeds, or for no field_shape", "or for a smaller signal (--size, --length)"),
+        ("expected at most the number of points, 24, or None for all", "24, or leave it out for all"),
+        ("scale the labels down, or take dtype='float64'", "or take --dtype float64"),
+        ("its law is that of several kernels; take parametrization='ntk'", "kernels; take --parametrization ntk"),
+        ("take MLP(..., parametrization='standard', width=...), or init='network'", "standard, or --init network"),
+        (
+            "(got 0.1); ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own",
+            "(got 0.1)",
+        ),
+    ],
+)
+def test_advice_on_arguments_is_one_on_options(said, told):
+    assert as_options(said).endswith(told)

@@ -16,6 +16,7 @@ import ntkspec as ns
 from ntkspec.cli import main
 from ntkspec.cli import validate as command
 from ntkspec.config import TrainingConfig
+from ntkspec.dynamics.function_space import STAGES
 
 SMALL = ["--num-frequencies", "16", "--width", "32", "--depth", "1", "--scales", "2", "--seeds", "2"]
 STEPS = ["--steps", "0", "5", "20"]
@@ -148,6 +149,26 @@ def test_momentum_is_predicted_as_it_is_trained(run):
     assert "with steps of its own" in run("--optimizer", "lbfgs")["verdict"]
 
 
+@pytest.fixture
+def rate(run):
+    """Gradient descent's stability limit, η λ_max = 2."""
+    return 2 * run()["learning_rate"]
+
+
+def test_a_rate_is_held_to_the_limit_of_its_optimizer(run, refused, rate):
+    # ηλ_max up to 3.8 under the heavy ball, up to 1.36 under Nesterov's momentum.
+    found = run("--optimizer", "heavy_ball", "--learning-rate", str(1.3 * rate), "--width", "128")
+    assert found["learning_rate"] == 1.3 * rate
+    assert np.isfinite(found["error"]).all()
+    # Of the logistic loss theory is a flow, which has no such limit.
+    assert run(
+        "--optimizer", "nesterov", "--loss", "logistic", "--output", "sigmoid", "--learning-rate", str(0.9 * rate)
+    )
+    assert f"under HeavyBall, {1.9 * rate:.6g}; take less" in refused(
+        "--optimizer", "heavy_ball", "--learning-rate", str(2 * rate)
+    )
+
+
 APART = ("--no-centered", "--seeds", "4", "--width", "128")
 
 
@@ -204,12 +225,15 @@ def test_controls_hold_each_network_against_the_theory_from_its_own_start(run):
         (["--loss", "logistic", "--output", "sigmoid", "--explain"], "prediction of squares, and the loss is logistic"),
         (["--loss", "logistic", "--output", "sigmoid", "--schedule", "cosine"], "a schedule is known to a prediction"),
         (["--dtype", "float16"], "float16"),
-        (["--dtype", "float64", "--matmul-precision", "bfloat16"], "is for dtype='float32'"),
+        (["--dtype", "float64", "--matmul-precision", "bfloat16"], "bfloat16 is for --dtype float32;"),
         (["--trainable", "phases"], "phases"),
         (["--schedule", "cosine", "--steps", "0"], "has none after the start"),
         (["--learning-rate", "0"], "learning_rate=0.0; expected a positive number"),
         (["--learning-rate", "-1", "--optimizer", "adam"], "learning_rate=-1.0; expected a positive number"),
         (["--learning-rate", "1e9"], "past the stability limit"),
+        (["--learning-rate", "1e9", "--optimizer", "nesterov"], "past the stability limit of this kernel under Nest"),
+        (["--schedule", "cosine", "--steps", "0", "10000000000000"], "available; ask for fewer steps"),
+        (["--optimizer", "adam(**{})"], "cannot be read; expected a name, or one with settings"),
         (["--tolerance", "0"], "tolerance=0.0; expected a positive number"),
         (["--steps", "0", "2", "1"], "expected increasing numbers"),
         (["--width", "auto", "--batch-size", "4"], "batch_size=4 is not that; give a number"),
@@ -230,6 +254,14 @@ def test_what_is_no_good_is_refused_before_any_work(refused, monkeypatch, option
     monkeypatch.setattr(ns.study, "predictions", never)
     monkeypatch.chdir("/")
     assert message in refused(*options)
+
+
+def test_a_flow_that_is_too_stiff_is_one_line_of_what_to_change(refused, monkeypatch):
+    # As if each step of the solver took all products that there are.
+    monkeypatch.setitem(STAGES, 8, 20_000)
+    told = refused("--output", "sigmoid", "--loss", "logistic")
+    assert "is too stiff to be followed to step 20; take an earlier last step (steps), or a smaller learning" in told
+    assert "max_products" not in told
 
 
 class Press:

@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 
 import numpy as np
@@ -78,3 +79,13 @@ def test_an_error_passes_through_and_ends_the_stage(capfd, progress):
         diverge()
     if progress is not NO_PROGRESS:
         assert capfd.readouterr().err.endswith("\n")
+
+
+def test_a_terminal_of_no_size_shows_a_bar(monkeypatch):
+    # As it is opened, a pseudo-terminal has no columns and no rows.
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0) as shown, open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        work(TerminalProgress())
+        terminal.flush()
+        assert b"5/5" in shown.read(4096)

@@ -14,6 +14,9 @@ from ntkspec.config import NetworkConfig, StudyConfig, TrainingConfig
 CONFIG = StudyConfig(network=NetworkConfig(width=32), scales=(3.0, 1.0), num_frequencies=16)
 
 
+MOMENTA = {"HeavyBall": ns.dynamics.heavy_ball(), "Nesterov": ns.dynamics.nesterov()}
+
+
 @pytest.fixture(scope="module")
 def task():
     return ns.task.image.astronaut(16)
@@ -53,6 +56,19 @@ def test_what_lowers_the_limit_of_networks_lowers_the_learning_rate(changes, pro
     # A rate that is lower still is kept.
     slow = replace(one, learning_rate=limit / 10)
     assert study.steady(slow, TrainingConfig(**changes)).learning_rate == slow.learning_rate
+
+
+def test_a_rate_is_held_to_the_limit_of_its_dynamics(task, problems):
+    limits = {name: ns.dynamics.max_learning_rate(problems[1.0].K, dynamics=of) for name, of in MOMENTA.items()}
+    for name, of in MOMENTA.items():
+        config = StudyConfig(CONFIG.network, (1.0,), CONFIG.num_frequencies, 0.99 * limits[name])
+        assert study.problems(task, config, of=of)[1.0].learning_rate == 0.99 * limits[name]
+        past = replace(config, learning_rate=1.01 * limits[name])
+        with pytest.raises(ValueError, match=f"kernel under {name}, {limits[name]:.6g}; take less"):
+            study.problems(task, past, of=of)
+    for name, of in (("heavy_ball", "HeavyBall"), ("nesterov", "Nesterov")):
+        assert study.momentum_of(TrainingConfig(optimizer=name)) == MOMENTA[of]
+    assert study.momentum_of(TrainingConfig()) is study.momentum_of(TrainingConfig(optimizer="adam")) is None
 
 
 def test_default_scales_follow_the_training_points():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ntkspec.config import StudyConfig
-    from ntkspec.dynamics import Loss
+    from ntkspec.dynamics import Dynamics, Loss
     from ntkspec.study import Problem
     from ntkspec.task import Task
 
@@ -32,6 +32,19 @@ OPTIONS = {
     "resume='previous'": "--resume-previous",
     "resume=True": "--resume",
     "centered=False": "--no-centered",
+    "or for no field_shape": "or for a smaller signal (--size, --length)",
+    "or None for all": "or leave it out for all",
+    "take MLP(..., parametrization='standard', width=...)": "take --parametrization standard",
+    "take MLP(..., activation='siren')": "take --activation siren",
+    "or init='network'": "or --init network",
+    "parametrization='ntk'": "--parametrization ntk",
+    "matmul_precision='bfloat16'": "--matmul-precision bfloat16",
+    "dtype='float32'": "--dtype float32",
+    "dtype='float64'": "--dtype float64",
+    "a batch_size below": "a --batch-size below",
+    "take output='linear' with loss='sum'": "take --output linear with --loss sum",
+    "give learning_rate=...": "give --learning-rate",
+    "; ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own": "",
     "controls (ntkspec.validation.explain)": "controls (--explain)",
     "train wider ones (widths=...)": "train wider ones (ntkspec.validation.width_law, in Python)",
 }
@@ -66,6 +79,7 @@ def problems(
     config: StudyConfig | None = None,
     loss: Loss = "sum",
     prepared: Callable[[Task], Task] = lambda chosen: chosen,
+    of: Dynamics | None = None,
 ) -> tuple[Task, dict[float, Problem]]:
     """The signal that a command was given, as it is prepared, and its problem at each scale.
 
@@ -74,12 +88,13 @@ def problems(
         config: None is the command's own.
         loss: of the problems.
         prepared: makes of the signal what is to be learned.
+        of: dynamics that a given learning rate must be stable for; gradient descent where None.
     """
     from ntkspec import study, task
 
     check_early(command)
     chosen = prepared(task.load(command.signal, max_size=command.size, max_length=command.length))
-    return chosen, study.problems(chosen, command.study if config is None else config, loss)
+    return chosen, study.problems(chosen, command.study if config is None else config, loss, of)
 
 
 def keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[str]:

@@ -40,8 +40,8 @@ class ValidatedStudy(StudyConfig):
 
     network: ValidatedNetwork = field(default_factory=ValidatedNetwork)
     learning_rate: float | None = None
-    """Of --loss; by default half the stability limit of the kernel, or of a network where batches or a learned mapping
-    lower it, and of an optimizer without a theory its usual one."""
+    """Of --loss, below the stability limit of the optimizer; by default half that of gradient descent on the kernel, or
+    of a network where batches or a learned mapping lower it, and of an optimizer without a theory its usual one."""
 
     def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
         """The same with a width that is known; without the learning rate where that is no rate of the theory."""
@@ -90,13 +90,16 @@ class Validate:
         known = self._optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        task, by_scale = problems(self, plain, "mean" if self.training.loss == "mean" else "sum", self._within_range)
+        # Of the logistic loss the prediction is a flow.
+        momentum = None if self.training.loss == "logistic" else study.momentum_of(self.training)
+        loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
+        task, by_scale = problems(self, plain, loss, self._within_range, momentum)
         steps = self.steps or study.TRAINED_STEPS
         options: dict[str, Any] = {"training": self.training, "controls": self.explain}
         options["learning_rate"] = None if known else self.study.learning_rate
         study.require_possible(next(iter(by_scale.values())), steps, **options)
         progress = TerminalProgress()
-        scale, _ = study.best(study.predictions(by_scale, steps, progress=progress))
+        scale, _ = study.best(study.predictions(by_scale, steps, of=momentum, progress=progress))
         chosen, law = by_scale[scale], None
         if known and self.study.learning_rate is None:
             chosen = study.steady(chosen, self.training)

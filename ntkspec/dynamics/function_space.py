@@ -32,6 +32,11 @@ __all__ = ["Huber", "function_space_flow", "huber", "logistic"]
 #: A loss of one value f and its label y, elementwise; jax differentiates it.
 PointLoss = Callable[[Array, Array], Array]
 
+
+class TooStiff(RuntimeError):
+    """The operator products that are allowed do not reach the last step."""
+
+
 #: Products in a step of Dormand and Prince's methods, by order. The one of order 8 is the answer; its distance from a
 #: run of order 5 at a looser tolerance estimates the error of that one.
 STAGES = {8: 14, 5: 7}
@@ -166,7 +171,7 @@ def function_space_flow(
                 K, columns, jnp.asarray(rate * times), allowed, max_steps, point_loss, order
             )
             if not bool(reached):
-                raise RuntimeError(
+                raise TooStiff(
                     f"{int(taken) * STAGES[order]:,} operator products did not reach step {times[-1]:g} at tolerance "
                     f"{allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning rate"
                 )

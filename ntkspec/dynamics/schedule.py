@@ -11,9 +11,12 @@ import numpy as np
 
 from ntkspec.checks import check_sizes
 from ntkspec.dynamics.base import Dynamics
+from ntkspec.operator.base import refuse_if_too_large
 
 __all__ = ["Schedule", "cosine", "piecewise", "schedule"]
 
+#: Bytes of a step in a schedule that changes at every step, as it is made.
+LISTED = 64
 #: Logarithms that exist at once.
 AT_ONCE = 2**22
 
@@ -112,7 +115,8 @@ def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | N
         The dynamics; equal neighbours are one factor of its filter.
 
     Raises:
-        ValueError: if rates are negative or not finite, all of them are zero, or a function comes without `num_steps`.
+        ValueError: if rates are negative or not finite, all of them are zero, a function comes without `num_steps`, or
+            so many do not fit in memory.
 
     Source: the recursion itself; compare Lee et al. 2019, section 2.2.
 
@@ -124,6 +128,7 @@ def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | N
         if num_steps is None:
             raise ValueError("a schedule that is a function needs num_steps, how many steps it is asked for")
         check_sizes(num_steps=num_steps)
+        _require_countable(num_steps)
         values = np.array([float(rates(step)) for step in range(num_steps)])
     else:
         values = np.asarray(rates, dtype=float)
@@ -134,6 +139,12 @@ def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | N
         )
     first = np.flatnonzero(np.r_[True, np.diff(values) != 0])
     return Schedule(values[first], first)
+
+
+def _require_countable(num_steps: int) -> None:
+    """Refuse steps whose factors, one by one, would not fit in memory."""
+    what = f"a schedule with a factor for each of {num_steps:,} steps"
+    refuse_if_too_large(LISTED * num_steps, what, "ask for fewer steps, or for a schedule of few changes (piecewise)")
 
 
 def piecewise(factors: Mapping[int, float]) -> Schedule:
@@ -177,7 +188,8 @@ def cosine(num_steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedule:
         The dynamics.
 
     Raises:
-        ValueError: if the warm-up does not leave a step, or `final` is not in [0, 1].
+        ValueError: if the warm-up does not leave a step, `final` is not in [0, 1], or so many steps do not fit in
+            memory.
 
     Source: Loshchilov & Hutter 2017, "SGDR", equation 5.
 
@@ -186,6 +198,7 @@ def cosine(num_steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedule:
         [0.5, 1.0, 0.5, 0.0]
     """
     check_sizes(num_steps=num_steps)
+    _require_countable(num_steps)
     if not 0 <= warmup < num_steps or not 0 <= final <= 1:
         raise ValueError(f"warmup={warmup}, final={final}; expected 0 <= warmup < {num_steps} and 0 <= final <= 1")
 

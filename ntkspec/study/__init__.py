@@ -3,7 +3,7 @@
 This room asks the others in order and puts their answers side by side; it holds no mathematics of its own.
 """
 
-from ntkspec.study.check import TRAINED_STEPS, Check, check, require_possible, steady
+from ntkspec.study.check import TRAINED_STEPS, Check, check, momentum_of, require_possible, steady
 from ntkspec.study.problem import Problem, default_scales, problem, problems
 from ntkspec.study.theory import (
     PREDICTED_STEPS,
@@ -28,6 +28,7 @@ __all__ = [
     "convergences",
     "default_scales",
     "first_good_step",
+    "momentum_of",
     "predicted",
     "predictions",
     "problem",

@@ -19,7 +19,7 @@ from ntkspec.trainer import Checkpoints, require_trainable, stability_limit, tra
 from ntkspec.trainer.optimizer import as_optimizer
 from ntkspec.validation import explain, validate
 
-__all__ = ["TRAINED_STEPS", "Check", "check", "require_possible", "steady"]
+__all__ = ["TRAINED_STEPS", "Check", "check", "momentum_of", "require_possible", "steady"]
 
 #: Steps that finite networks are trained for.
 TRAINED_STEPS = (0, 1, 3, 10, 30, 100, 200, 400)
@@ -240,8 +240,13 @@ def _limit(one: Problem, steps: Sequence[int], training: TrainingConfig, progres
 
 def _filters(steps: Sequence[int], training: TrainingConfig) -> dynamics.Dynamics | None:
     """What the optimizer does to a mode; None is gradient descent, also in place of what has no theory."""
+    return momentum_of(training) or _schedule(steps, training)
+
+
+def momentum_of(training: TrainingConfig) -> dynamics.Dynamics | None:
+    """The dynamics of an optimizer with momentum that theory knows, and whose limit is another than descent's."""
     chosen = as_optimizer(training.optimizer)
-    if chosen.name in ("heavy_ball", "nesterov"):
-        found: dynamics.Dynamics = getattr(dynamics, chosen.name)(chosen.momentum)
-        return found
-    return _schedule(steps, training)
+    if chosen.name not in ("heavy_ball", "nesterov"):
+        return None
+    found: dynamics.Dynamics = getattr(dynamics, chosen.name)(chosen.momentum)
+    return found

@@ -41,28 +41,42 @@ def default_scales(task: Task) -> tuple[float, ...]:
     return tuple(float(f"{share * per_axis / 2:.2g}") for share in SHARES)
 
 
-def problem(task: Task, mapped: mapping.Mapping, config: StudyConfig, loss: Loss = "sum") -> Problem:
-    """A task behind a mapping, with the learning rate of the configuration or half the stability limit.
+def problem(
+    task: Task,
+    mapped: mapping.Mapping,
+    config: StudyConfig,
+    loss: Loss = "sum",
+    of: dynamics.Dynamics | None = None,
+) -> Problem:
+    """A task behind a mapping, with the learning rate of the configuration or half gradient descent's stability limit.
 
     Raises:
-        ValueError: if the learning rate is past the stability limit.
+        ValueError: if the learning rate is past the stability limit of the dynamics, gradient descent where None.
     """
     kernel = compose(mapped, config.network.build())
     K = operator.lattice(kernel, task.shape, mask=task.train_mask)
-    limit = dynamics.max_learning_rate(K, loss)
-    rate = limit / 2 if config.learning_rate is None else config.learning_rate
+    rate = config.learning_rate
+    if rate is None:
+        return Problem(task, kernel, K, dynamics.max_learning_rate(K, loss) / 2, loss)
+    limit = dynamics.max_learning_rate(K, loss, dynamics=of)
     if rate >= limit:
-        raise ValueError(f"learning_rate={rate:g} is past the stability limit of this kernel, {limit:.6g}; take less")
+        under = "" if of is None else f" under {type(of).__name__}"
+        raise ValueError(
+            f"learning_rate={rate:g} is past the stability limit of this kernel{under}, {limit:.6g}; take less"
+        )
     return Problem(task, kernel, K, rate, loss)
 
 
-def problems(task: Task, config: StudyConfig, loss: Loss = "sum") -> dict[float, Problem]:
+def problems(
+    task: Task, config: StudyConfig, loss: Loss = "sum", of: dynamics.Dynamics | None = None
+) -> dict[float, Problem]:
     """The task behind a Gaussian mapping of each scale.
 
     Args:
         task: the signal.
         config: scales, frequencies and network.
         loss: "sum" or "mean", whose learning rates are as many times larger as there are points.
+        of: dynamics that a given learning rate must be stable for; gradient descent where None.
 
     Returns:
         A problem for each scale, increasing.
@@ -77,4 +91,4 @@ def problems(task: Task, config: StudyConfig, loss: Loss = "sum") -> dict[float,
         return mapping.gaussian(task.dim, config.num_frequencies, scale, seed=config.seed, normalize=False)
 
     scales = config.scales or default_scales(task)
-    return {scale: problem(task, gaussian(scale), config, loss) for scale in sorted(set(scales))}
+    return {scale: problem(task, gaussian(scale), config, loss, of) for scale in sorted(set(scales))}

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy.special import expit
 
 from ntkspec import dynamics, eigen
+from ntkspec.dynamics.function_space import TooStiff
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study.problem import Problem
@@ -68,10 +69,17 @@ def convergences(
 
 
 def predictions(
-    problems: dict[float, Problem], steps: Sequence[int], *, progress: Progress = NO_PROGRESS
+    problems: dict[float, Problem],
+    steps: Sequence[int],
+    *,
+    of: dynamics.Dynamics | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The trajectory of each scale on the whole lattice, with `train_psnr` and `test_psnr`, and a dimension `scale`."""
-    return _stack({scale: predicted(one, steps, progress=progress) for scale, one in problems.items()})
+    """The trajectory of each scale on the whole lattice, with `train_psnr` and `test_psnr`, and a dimension `scale`.
+
+    It is `of` gradient descent where None.
+    """
+    return _stack({scale: predicted(one, steps, of=of, progress=progress) for scale, one in problems.items()})
 
 
 def predicted(
@@ -93,16 +101,26 @@ def predicted(
 
 
 def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
-    """The sigmoid of logits that follow the flow of the summed logistic loss from zero, as `predicted` shows it."""
-    p = dynamics.function_space_flow(
-        one.K,
-        one.task.train_values,
-        point_loss=dynamics.logistic,
-        steps=steps,
-        learning_rate=one.learning_rate,
-        everywhere=True,
-        progress=progress,
-    )
+    """The sigmoid of logits that follow the flow of the summed logistic loss from zero, as `predicted` shows it.
+
+    Raises:
+        ValueError: if the flow is too stiff to be followed to the last step.
+    """
+    try:
+        p = dynamics.function_space_flow(
+            one.K,
+            one.task.train_values,
+            point_loss=dynamics.logistic,
+            steps=steps,
+            learning_rate=one.learning_rate,
+            everywhere=True,
+            progress=progress,
+        )
+    except TooStiff as error:
+        raise ValueError(
+            f"the flow of the logistic loss at learning_rate={one.learning_rate:.4g} is too stiff to be followed to "
+            f"step {steps[-1]:,}; take an earlier last step (steps), or a smaller learning rate"
+        ) from error
     p = p.assign({name: (p[name].dims, expit(p[name].values), p[name].attrs) for name in ("train", "field")})
     return with_quality(p.assign_attrs(output="sigmoid", starts_from_zero=0), one.task)
 

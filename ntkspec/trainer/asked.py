@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import (
@@ -37,6 +38,8 @@ from ntkspec.trainer.trial import require_usable
 __all__ = ["Settings", "keeping", "planned"]
 
 LOSSES = ("sum", "mean", "logistic")
+#: Bytes of a step where a schedule that is a function is asked for its factors: numbers, their copy and changes.
+TABULATED = 40
 
 
 class Settings(TypedDict, total=False):
@@ -247,6 +250,7 @@ def _table(schedule: Any, last: int, optimizer: Optimizer) -> tuple[np.ndarray, 
             f"schedule is a {type(schedule).__name__}; expected one from ns.dynamics (schedule, piecewise, cosine) or "
             "a function of the step"
         )
+    _require_countable(last)
     values = _values(schedule, max(last, 1))
     if values.shape != (max(last, 1),):
         raise TypeError(f"the schedule gives arrays of shape {values.shape}; expected one number a step, such as 0.5")
@@ -273,6 +277,16 @@ def _listed(schedule: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _are_factors(values: np.ndarray) -> bool:
     return bool(np.isfinite(values).all() and (values >= 0).all() and values.any())
+
+
+def _require_countable(last: int) -> None:
+    need, free = TABULATED * last, psutil.virtual_memory().available
+    if need > free:
+        raise ValueError(
+            f"a schedule that is a function is asked for its factor at every step, and of {last:,} steps they would "
+            f"need {need / 2**30:.3g} GiB, of {free / 2**30:.3g} GiB available; give one that lists its changes, "
+            "such as ns.dynamics.piecewise({0: 1.0, 1000: 0.1}), or ask for fewer steps"
+        )
 
 
 def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
+import stat
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +31,8 @@ FORMAT = "ntkspec trainer 1"
 #: Where a configuration has what tells things of the same name apart; absent where names tell all.
 BEHAVIOUR = "behaviour"
 SUFFIX = ".safetensors"
+#: How the names of files and folders begin that are not whole yet.
+BEGUN = ".checkpoint-"
 #: Checkpoints in a folder: the newest, and the one before it.
 KEPT = 2
 
@@ -133,21 +139,42 @@ def write(checkpoints: Checkpoints, saved: Saved) -> Path:
 
     number = f"{saved.progress['part']:04d}-{saved.progress['step']:010d}"
     path = Path(checkpoints.folder).expanduser() / f"checkpoint-{number}{SUFFIX}"
-    metadata = {
-        "format": FORMAT,
+    arrays = {name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}
+    told = {
         "configuration": json.dumps(saved.configuration, ensure_ascii=False),
         "progress": json.dumps(saved.progress),
     }
-    with replace_file(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}, temporary, metadata)
-        with open(temporary, "rb") as file:
+    metadata = {"format": FORMAT, **told, "checksum": _checksum(arrays, told)}
+    # Safetensors writes to a temporary name of its own choice first, which only a folder around it lets be found again.
+    with replace_file(path) as temporary, tempfile.TemporaryDirectory(prefix=BEGUN, dir=path.parent) as apart:
+        inner, ordinary = Path(apart, path.name), Path(apart, "ordinary")
+        save_file(arrays, inner, metadata)
+        # Its files are for their owner alone, whatever others are; where modes cannot be set, that is no loss.
+        ordinary.touch()
+        with contextlib.suppress(OSError):
+            inner.chmod(stat.S_IMODE(ordinary.stat().st_mode))
+        with open(inner, "rb") as file:
             os.fsync(file.fileno())
-    # What a killed process was writing starts with a dot, and no process but this one writes here.
-    for left in path.parent.glob(f".checkpoint-*{SUFFIX}"):
-        left.unlink(missing_ok=True)
+        inner.replace(temporary)
+    # What a killed process was writing, and no process but this one writes here.
+    for left in path.parent.glob(f"{BEGUN}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
     for old in files(checkpoints.folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> str:
+    """CRC-32 of texts and arrays with their names, kinds and shapes: no single burst of 32 bits goes unseen."""
+    value = zlib.crc32(json.dumps(dict(sorted(told.items()))).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        value = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), value)
+        value = zlib.crc32(array.reshape(-1).view(np.uint8).data, value)
+    return f"{value:08x}"
 
 
 def files(folder: str | Path) -> list[Path]:
@@ -219,15 +246,21 @@ def _read(path: Path) -> Saved:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"checkpoint {path.name} is cut short or not a safetensors file ({error})") from error
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"checkpoint {path.name} is cut short or damaged ({error})") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path.name} is no checkpoint of a training run: its format is {metadata.get('format')!r}")
     try:
-        configuration, progress = (json.loads(metadata[name]) for name in ("configuration", "progress"))
+        told = {name: metadata[name] for name in ("configuration", "progress")}
+        configuration, progress = (json.loads(text) for text in told.values())
+        checksum = metadata["checksum"]
     except (KeyError, ValueError) as error:
         missing = f"it has no {error.args[0]}" if isinstance(error, KeyError) else f"its JSON is broken ({error})"
         raise ValueError(f"checkpoint {path.name} does not tell its run: {missing}") from error
+    if checksum != (found := _checksum(arrays, told)):
+        raise ValueError(
+            f"checkpoint {path.name} is cut short or damaged (its checksum is {found}, and {checksum} was written)"
+        )
     return Saved(arrays, configuration, progress, path)
 
 

@@ -117,7 +117,8 @@ def _joined(parts: list[State], firsts: tuple[int, ...], shape: tuple[int, ...])
 
 def _flat(state: State) -> State:
     """(group, seed, …) to (network, …)."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), state)
+    # In numbers: of no parameters at all, which some optimizers keep, −1 could be anything.
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), state)
 
 
 def _shaped(state: State, shape: tuple[int, ...]) -> State:

@@ -132,8 +132,9 @@ def optimizer(name: str, **options: Any) -> Optimizer:
     Args:
         name: "gradient_descent", "heavy_ball" or "nesterov", which the theory knows; or any of optax that asks for no
             more than a learning rate, such as "adam", "adamw", "lion", "lbfgs", "contrib.muon". Its "sgd" is gradient
-            descent, or with a `momentum` the heavy ball. Schedule-free methods are recorded where they take their
-            gradient, and not at the average that they are evaluated at.
+            descent, with a `momentum` the heavy ball, and with ``nesterov=True`` as well Nesterov's method, recorded
+            at w. Schedule-free methods are recorded where they take their gradient, and not at the average that they
+            are evaluated at.
         **options: its settings: `momentum` (0.9) of the two, and what optax takes, such as ``b1`` of Adam.
 
     Returns:
@@ -162,9 +163,10 @@ def optimizer(name: str, **options: Any) -> Optimizer:
                 f"setting {key} of optimizer {name} is a {type(value).__name__}; expected a number, a tuple or a "
                 "function, such as mask=lambda params: ..."
             ) from None
-    if name == "sgd" and set(options) <= {"momentum"}:
-        name = "gradient_descent" if options.get("momentum") is None else "heavy_ball"
-        options = {} if name == "gradient_descent" else options
+    if name == "sgd" and set(options) <= {"momentum", "nesterov"}:
+        momentum, ahead = options.get("momentum"), options.get("nesterov", False)
+        name = "gradient_descent" if momentum is None else "nesterov" if ahead else "heavy_ball"
+        options = {} if momentum is None else {"momentum": momentum}
     if name in OWN:
         if unknown := sorted(set(options) - set(OWN[name])):
             takes = " and ".join(OWN[name]) or "none but the learning rate"
@@ -209,7 +211,7 @@ def _read(text: str) -> Optimizer:
         return optimizer(name)
     try:
         call = ast.parse(text.strip().replace(name, "f", 1), mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
+        if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
             raise ValueError("no settings by name")
         options = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
     except (SyntaxError, ValueError) as error:

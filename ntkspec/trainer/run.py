@@ -326,7 +326,8 @@ class Networks:
                 f"{where}; take a learning rate below {rate:.3g}. There is no stability limit to go by: at the start "
                 "the loss has no curvature, or a negative one"
             )
+        noisy, larger = (", or batches are noisy", "larger ones, ") if recipe.batch_size is not None else ("", "")
         return FloatingPointError(
             f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "
-            "the network's kernel has grown, or batches are noisy; larger ones, a greater width or dtype='float64' help"
+            f"the network's kernel has grown{noisy}; {larger}a greater width or dtype='float64' help"
         )

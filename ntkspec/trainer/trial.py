@@ -21,7 +21,15 @@ from ntkspec.trainer.optimizer import OWN, Optimizer
 __all__ = ["behaviour", "require_usable"]
 
 #: What an optimizer raises that was given settings, or asks for arguments, that do not fit.
-MISFITS = (TypeError, ValueError, AttributeError, KeyError, AssertionError, NotImplementedError)
+MISFITS = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    NotImplementedError,
+)
 #: Digits that are compared; another device rounds otherwise.
 DIGITS = 6
 
@@ -62,7 +70,7 @@ def _require_elementwise(point_loss: PointLoss, dtype: str) -> None:
     values = jax.ShapeDtypeStruct((2, 3), dtype)
     try:
         found = jax.eval_shape(point_loss, values, values)
-    except (*MISFITS, IndexError) as error:
+    except MISFITS as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"point_loss cannot be taken of values and labels: {said.rstrip('.')}. Expected a function of both, "

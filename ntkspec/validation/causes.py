@@ -15,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ntkspec.dynamics import Schedule
 from ntkspec.kernel import linearised
 from ntkspec.kernel.linearised import Linearised
 from ntkspec.validation.case import Case
@@ -59,6 +60,12 @@ def _no_optimizer(case: Case, error: float) -> str:
     return "the prediction is of it" if case.optimizer.has_theory and case.filters == case.own_filters else ""
 
 
+def _no_schedule(case: Case, error: float) -> str:
+    if case.settings.get("schedule") is None:
+        return "the learning rate follows no schedule"
+    return "the prediction has a schedule, too" if isinstance(case.filters, Schedule) else ""
+
+
 def _no_large_rate(case: Case, error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
@@ -100,6 +107,13 @@ def _without_optimizer(case: Case) -> Case:
     return case.differing(settings={"optimizer": "gradient_descent", "learning_rate": rate}, stretch=stretch)
 
 
+def _without_schedule(case: Case) -> Case:
+    # Of momentum under a schedule there is no prediction.
+    if case.optimizer.has_theory and isinstance(case.own_filters, Schedule):
+        return case.differing(filters=case.own_filters)
+    return case.differing(settings={"schedule": None})
+
+
 def _slower(case: Case) -> Case:
     # To half the limit at most, if that is farther.
     stretch = case.stretch * max(SMALLER, math.ceil(case.own_limit_share / HALF))
@@ -124,6 +138,7 @@ CAUSES: dict[str, Cause] = {
     "discrete_step": Cause(
         "the discrete step", _no_discrete_step, lambda case: case.differing(filters=case.own_filters)
     ),
+    "schedule": Cause("the schedule of the learning rate", _no_schedule, _without_schedule),
     "output": Cause(
         "the non-linear output or loss",
         _unless(lambda case: not case.plain, "the output is linear and the loss of squares"),

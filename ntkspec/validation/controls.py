@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -90,15 +91,15 @@ def explain(
         - `unexplained`, `unexplained_error`, `unexplained_common`, `unexplained_common_error` (step);
         - `share` and `share_error` (cause, step): of E; `unexplained_share` and its error (step); `words` (cause);
         - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
-          the spread falls from this width to twice it, 1/2 in theory;
+          the spread falls from this width to twice it, 1/2 in theory (of a run in which no cause before can matter);
         - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
         - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start; NaN for all
           but the first where batches or a learned mapping lower it;
 
         and attributes: `verdict`, sentences; `cause`, the name of the largest part where networks are farthest from
         theory, and `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts
-        where each network does; `left_out`, why others were not looked at (JSON); `catapults`, networks whose recorded
-        loss rose above its start.
+        where each network does; `spread_in_theory`, whether theory knows a power for the spread; `left_out`, why others
+        were not looked at (JSON); `catapults`, networks whose recorded loss rose above its start.
 
     Raises:
         ValueError: if the three do not belong together, a cause is unknown, or an option is needed that the run's
@@ -155,6 +156,7 @@ def explain(
         "own_starts": int(case.own_starts),
         "left_out": json.dumps(chain.left_out, ensure_ascii=False),
         "catapults": _catapults(r),
+        "spread_in_theory": int(_is_of_theory(chain)),
         "cause": named(found, "explained"),
         "cause_of_mean": named(found, "explained_common"),
         "prediction_error": float(case.p.error_bound.max()),
@@ -319,6 +321,14 @@ def _parts(chain: _Chain) -> xr.Dataset:
 def _catapults(r: xr.Dataset) -> int:
     """Networks whose recorded loss rose above its start, as far as that is recorded."""
     return int((r.loss > r.loss.sel(step=0)).any("step").sum()) if 0 in r.step else 0
+
+
+def _is_of_theory(chain: _Chain) -> bool:
+    """Whether nothing but the width can set the run itself apart: that spreads fall as width^−1/2 is of such runs."""
+    single = split(chain.grams[""], np.ones(chain.first.settings["seeds"])).single
+    error = float(np.sqrt(single[chain.first.steps > 0].min()))
+    before = itertools.takewhile(lambda name: name != "fluctuation", CAUSES)
+    return all(CAUSES[name].dismissed(chain.first, error) for name in before)
 
 
 def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]:

@@ -82,16 +82,12 @@ def gap_in_words(causes: xr.Dataset) -> str:
         said.append(
             f"Of what all seeds share, at most {percent(np.sqrt(max(float(whole), 0)))} of the signal (step "
             f"{int(worst.step)}), {common.words.item()} explains "
-            f"{percent(common.explained_common / whole, common.explained_common_error / whole)}."
+            f"{_part(common.explained_common / whole, common.explained_common_error / whole)}."
         )
     if _hides_movement(causes):
         said.append("Whether kernels moved was not looked at, so that a part of the spread may be theirs.")
     if "spread_exponent" in at:
-        error = float(at.spread_exponent_error)
-        said.append(
-            f"The spread goes with the width to the power {power(-float(at.spread_exponent), 2)}"
-            f"{'' if np.isnan(error) else f' ± {digits(error, 1)}'}, in theory −1/2."
-        )
+        said.append(_spread_in_words(at))
     if "limit_share" in at:
         low, high = float(at.limit_share.min()), float(at.limit_share.max())
         rose = causes.attrs["catapults"]
@@ -110,6 +106,16 @@ def gap_in_words(causes: xr.Dataset) -> str:
     return " ".join([*said, *(f"Not looked at: {why}." for why in dear)])
 
 
+def _spread_in_words(at: xr.Dataset) -> str:
+    """How the spread goes with the width, and how it would in theory, if that knows this run."""
+    exponent, error = float(at.spread_exponent), float(at.spread_exponent_error)
+    found = f"to the power {power(-exponent, 2)}{'' if np.isnan(error) else f' ± {digits(error, 1)}'}"
+    if abs(exponent) < SEEN * error:
+        return f"How the spread goes with the width these networks do not show ({found})."
+    known = ", in theory −1/2" if at.attrs.get("spread_in_theory") else ""
+    return f"The spread goes with the width {found}{known}."
+
+
 def _hides_movement(causes: xr.Dataset) -> bool:
     """Whether the spread is called fluctuation where kernels may have moved."""
     names = set(causes.cause.values.tolist())
@@ -120,7 +126,8 @@ def _hides_movement(causes: xr.Dataset) -> bool:
 def _parts_in_words(at: xr.Dataset, step: int) -> str:
     seen, nearer = _seen(at.share, at.share_error), _seen(-at.share, at.share_error)
     parts = [_explains(at.sel(cause=name), i) for i, name in enumerate(seen)]
-    of = f"Of the squared error at step {step} ({percent(np.sqrt(float(at.error_squared)))} of the signal)"
+    size = percent(np.sqrt(float(at.error_squared)))
+    of = f"Of the squared error at step {step} ({size} of the signal, root mean square)"
     share, error = float(at.unexplained_share), float(at.unexplained_share_error)
     left = f"{percent(share, error)} stays unexplained"
     if abs(share) < SEEN * error:
@@ -141,7 +148,13 @@ def _in_doubt(parts: xr.DataArray, seen: list[str]) -> float:
 def _explains(one: xr.Dataset, position: int) -> str:
     """'the moving kernel explains 60 %', then 'finite-width fluctuation 30 %'."""
     verb = "" if position else "explains "
-    return f"{one.words.item()} {verb}{percent(one.share, one.share_error)}"
+    return f"{one.words.item()} {verb}{_part(one.share, one.share_error)}"
+
+
+def _part(part: xr.DataArray, error: xr.DataArray) -> str:
+    """A part of the whole, which is more than that where others are below zero."""
+    more = float(part) > 1 and percent(part) != percent(1.0)
+    return f"{percent(part, error)}{' (more than all, for the rest together takes some off)' if more else ''}"
 
 
 def _seen(part: xr.DataArray, error: xr.DataArray) -> list[str]:

@@ -170,14 +170,15 @@ def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None, *, 
             f"Theory itself learns no more than {percent(learned)} of the signal by step {last}: nothing was learned "
             "to speak of, and the run tells nothing; take more steps."
         )
+    if v.attrs["remarks"]:
+        # Before anything is put down to width or features.
+        said.append(f"Note: {v.attrs['remarks']}.")
     if "spread_ratio" in v:
         said.append(spread_in_words(v))
     if causes is not None:
         said.append(gap_in_words(causes))
     elif "spread_ratio" not in v and not holds:
         said[0] = f"{said[0][:-1]}, {_guess(v, share)}."
-    if v.attrs["remarks"]:
-        said.append(f"Note: {v.attrs['remarks']}.")
     return " ".join(filter(None, said))
 
 
@@ -217,10 +218,13 @@ def _guess(v: xr.Dataset, share: float) -> str:
         return "with too few seeds to tell fluctuation from feature learning (take at least 3)"
     common, spread = float(worst.systematic_error), float(worst.spread)
     explain = "controls (ntkspec.validation.explain) tell which"
+    noted = "the way of training (see the note)"
     if common > spread:
+        makes = "feature learning" if share <= GENTLE else "feature learning or the rate"
+        makes = f"{noted} or, beyond that, feature learning" if v.attrs["remarks"] else makes
         return (
-            f"{percent(common)} of it common to all seeds against a spread of {percent(spread)}, as feature learning "
-            f"or another way of training would make it; {explain}"
+            f"{percent(common)} of it common to all seeds against a spread of {percent(spread)}, as {makes} would make "
+            f"it; {explain}"
         )
     differs = (
         f"which mostly differs from seed to seed: a spread of {percent(spread)} against {percent(common)} common to all"
@@ -230,4 +234,5 @@ def _guess(v: xr.Dataset, share: float) -> str:
             f"{differs}, as finite width makes it, which a wider network or the mean of an ensemble reduces, or "
             f"kernels that move each its own way; {explain}"
         )
-    return f"{differs}, as finite width, the rate or another way of training would make it; {explain}"
+    makes = f"{noted}, the rate or finite width" if v.attrs["remarks"] else "finite width or the rate"
+    return f"{differs}, as {makes} would make it; {explain}"

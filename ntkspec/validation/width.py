@@ -295,11 +295,14 @@ def _verdict(d: xr.Dataset, max_width: int) -> str:
 
 
 def _power_in_words(at: xr.Dataset, quantity: str) -> str:
-    """'the error of a network goes as width^−0.50 (0.45 to 0.55)'; empty where too few widths tell."""
+    """'the error of a network goes as width^−0.50 (−0.55 to −0.45)'; empty where too few widths tell."""
     one = at.sel(quantity=quantity)
-    ends = [power(-float(one.exponent_interval.sel(bound=bound)), 2) for bound in ("high", "low")]
+    low, high = (float(one.exponent_interval.sel(bound=bound)) for bound in ("low", "high"))
+    ends = [power(-end, 2) for end in (high, low)]
     if "nan" in ends:
         return ""
+    if low <= 0 <= high:
+        return f"how {PARTS[quantity]} goes with the width these networks do not show (a power of {' to '.join(ends)})"
     slower = quantity == "bias" and float(one.exponent_interval.sel(bound="high")) < BIAS_IN_THEORY
     said = f"{PARTS[quantity]} goes as width^{power(-float(one.exponent), 2)} ({' to '.join(ends)})"
     return f"{said}, more slowly than the 1/width of theory" if slower else said

@@ -25,8 +25,9 @@ UNTOLD = "whether the schedules of training and of the prediction are the same c
 
 
 def percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) -> str:
-    """A part to two digits, with its standard error where there is one."""
-    text = f"{digits(100 * float(part), 2)}\N{NO-BREAK SPACE}%"
+    """A part to two digits, above 100 % to whole ones, with its standard error where there is one."""
+    value = 100 * float(part)
+    text = f"{digits(value, 2) if abs(value) < 99.5 else f'{value:.0f}'}\N{NO-BREAK SPACE}%"
     if np.isnan(float(error)):
         return text
     return f"{text}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{digits(100 * float(error), 1)}\N{NO-BREAK SPACE}%"

@@ -96,6 +96,8 @@ def test_schedules_in_blocks_are_the_same(monkeypatch):
         (lambda: D.schedule([1.0, -0.1]), "not negative"),
         (lambda: D.schedule([1.0, float("nan")]), "not a list of numbers"),
         (lambda: D.schedule(lambda step: 1.0), "needs num_steps"),
+        (lambda: D.schedule(lambda step: 1.0, 10**13), "each of 10,000,000,000,000 steps would need"),
+        (lambda: D.cosine(10**13), "available; ask for fewer steps, or for a schedule of few changes"),
         (lambda: D.piecewise({5: 1.0}), "from step 0 on"),
         (lambda: D.piecewise({0: 1.0, 2.5: 0.1}), r"starts at step 2.5; expected whole steps"),
         (lambda: D.piecewise({0: 1.0, -2: 0.1}), "from step 0 on"),

@@ -45,6 +45,7 @@ def test_parts_are_stacked_and_add_up(data):
     np.testing.assert_allclose(bottoms, [75, 0])
     assert [text.get_text() for text in ax.texts] == ["20 %", "10 %"]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["10", "100"]
+    assert ax.get_xlabel().endswith("(above: root mean square error of a network)")
     assert ax.get_title(loc="left") == "So it is."
     assert ax.get_ylabel() == "Part of the squared error (%)"
 

@@ -102,6 +102,15 @@ def test_any_length_and_type_of_npy(tmp_path, n, max_length, dtype):
     assert ("Reduced" in "".join(task.notices)) == (n > max_length)
 
 
+def test_a_midpoint_of_rounding_is_none(tmp_path):
+    i = np.arange(64)
+    values = 0.4 * np.sin(2 * np.pi * i / 16) + 0.2 * np.cos(2 * np.pi * 3 * i / 16)
+    assert 0 < abs(values.min() + values.max()) < 1e-15
+    notices = [signal.from_file(saved(tmp_path, 1e-6 * offset + values)).notices[0] for offset in (0, 1)]
+    assert "by (v - 0) / (2 × 0.554328)" in notices[0]
+    assert "by (v - 1e-06) / (2 × 0.554328)" in notices[1]
+
+
 def test_npy_values_keep_their_shape(tmp_path):
     values = np.random.default_rng(0).standard_normal(21)
     task = signal.from_file(saved(tmp_path, values))

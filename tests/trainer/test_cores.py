@@ -29,6 +29,8 @@ def k():
         {"seeds": 2, "optimizer": "noisy_sgd", "learning_rate": 0.01},
         {"seeds": 4, "schedule": ns.dynamics.piecewise({0: 1.0, 3: 0.5})},
         {"seeds": 2, "optimizer": "lbfgs"},
+        # Leaves without a number in its memory.
+        {"seeds": 3, "optimizer": "contrib.galore(rank=4)"},
     ],
     ids=lambda options: options.get("optimizer", "descent"),
 )

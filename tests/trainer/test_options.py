@@ -266,6 +266,8 @@ class Listed:
         ({"trainable": ("phases",)}, ValueError, r"has \['phases'\]; expected of"),
         ({"schedule": 0.5}, TypeError, "schedule is a float; expected one from ns.dynamics"),
         ({"schedule": lambda step: -1.0}, ValueError, "gives factors that are negative"),
+        ({"schedule": lambda step: 0.5, "steps": [10**13]}, ValueError,
+         "of 10,000,000,000,000 steps they would need .* available; give one that lists its changes"),
         ({"schedule": optax.constant_schedule(1.0), "optimizer": optax.adam(0.1), "learning_rate": None}, ValueError,
          "was built with its own learning rate; give it the schedule"),
         ({"matmul_precision": "float16"}, ValueError, "matmul_precision='float16'; expected 'float32' or 'bfloat16'"),

@@ -159,6 +159,24 @@ def test_divergence_is_an_error_that_names_the_step(composed, steps):
         ns.trainer.train(k, X, Y, steps=steps, learning_rate=1e4, seeds=2)
 
 
+def test_batches_are_blamed_only_where_there_are_any(composed):
+    """Labels so large that the kernel grows, at a rate below the limit of the start."""
+    blamed = []
+    for batch_size in (None, 4):
+        with pytest.raises(FloatingPointError, match="though the stability limit at the start was") as error:
+            ns.trainer.train(
+                composed["ntk"],
+                X,
+                1e4 * Y,
+                steps=[100],
+                learning_rate=safe_rate(composed["ntk"]),
+                seeds=1,
+                batch_size=batch_size,
+            )
+        blamed.append("batches are noisy; larger ones" in str(error.value))
+    assert blamed == [False, True]
+
+
 def test_divergence_names_the_rate_of_its_step_and_not_of_a_later_one(composed):
     schedule = ns.dynamics.piecewise({0: 1.0, 35: 50.0})
     with pytest.raises(FloatingPointError, match=r"got 1e\+04\)"):

@@ -85,6 +85,7 @@ def test_what_cannot_be_told_apart_does_not_go_on(k, tmp_path):
         ("contrib.sophia", "contrib.sophia cannot take a step: obj_fn must be provided"),
         (optax.contrib.sophia(1e-3), "cannot take a step: obj_fn must be provided"),
         ('adam(b1="a")', r"optimizer adam\(b1='a'\) cannot take a step"),
+        (optax.stateless(lambda updates, params: 1 // 0), "cannot take a step: integer division or modulo by zero"),
         ('heavy_ball(momentum="a")', "momentum='a'; expected a number in"),
     ],
 )

@@ -110,6 +110,7 @@ def test_early_narrow_networks_fluctuate():
     assert d.cause.values.tolist() == ["fluctuation", "moving_kernel"]
     assert d.attrs["cause"] == "fluctuation"
     assert (d.share.sel(cause="fluctuation") > 0.7).all()
+    assert d.attrs["spread_in_theory"] == 1
     assert "finite-width fluctuation" in d.attrs["verdict"]
     assert_adds_up(d)
     # The spread of twice the width against W^-1/2, to what 2 × 16 seeds tell.
@@ -158,6 +159,8 @@ def test_adam_is_not_gradient_descent():
     d = explain(k, p, r, K=K, causes=["optimizer", "learning_rate", "fluctuation"], budget=1)
     assert d.attrs["cause"] == d.attrs["cause_of_mean"] == "optimizer"
     assert (d.share.sel(cause="optimizer") > 0.9).all()
+    # Whatever is looked at: of Adam's spread theory knows no power.
+    assert explain(k, p, r, K=K, causes=["fluctuation"], budget=0).attrs["spread_in_theory"] == 0
     v = ns.validate(p, r, causes=d)
     assert "adam(b1=0.8) has no theory here" in v.attrs["verdict"]
     assert "the optimizer explains" in v.attrs["verdict"]
@@ -252,6 +255,39 @@ def test_a_schedule_that_theory_knows_is_no_cause():
     by_hand = ((r.train - flow.train) ** 2).sum("point") - ((r.train - p.train) ** 2).sum("point")
     expected = by_hand.mean("seed").sel(step=d.step) / np.sum(y**2)
     np.testing.assert_allclose(d.explained.sel(cause="discrete_step"), expected, rtol=1e-6)
+
+
+def test_a_schedule_that_theory_does_not_know_is_a_cause(descent):
+    k, K, y, options, _ = descent
+    schedule = ns.dynamics.piecewise({0: 0.25})
+    slowed = ns.trainer.train(k, K.points, y, seeds=4, schedule=schedule, **options)
+    p = ns.predict(K, y, **options)
+    given = {"K": K, "causes": ["schedule", "fluctuation"], "options": {"schedule": schedule}, "budget": 1}
+    d = explain(k, p, slowed, **given)
+    # Of gradient descent the prediction can be had with it, and no network is trained.
+    assert d.attrs["cause"] == "schedule"
+    assert float(at_worst(d).share.sel(cause="schedule")) > 0.8
+    expected = ((slowed.train - p.train) ** 2).sum("point") - (
+        (slowed.train - ns.predict(K, y, dynamics=schedule, **options).train) ** 2
+    ).sum("point")
+    np.testing.assert_allclose(
+        d.explained.sel(cause="schedule"), expected.mean("seed").sel(step=d.step) / np.sum(y**2), rtol=1e-6
+    )
+    said = ns.validate(p, slowed, causes=d).attrs["verdict"]
+    assert said.index("the learning rate followed a schedule") < said.index("Of the squared error")
+    assert "the schedule of the learning rate explains" in said
+    # Of momentum it is the run without the schedule that tells.
+    ball = {"seeds": 3, "optimizer": "heavy_ball(momentum=0.5)"}
+    slowed = ns.trainer.train(k, K.points, y, schedule=schedule, **ball, **options)
+    plain = ns.trainer.train(k, K.points, y, **ball, **options)
+    p = ns.predict(K, y, dynamics=ns.dynamics.heavy_ball(0.5), **options)
+    d = explain(k, p, slowed, **given)
+    assert d.attrs["cause"] == "schedule"
+    expected = ((slowed.train - p.train) ** 2 - (plain.train - p.train) ** 2).sum("point")
+    np.testing.assert_allclose(
+        d.explained.sel(cause="schedule"), expected.mean("seed").sel(step=d.step) / np.sum(y**2), rtol=1e-6
+    )
+    assert d.attrs["spread_in_theory"] == 0
 
 
 def test_controls_that_had_ended_are_not_trained_again(descent, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from ntkspec.validation.explanation import gap_in_words, named
+from ntkspec.validation.words import percent
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def test_what_seeds_share_is_told_where_it_is_largest(causes):
     assert named(causes, "explained") == "fluctuation"
     assert named(causes, "explained_common") == "moving_kernel"
     said = gap_in_words(causes.assign_attrs(cause_of_mean="moving_kernel"))
-    assert "at step 10 (5.2" in said
+    # The mean of norms, which `validate` tells, is another number: this one says what it is.
+    assert "at step 10 (5.2\N{NO-BREAK SPACE}% of the signal, root mean square)" in said
     assert "Of what all seeds share, at most 2.1" in said
     assert "(step 100), the moving kernel explains 87" in said
 
@@ -49,3 +51,29 @@ def test_what_seeds_share_is_told_where_it_is_largest(causes):
 def test_of_one_network_nothing_is_shared(causes):
     alone = causes.assign(common_squared=causes.common_squared * np.nan)
     assert named(alone, "explained_common") == "unexplained"
+
+
+def test_more_than_all_is_said_to_be_so_in_the_digits_of_the_table(causes):
+    more = "(more than all, for the rest together takes some off)"
+    assert more not in gap_in_words(causes)
+    more_than_all = causes.assign(share=causes.share + xr.DataArray([0.055, -0.055], dims="cause"))
+    said = gap_in_words(more_than_all)
+    assert f"fluctuation explains 106\N{NO-BREAK SPACE}% ± 2\N{NO-BREAK SPACE}% {more}; the moving" in said.replace(
+        "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", " ± "
+    )
+    assert percent(1.055) == "106\N{NO-BREAK SPACE}%"
+    assert percent(12.34) == "1234\N{NO-BREAK SPACE}%"
+    assert percent(0.105) == "10\N{NO-BREAK SPACE}%"
+
+
+@pytest.mark.parametrize(
+    ("error", "in_theory", "said"),
+    [
+        (0.1, 1, "The spread goes with the width to the power −0.4 ± 0.1, in theory −1/2."),
+        (0.1, 0, "The spread goes with the width to the power −0.4 ± 0.1."),
+        (0.3, 1, "How the spread goes with the width these networks do not show (to the power −0.4 ± 0.3)."),
+    ],
+)
+def test_a_power_of_the_spread_is_held_against_theory_only_where_there_is_one(causes, error, in_theory, said):
+    of_steps = {"spread_exponent": ("step", [0.4, 0.4]), "spread_exponent_error": ("step", [error, error])}
+    assert said in gap_in_words(causes.assign(of_steps).assign_attrs(spread_in_theory=in_theory))

@@ -260,6 +260,18 @@ def test_finite_width_is_named_only_where_nothing_else_can_tell_seeds_apart(of_p
     assert "ntkspec.validation.explain" in verdict
 
 
+@pytest.mark.parametrize("common", [True, False])
+def test_what_a_prediction_does_not_know_is_named_before_features_and_width(common):
+    r = dataset(trained([0, 0.01, 0.02, 0.3], seeds=5, common=common), **PLAIN, schedule="[1.0, 0.5]")
+    verdict = ns.validate(dataset(growing(), largest_eigenvalue=10.0), r).attrs["verdict"]
+    noted = "as the way of training (see the note)"
+    assert f"{noted} or, beyond that, feature learning" in verdict if common else f"{noted}, the rate or" in verdict
+    assert verdict.endswith("Note: the learning rate followed a schedule, the prediction's is constant.")
+    gentle = ns.validate(dataset(growing(), largest_eigenvalue=10.0), dataset(r.train, **PLAIN)).attrs["verdict"]
+    assert "way of training" not in gentle
+    assert ("as feature learning would make it" in gentle) == common
+
+
 def test_a_run_in_which_nothing_is_learned_tells_nothing():
     said = "nothing was learned to speak of"
     p, r = dataset(0.02 * growing()), dataset(0.02 * trained([0, 0.1, 0.1, 0.1]))

@@ -8,7 +8,7 @@ import xarray as xr
 import ntkspec as ns
 from ntkspec.validation import width
 from ntkspec.validation.fit import errors, law
-from ntkspec.validation.width import at_width, checked_by, width_law, width_to_train
+from ntkspec.validation.width import at_width, checked_by, not_checked, width_law, width_to_train
 from ntkspec.validation.words import power
 
 X = np.arange(8)[:, None] / 8
@@ -49,12 +49,25 @@ def test_the_verdict_tells_of_mean_and_bias_where_they_can_be_told(found):
         ("bias", "what all share (the bias)"),
     ):
         one = found.isel(step=worst).sel(quantity=quantity)
-        told = f"{words} goes as width^−{float(one.exponent):.2g} ("
-        assert (told in verdict) == bool(np.isfinite(one.exponent_interval).all())
-    assert "that of their mean goes as" in verdict
+        low, high = one.exponent_interval.values
+        assert (f"{words} goes as width^−{float(one.exponent):.2g} (" in verdict) == (low * high > 0)
+        assert (f"how {words} goes with the width these networks do not show (" in verdict) == (low * high <= 0)
+    assert "the error of a network goes as" in verdict
     # A power is a number with its sign: no hyphen stands for a minus.
     assert "^-" not in verdict
     assert "−-" not in verdict
+
+
+def test_a_power_that_may_be_none_is_not_told_as_a_law(found):
+    ends = found.exponent_interval.copy()
+    ends.loc[{"quantity": "bias"}] = np.array([-1.1, 2.8])[:, None]
+    exponent = found.exponent.where(found["quantity"] != "bias", 0.53)
+    said = not_checked(found.assign(exponent_interval=ends, exponent=exponent), 4096).attrs["verdict"]
+    assert (
+        "how what all share (the bias) goes with the width these networks do not show (a power of −2.8 to 1.1)" in said
+    )
+    assert "width^−0.53" not in said
+    assert "the error of a network goes as width^" in said
 
 
 def test_a_validation_at_the_width_of_the_law_checks_it(kernel, found):
