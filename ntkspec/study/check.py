@@ -17,6 +17,7 @@ from ntkspec.study.problem import Problem
 from ntkspec.study.theory import predicted, predicted_occupancy, with_quality
 from ntkspec.trainer import Checkpoints, require_trainable, stability_limit, train
 from ntkspec.trainer.optimizer import as_optimizer
+from ntkspec.trainer.rate import rounded_down
 from ntkspec.validation import explain, validate
 
 __all__ = ["TRAINED_STEPS", "Check", "check", "momentum_of", "require_possible", "steady"]
@@ -92,8 +93,7 @@ def steady(one: Problem, training: TrainingConfig) -> Problem:
         return one
     settings: dict[str, Any] = {**asdict(training), "schedule": None}
     limit = stability_limit(one.kernel, one.K.points, one.task.train_values, **settings)
-    # To three digits, so that another machine's last digits give the same rate.
-    return replace(one, learning_rate=min(one.learning_rate, float(f"{limit / 2:.3g}")))
+    return replace(one, learning_rate=min(one.learning_rate, rounded_down(limit / 2)))
 
 
 def _require_limit(one: Problem, steps: Sequence[int], training: TrainingConfig, controls: bool) -> None:

@@ -13,8 +13,9 @@ from jax import Array
 
 from ntkspec.trainer.ensemble import Problem
 from ntkspec.trainer.model import Recipe, raw
+from ntkspec.trainer.optimizer import OWN
 
-__all__ = ["default_rates", "stable_rates"]
+__all__ = ["default_rates", "rounded_down", "stable_rates"]
 
 #: Products of the tangent kernel: the residual of the largest eigenvalue is added to it, so few will do.
 PRODUCTS = 16
@@ -30,18 +31,25 @@ def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
     With J the Jacobian of the outputs, C the curvature of the loss in them (the largest of those at the start, at zero
     and at the labels) and λ the largest eigenvalue of C^½ J Jᵀ C^½, it is x/(sλ): x = 2 for gradient descent, s the
     loss's scale.
-    Batches of b of n points add (n − b)/(b (n − 1)) (n max_i (CJJᵀ)_ii − λ) to λ, from the variance of their gradient.
+    Batches of b of n points add ν = (n − b)/(b (n − 1)) (n max_i (CJJᵀ)_ii − λ) to λ, from the variance of their
+    gradient. Momentum β remembers their noise, and adds ν x/(2 (1 − β)).
 
     Returns:
         Rates of the asked loss, (group,); infinity where nothing moves.
 
     Source: Lee et al. 2019, section 2.2; for batches compare Ma, Bassily & Belkin 2018, "The power of interpolation",
-    theorem 4, for draws with repetition.
+    theorem 4, for draws with repetition. With momentum: up to there the second moment of a mode whose eigenvalue has
+    the mean λ and the variance λν does not grow, exactly so under heavy ball; for Nesterov's method it errs downwards,
+    by half at most, for x/(sλ) is the limit without noise, and 2 (1 − β)/(sν) that of modes of small λ.
     """
+    optimizer = recipe.optimizer
+    limit = optimizer.limit or 2.0
+    beta = optimizer.momentum if "momentum" in OWN.get(optimizer.name, ()) else 0.0
+    remembered = limit / (2 * (1 - beta))
     with jax.default_matmul_precision("highest"):
-        largest = np.asarray(_curvature(recipe, problem, params), dtype=float)
+        largest, noise = (np.asarray(part, dtype=float) for part in _curvature(recipe, problem, params))
     with np.errstate(divide="ignore"):
-        return (recipe.optimizer.limit or 2.0) / (largest * float(problem.scale))
+        return limit / ((largest + remembered * noise) * float(problem.scale))
 
 
 def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
@@ -69,29 +77,31 @@ def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
             "this network has no stability limit, as its outputs are not finite or its loss has a negative curvature; "
             "give a learning_rate, or look at the mapping's amplitudes and at W_std"
         )
-    return np.array([_rounded_down(rate) for rate in rates])
+    return np.array([rounded_down(rate) for rate in rates])
 
 
-def _rounded_down(rate: float) -> float:
+def rounded_down(rate: float) -> float:
     """To three digits, so that another machine's last digits give the same rate."""
     digits = 2 - math.floor(math.log10(rate))
     return round(math.floor(rate * 10.0**digits) * 10.0**-digits, digits)
 
 
 @partial(jax.jit, static_argnames="recipe")
-def _curvature(recipe: Recipe, problem: Problem, params: Any) -> Array:
+def _curvature(recipe: Recipe, problem: Problem, params: Any) -> tuple[Array, Array]:
+    """λ and ν of each group."""
     groups = problem.inputs.shape[0]
     found = []
     for group in range(groups):
         inputs, fixed = problem.inputs[group], {name: leaf[group] for name, leaf in problem.fixed.items()}
         first = jax.tree.map(lambda leaf: leaf[group, 0], params)  # noqa: B023  # used at once
         found.append(_of_one(recipe, problem, first, inputs, fixed, problem.start[group, 0]))
-    return jnp.stack(found)
+    largest, noise = zip(*found, strict=True)
+    return jnp.stack(largest), jnp.stack(noise)
 
 
 def _of_one(
     recipe: Recipe, problem: Problem, params: Any, inputs: Array, fixed: dict[str, Array], start: Array
-) -> Array:
+) -> tuple[Array, Array]:
     labels = problem.labels
 
     def function(params: Any) -> Array:
@@ -100,7 +110,7 @@ def _of_one(
     f, push = jax.linearize(function, params)
     pull = jax.linear_transpose(push, params)
     # A loss like Huber's has none where labels are far, as at the start, and all of it once they are near.
-    known = jnp.stack([_second(recipe, at, labels) for at in (f - start, jnp.zeros_like(f), labels)])
+    known = jnp.stack([*(_second(recipe, at, labels) for at in (f - start, jnp.zeros_like(f))), _near(recipe, labels)])
     # At a label itself it may be infinite, as that of |f − y|^1.5.
     curvature = jnp.max(jnp.where(jnp.isfinite(known), known, 0), axis=0)
     root = jnp.sqrt(curvature * problem.weights[:, None])
@@ -111,7 +121,7 @@ def _of_one(
     largest = _largest_eigenvalue(product, root)
     n, b = labels.shape[0], recipe.batch_size
     if b is None or b == n:
-        return largest
+        return largest, jnp.zeros_like(largest)
 
     def own(i: Array) -> Array:
         def of_channel(c: Array) -> Array:
@@ -121,7 +131,7 @@ def _of_one(
         return jnp.max(jax.lax.map(of_channel, jnp.arange(f.shape[1])))
 
     diagonal = jnp.max(jax.lax.map(own, jnp.unique(jnp.linspace(0, n - 1, LOOKED_AT).astype(int), size=LOOKED_AT)))
-    return largest + (n - b) / (b * max(n - 1, 1)) * jnp.maximum(n * diagonal - largest, 0)
+    return largest, (n - b) / (b * max(n - 1, 1)) * jnp.maximum(n * diagonal - largest, 0)
 
 
 def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
@@ -130,6 +140,14 @@ def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
         return jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.losses))))(f, labels)
     bent = jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.point_loss))))(recipe.output(f), labels)
     return bent * jax.vmap(jax.vmap(jax.grad(recipe.output)))(f) ** 2
+
+
+def _near(recipe: Recipe, labels: Array) -> Array:
+    """The curvature of the loss where the function is the labels; of one of the sigmoid no less than that."""
+    if recipe.logits or not recipe.sigmoid:
+        return _second(recipe, labels, labels)
+    # A sigmoid's slope is a quarter at most, and none at labels of 0 and 1, which are met at infinity.
+    return jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.point_loss))))(labels, labels) / 16
 
 
 def _largest_eigenvalue(product: Any, shape_of: Array) -> Array:

@@ -137,7 +137,7 @@ def _with_observed(found: xr.Dataset, observed: list[xr.Dataset]) -> xr.Dataset:
     """With what the observer said, along `step`."""
     if not observed:
         return found
-    along = side_by_side(observed, found.step)
+    along = side_by_side(observed, found.step).transpose("seed", "step", ..., missing_dims="ignore")
     if taken := sorted(set(map(str, along.data_vars)) & set(map(str, found.data_vars))):
         raise ValueError(f"observe returned {', '.join(taken)}, which training records itself; choose other names")
     try:

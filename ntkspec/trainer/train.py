@@ -192,8 +192,9 @@ def stability_limit(k: ComposedKernel, x: ArrayLike, y: ArrayLike, **settings: U
     """The largest stable learning rate of a network as it starts, with its batches and what is learned of its mapping.
 
     It is x/(sλ) with λ the largest eigenvalue of C^½ J Jᵀ C^½: J is the Jacobian of the outputs, C the curvature of the
-    loss in them, s its scale, and x = 2 for gradient descent. `train` takes half of it where no learning rate is given.
-    Theory has its own, ``ns.dynamics.max_learning_rate(K)``, of a fixed mapping, all points and infinite width.
+    loss in them, s its scale, and x = 2 for gradient descent. Batches add the noise of their gradients to λ, and
+    momentum remembers it. `train` takes half of it where no learning rate is given. Theory has its own,
+    ``ns.dynamics.max_learning_rate(K)``, of a fixed mapping, all points and infinite width.
 
     Args:
         k: mapping and network.

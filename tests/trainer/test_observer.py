@@ -47,7 +47,7 @@ def test_another_observer_does_not_go_on_from_a_checkpoint(now, message, k, tmp_
     options = {"steps": [0, 2, 4], "checkpoint": tmp_path, "resume": True, **OPTIONS}
     with pytest.raises(ValueError, match=message + ".*give the observe= that the run began with, or begin anew"):
         ns.trainer.train(k, X, Y, observe=now, **options)
-    assert ns.trainer.train(k, X, Y, observe=first, **options).norm.dims == ("step", "seed")
+    assert ns.trainer.train(k, X, Y, observe=first, **options).norm.dims == ("seed", "step")
 
 
 @pytest.mark.parametrize(

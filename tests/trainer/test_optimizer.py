@@ -265,6 +265,42 @@ def test_without_a_curvature_there_is_no_default_rate(k):
         ns.trainer.train(k, X, Y, steps=[1], **absolute)
 
 
+@pytest.mark.parametrize("name", ["gradient_descent", "heavy_ball", "nesterov", "heavy_ball(momentum=0.5)"])
+def test_the_noise_of_batches_is_borne_up_to_the_limit_with_momentum(name):
+    k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=3.0), ns.kernel.MLP(depth=1, width=32))
+    x = np.arange(16)[:, None] / 16
+    y = np.sin(2 * np.pi * x[:, 0])
+    whole, small = (ns.trainer.stability_limit(k, x, y, optimizer=name, batch_size=b) for b in (None, 4))
+    plain, noisy = (ns.trainer.stability_limit(k, x, y, batch_size=b) for b in (None, 4))
+    beta = {"gradient_descent": 0.0, "heavy_ball(momentum=0.5)": 0.5}.get(name, 0.9)
+    # In units of λ: gradient descent tells ν.
+    nu, share = plain / noisy - 1, small / (plain / 2)
+
+    def radius(eta, mean):
+        """Of the step of the second moment of a mode whose eigenvalue has a mean and the variance ν times that."""
+        if "nesterov" in name:
+            ahead = np.array([1 + beta, -beta])
+            A, B = np.array([(1 - eta * mean) * ahead, [1, 0]]), np.array([-eta * ahead, [0, 0]])
+        else:
+            A, B = np.array([[1 + beta - eta * mean, -beta], [1, 0]]), np.array([[-eta, 0], [0, 0]])
+        return np.abs(np.linalg.eigvals(np.kron(A, A) + mean * nu * np.kron(B, B))).max()
+
+    assert small < whole
+    assert all(radius(0.999 * share, mean) < 1 for mean in (1.0, 0.1, 1e-3))
+    # For Nesterov's method it errs downwards.
+    assert max(radius((2 if name == "nesterov" else 1.01) * share, mean) for mean in (1.0, 1e-4)) > 1
+    r = ns.trainer.train(k, x, y, steps=[0, 1000], seeds=2, optimizer=name, batch_size=4)
+    assert (r.loss.sel(step=1000) < 0.1 * r.loss.sel(step=0)).all()
+
+
+def test_a_loss_that_bends_near_labels_of_a_sigmoid_has_a_limit(k):
+    near = {"output": "sigmoid", "point_loss": ns.dynamics.huber(0.05)}
+    # Half of the way to 0 and 1 is farther than that.
+    limit = ns.trainer.stability_limit(k, X, 0.5 + 0.25 * np.sign(Y), **near)
+    # Its slope is a quarter at most.
+    assert limit == pytest.approx(16 * 2 / largest_eigenvalue(k, X), rel=1e-4)
+
+
 def test_batches_and_learned_mappings_lower_the_limit(k):
     whole = ns.trainer.stability_limit(k, X, Y)
     assert ns.trainer.stability_limit(k, X, Y, batch_size=1) < whole
