@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 import xarray as xr
 
 import ntkspec as ns
@@ -228,12 +229,15 @@ def worst_law(name: str, d: xr.Dataset) -> Record:
     relative = (squared.sel(quantity="bias") + squared.sel(quantity="spread")) / error**2 - 1
     worst = error.argmax("step")
     heights, scatter = np.log(error.isel(step=worst).values), relative.isel(step=worst).values
-    slope, height = np.polyfit(np.log(d.width.values), heights, 1)
+    fit = scipy.stats.linregress(np.log(d.width.values), heights)
+    slope, height = float(fit.slope), float(fit.intercept)
+    # 95 % confidence, from the scatter of the widths about the line.
+    reach = float(scipy.stats.t.ppf(0.975, len(heights) - 2) * fit.stderr)
     off = heights - height - slope * np.log(d.width.values)
     residual = float(np.sqrt(np.mean(np.maximum(scatter, 0)) + np.mean(off**2)))
     detail = {"constant": float(np.exp(height)), "scatter of ln(error)": residual}
     claim = f"{name}: power of the width, single networks at their worst step"
-    return Record(claim, Spread.of([float(slope)]), "", detail=detail)
+    return Record(claim, Spread(slope, slope - reach, slope + reach), "", detail=detail)
 
 
 def plot(found: dict[str, xr.Dataset], distances: dict[str, list[Record]]) -> None:
