@@ -136,10 +136,10 @@ def test_observers_see_stacked_parameters_at_recorded_steps(k, plain):
         return xr.Dataset({"norm": ("seed", norm), "asked": ((), step)}, attrs={"observer": "norm"})
 
     r = ns.trainer.train(k, X, Y, observe=observe, **OPTIONS)
-    assert r.norm.dims == ("step", "seed")
+    assert r.norm.dims == ("seed", "step")
     assert r.asked.values.tolist() == r.step.values.tolist() == [0, 1, 4]
-    np.testing.assert_allclose(r.norm[0], [np.sum(np.asarray(params_of(k, i)[0]["w"]) ** 2) for i in range(2)])
-    assert r.norm[2, 0] != r.norm[0, 0]
+    np.testing.assert_allclose(r.norm[:, 0], [np.sum(np.asarray(params_of(k, i)[0]["w"]) ** 2) for i in range(2)])
+    assert r.norm[0, 2] != r.norm[0, 0]
     np.testing.assert_array_equal(r.train, plain.train)
     assert "observer" not in r.attrs
 

@@ -46,7 +46,7 @@ def test_scales_resume_and_are_observed(tmp_path):
 
     whole = ns.trainer.train_scales(KERNELS, X, Y, observe=observe, **OPTIONS)
     assert seen == [0, 0, 0, 1, 1, 1, 5, 5, 5]
-    assert whole.norm.dims == ("scale", "step", "seed")
+    assert whole.norm.dims == ("scale", "seed", "step")
     ns.trainer.train_scales(KERNELS, X, Y, observe=observe, checkpoint=tmp_path, **OPTIONS | {"steps": [0, 1]})
     r = ns.trainer.train_scales(KERNELS, X, Y, observe=observe, checkpoint=tmp_path, resume=True, **OPTIONS)
     xr.testing.assert_identical(r, whole)
