@@ -56,7 +56,7 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
     ]
     parts.append(("unexplained", data[rest_name] / whole, None, "0.8"))
     position = np.arange(data.sizes["step"])
-    up, down = np.zeros(len(position)), np.zeros(len(position))
+    up, down, reach = (np.zeros(len(position)) for _ in range(3))
     for name, part, error, colour in parts:
         height = np.nan_to_num(100 * part.values)
         bottom = np.where(height >= 0, up, down)
@@ -66,7 +66,9 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
             error_kw={"elinewidth": 1.0, "ecolor": "0.2"},
         )  # fmt: skip
         up, down = up + np.maximum(height, 0), down + np.minimum(height, 0)
-    for at, top, value in zip(position, up, whole.values, strict=True):
+        # Numbers stand above the whiskers.
+        reach = np.maximum(reach, np.maximum(up, bottom + height + (0 if bars is None else bars)))
+    for at, top, value in zip(position, reach, whole.values, strict=True):
         text = "0" if np.isnan(value) else f"{100 * np.sqrt(value):.2g} %"
         ax.annotate(text, (at, top), xytext=(0, 4), textcoords="offset points", ha="center", fontsize="small")
     ax.axhline(0, color="0.35", linewidth=0.8)
