@@ -53,6 +53,7 @@ def test_what_lowers_the_limit_of_networks_lowers_the_learning_rate(changes, pro
     assert found.learning_rate == pytest.approx(limit / 2, rel=0.01)
     assert found.learning_rate < one.learning_rate
     assert study.steady(one, TrainingConfig()) is one
+    assert study.steady(one, TrainingConfig(optimizer="adam", **changes)) is one
     # A rate that is lower still is kept.
     slow = replace(one, learning_rate=limit / 10)
     assert study.steady(slow, TrainingConfig(**changes)).learning_rate == slow.learning_rate

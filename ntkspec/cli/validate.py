@@ -101,7 +101,7 @@ class Validate:
         progress = TerminalProgress()
         scale, _ = study.best(study.predictions(by_scale, steps, of=momentum, progress=progress))
         chosen, law = by_scale[scale], None
-        if known and self.study.learning_rate is None:
+        if self.study.learning_rate is None:
             chosen = study.steady(chosen, self.training)
         if width == "auto":
             law, chosen = self._found(chosen, steps, checkpoints, progress)

@@ -28,7 +28,7 @@ __all__ = ["Movement", "movement"]
 #: Bytes of the rows of networks that are looked at side by side.
 SIDE_BY_SIDE = 2**28
 
-#: Kernels for which an observer keeps what it has computed, until another part of their networks begins.
+#: Other kernels whose features and Θ an observer keeps, for where another part of their networks begins.
 KERNELS = 64
 
 #: Of each network at each step, with what it says.

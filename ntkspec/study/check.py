@@ -87,9 +87,10 @@ def steady(one: Problem, training: TrainingConfig) -> Problem:
     """The problem at a learning rate at which its networks are stable, too.
 
     Batches and a learned mapping have a lower limit than theory, which has neither: half of that is taken if the
-    problem's own learning rate is above it.
+    problem's own learning rate is above it. An optimizer without a theory has a rate of its own.
     """
-    if training.batch_size is None and not training.trainable:
+    lowered = training.batch_size is not None or bool(training.trainable)
+    if not lowered or not as_optimizer(training.optimizer).has_theory:
         return one
     settings: dict[str, Any] = {**asdict(training), "schedule": None}
     limit = stability_limit(one.kernel, one.K.points, one.task.train_values, **settings)

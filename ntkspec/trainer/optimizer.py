@@ -65,8 +65,8 @@ class Optimizer:
 
     @property
     def momentum(self) -> float:
-        """β."""
-        return dict(self.options).get("momentum", MOMENTUM)
+        """β; 0 where theory knows none."""
+        return dict(self.options).get("momentum", MOMENTUM) if "momentum" in OWN.get(self.name, ()) else 0.0
 
     @property
     def takes_rate(self) -> bool:

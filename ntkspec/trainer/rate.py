@@ -13,7 +13,6 @@ from jax import Array
 
 from ntkspec.trainer.ensemble import Problem
 from ntkspec.trainer.model import Recipe, raw
-from ntkspec.trainer.optimizer import OWN
 
 __all__ = ["default_rates", "rounded_down", "stable_rates"]
 
@@ -42,10 +41,8 @@ def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
     the mean λ and the variance λν does not grow, exactly so under heavy ball; for Nesterov's method it errs downwards,
     by half at most, for x/(sλ) is the limit without noise, and 2 (1 − β)/(sν) that of modes of small λ.
     """
-    optimizer = recipe.optimizer
-    limit = optimizer.limit or 2.0
-    beta = optimizer.momentum if "momentum" in OWN.get(optimizer.name, ()) else 0.0
-    remembered = limit / (2 * (1 - beta))
+    limit = recipe.optimizer.limit or 2.0
+    remembered = limit / (2 * (1 - recipe.optimizer.momentum))
     with jax.default_matmul_precision("highest"):
         largest, noise = (np.asarray(part, dtype=float) for part in _curvature(recipe, problem, params))
     with np.errstate(divide="ignore"):
@@ -169,8 +166,8 @@ def _largest_eigenvalue(product: Any, shape_of: Array) -> Array:
         ended = norm <= ROUNDING * jnp.finfo(dtype).eps * largest
         following = _orthogonal(basis, jnp.where(ended, fresh[j], rest))
         length = jnp.linalg.norm(following)
-        basis_next = basis.at[j + 1].set(following / jnp.where(length > 0, length, 1))
-        return basis_next, projected.at[:, j].set((basis @ image).at[j + 1].set(jnp.where(ended, 0, norm))), largest
+        projected = projected.at[:, j].set((basis @ image).at[j + 1].set(jnp.where(ended, 0, norm)))
+        return basis.at[j + 1].set(following / jnp.where(length > 0, length, 1)), projected, largest
 
     nothing = jnp.zeros((steps + 1, steps), dtype=dtype)
     _, projected, _ = jax.lax.fori_loop(0, steps, step, (basis, nothing, jnp.zeros((), dtype)))

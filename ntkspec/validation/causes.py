@@ -69,9 +69,9 @@ def _no_schedule(case: Case, error: float) -> str:
 def _no_large_rate(case: Case, error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
-    if max(case.limit_share, case.own_limit_share) <= HALF:
+    share = max(case.limit_share, case.own_limit_share)
+    if share <= HALF:
         overshoots = ": no mode overshoots" if case.optimizer.name == "gradient_descent" else ""
-        share = max(case.limit_share, case.own_limit_share)
         return f"the learning rate is {share:.2g} of the stability limit{overshoots}"
     if case.settings.get("schedule") is not None:
         return "with a schedule, more and smaller steps are another run"

@@ -95,7 +95,7 @@ def _of_dynamics(predicted: dict[str, Any], trained: dict[str, Any]) -> list[str
     of = _dynamics(predicted)
     has_theory = bool(trained.get("optimizer_has_theory", 1))
     own = as_optimizer(trained.get("optimizer", "gradient_descent")) if has_theory else None
-    momentum = own is not None and own.name != "gradient_descent" and own.momentum > 0
+    momentum = own is not None and own.momentum > 0
     if "point_loss" in predicted or of["class"] == "GradientFlow":
         found = ["the prediction is a flow, and training takes steps"]
         return [*found, f"{own} has momentum, and the flow has none"] if momentum else found
