@@ -20,9 +20,9 @@ from benchmarks import prediction_vs_fft
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from benchmarks.run import RESULTS, save
 from benchmarks.trainer_vs_matmul import operations, plan_of, products, training
-from ntkspec.kernel import gram
-from ntkspec.trainer.memory import available, need_of
-from ntkspec.trainer.precision import products_in_bfloat16
+from ntkspec.kernel import _gram as gram
+from ntkspec.trainer._memory import available, need_of
+from ntkspec.trainer._precision import products_in_bfloat16
 
 ROUNDS = 7
 POINTS, FEATURES = 4096, 512

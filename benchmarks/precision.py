@@ -15,8 +15,8 @@ import ntkspec as ns
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from benchmarks.trainer_vs_matmul import training
 from benchmarks.width_law import Problem, paper, photograph
-from ntkspec.trainer.asked import planned
-from ntkspec.trainer.train import DEFAULTS
+from ntkspec.trainer._asked import planned
+from ntkspec.trainer._train import DEFAULTS
 
 STEPS = (0, 10, 100, 300)
 SEEDS = 8

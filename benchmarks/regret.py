@@ -66,8 +66,8 @@ def theory_psnr(task: Any, found: Any) -> float:
 
 def converged(found: Any, criterion: str) -> float:
     """The scale that a criterion would take if training went on to the last time of the search."""
-    from ntkspec.selection.family import family
-    from ntkspec.selection.search import CRITERIA, plateau, quality
+    from ntkspec.selection._family import family
+    from ntkspec.selection._search import CRITERIA, plateau, quality
 
     at_end = found.isel(time=-1).sortby("scale")
     values = quality(criterion, at_end[criterion].values)

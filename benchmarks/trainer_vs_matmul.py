@@ -12,12 +12,12 @@ import numpy as np
 
 import ntkspec as ns
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
-from ntkspec.kernel.network import Parameters
-from ntkspec.trainer.cores import threads_for
-from ntkspec.trainer.memory import need_of
-from ntkspec.trainer.model import Recipe, squared
-from ntkspec.trainer.plan import Plan
-from ntkspec.trainer.run import Networks
+from ntkspec.kernel._network import Parameters
+from ntkspec.trainer._cores import threads_for
+from ntkspec.trainer._memory import need_of
+from ntkspec.trainer._model import Recipe, squared
+from ntkspec.trainer._plan import Plan
+from ntkspec.trainer._run import Networks
 
 DEPTH = 3
 ROUNDS = 7

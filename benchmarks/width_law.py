@@ -222,7 +222,7 @@ def records(name: str, d: xr.Dataset) -> list[Record]:
 
 
 def worst_law(name: str, d: xr.Dataset) -> Record:
-    """The law of `ntkspec.selection.width`: of a single network at its worst step, with the scatter about it."""
+    """The law of `ntkspec.selection._width`: of a single network at its worst step, with the scatter about it."""
     squared = (d.value**2).fillna(0)
     error = d.value.sel(quantity="error")
     # ⟨d²⟩ = bias² + spread², and the coefficient of variation is the scatter of a logarithm.

@@ -13,8 +13,8 @@ from PIL import Image
 
 import ntkspec as ns
 from ntkspec.cli import main
-from ntkspec.cli.learning import ROWS, learning_lines
-from ntkspec.cli.shared import as_options
+from ntkspec.cli._learning import ROWS, learning_lines
+from ntkspec.cli._shared import as_options
 
 SMALL = ["--num-frequencies", "16", "--width", "32"]
 # A design finds the width itself.

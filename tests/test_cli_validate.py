@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 import ntkspec as ns
+from ntkspec.cli import _validate as command
 from ntkspec.cli import main
-from ntkspec.cli import validate as command
 from ntkspec.config import TrainingConfig
-from ntkspec.dynamics.function_space import STAGES
+from ntkspec.dynamics._function_space import STAGES
 
 SMALL = ["--num-frequencies", "16", "--width", "32", "--depth", "1", "--scales", "2", "--seeds", "2"]
 STEPS = ["--steps", "0", "5", "20"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 import ntkspec as ns
 from ntkspec import mapping as mappings
-from ntkspec.mapping import fourier
+from ntkspec.mapping import _fourier as fourier
 
 EPS = np.finfo(np.float64).eps
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import tyro
 
-from ntkspec.cli.design import Design
-from ntkspec.cli.predict import Predict
-from ntkspec.cli.report import Report
-from ntkspec.cli.shared import as_options, plain
-from ntkspec.cli.spectrum import Spectrum
-from ntkspec.cli.validate import Validate
+from ntkspec.cli._design import Design
+from ntkspec.cli._predict import Predict
+from ntkspec.cli._report import Report
+from ntkspec.cli._shared import as_options, plain
+from ntkspec.cli._spectrum import Spectrum
+from ntkspec.cli._validate import Validate
 
 __all__ = ["main"]
 

@@ -7,16 +7,16 @@ rate ηλ, where η is the learning rate of the summed loss.
 Source: Jacot et al. 2018, section 5; Lee et al. 2019, section 2.2.
 """
 
-from ntkspec.dynamics.base import Dynamics, Loss, flow_time, max_learning_rate, summed_rate
-from ntkspec.dynamics.descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
-from ntkspec.dynamics.ensemble import ensemble
-from ntkspec.dynamics.function_space import Huber, function_space_flow, huber, logistic
-from ntkspec.dynamics.momentum import HeavyBall, Nesterov, heavy_ball, nesterov
-from ntkspec.dynamics.preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
-from ntkspec.dynamics.ridge import Ridge, equivalent_ridge, ridge
-from ntkspec.dynamics.schedule import Schedule, cosine, piecewise, schedule
-from ntkspec.dynamics.steps import steps_to
-from ntkspec.dynamics.stochastic import stochastic_descent
+from ntkspec.dynamics._base import Dynamics, Loss, flow_time, max_learning_rate, summed_rate
+from ntkspec.dynamics._descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
+from ntkspec.dynamics._ensemble import ensemble
+from ntkspec.dynamics._function_space import Huber, function_space_flow, huber, logistic
+from ntkspec.dynamics._momentum import HeavyBall, Nesterov, heavy_ball, nesterov
+from ntkspec.dynamics._preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
+from ntkspec.dynamics._ridge import Ridge, equivalent_ridge, ridge
+from ntkspec.dynamics._schedule import Schedule, cosine, piecewise, schedule
+from ntkspec.dynamics._steps import steps_to
+from ntkspec.dynamics._stochastic import stochastic_descent
 
 __all__ = [
     "DampedPower",

@@ -4,14 +4,14 @@ Leave-one-out, generalised cross-validation and evidence ask the labels at hand;
 follow from the kernel's spectrum and a target's.
 """
 
-from ntkspec.generalisation.aliasing import aliasing, grid_risk
-from ntkspec.generalisation.cross_validation import cross_validation
-from ntkspec.generalisation.decomposition import Decomposition, decompose
-from ntkspec.generalisation.evidence import evidence, scaled_evidence
-from ntkspec.generalisation.learning_curve import eigenlearning, learning_curve
-from ntkspec.generalisation.leave_one_out import leave_one_out, leave_one_out_path
-from ntkspec.generalisation.risk import risk
-from ntkspec.generalisation.sampled import sampled_learning_curve, sampled_risk
+from ntkspec.generalisation._aliasing import aliasing, grid_risk
+from ntkspec.generalisation._cross_validation import cross_validation
+from ntkspec.generalisation._decomposition import Decomposition, decompose
+from ntkspec.generalisation._evidence import evidence, scaled_evidence
+from ntkspec.generalisation._learning_curve import eigenlearning, learning_curve
+from ntkspec.generalisation._leave_one_out import leave_one_out, leave_one_out_path
+from ntkspec.generalisation._risk import risk
+from ntkspec.generalisation._sampled import sampled_learning_curve, sampled_risk
 
 __all__ = [
     "Decomposition",

@@ -1,6 +1,12 @@
 """The analytic infinite-width kernel of a network, alone or behind a mapping, and the finite network itself."""
 
 from ntkspec.kernel import stax
+from ntkspec.kernel._base import Network
+from ntkspec.kernel._composed import ComposedKernel, compose
+from ntkspec.kernel._linearised import Linearised, linearised
+from ntkspec.kernel._network import MLP
+from ntkspec.kernel._sphere import Zonal, zonal
+from ntkspec.kernel._stax_network import StaxNetwork, from_stax
 from ntkspec.kernel.activation import (
     Abs,
     Activation,
@@ -18,12 +24,6 @@ from ntkspec.kernel.activation import (
     rbf,
     siren,
 )
-from ntkspec.kernel.base import Network
-from ntkspec.kernel.composed import ComposedKernel, compose
-from ntkspec.kernel.linearised import Linearised, linearised
-from ntkspec.kernel.network import MLP
-from ntkspec.kernel.sphere import Zonal, zonal
-from ntkspec.kernel.stax_network import StaxNetwork, from_stax
 
 __all__ = [
     "MLP",

@@ -11,16 +11,16 @@ Source: Tancik et al. 2020, "Fourier features let networks learn high frequency 
 dimensional domains", equations 5 to 8.
 """
 
-from ntkspec.mapping.base import Mapping, StationaryMapping
-from ntkspec.mapping.combined import concatenate, direct_product, direct_sum, multiply, rotate
-from ntkspec.mapping.compound import JoinedMapping, ProductMapping, SumMapping
-from ntkspec.mapping.conventions import bacon, from_radians, nerf, siren_first_layer, tiny_cuda_nn
-from ntkspec.mapping.describe import describe
-from ntkspec.mapping.fourier import FourierMapping, from_frequencies, with_amplitudes
-from ntkspec.mapping.identity import IdentityMapping, identity
-from ntkspec.mapping.ladder import basic, positional, power_law
-from ntkspec.mapping.limit import LimitMapping, gaussian_limit, laplace_limit, uniform_limit
-from ntkspec.mapping.sampled import gaussian, laplace, log_uniform, uniform
+from ntkspec.mapping._base import Mapping, StationaryMapping
+from ntkspec.mapping._combined import concatenate, direct_product, direct_sum, multiply, rotate
+from ntkspec.mapping._compound import JoinedMapping, ProductMapping, SumMapping
+from ntkspec.mapping._conventions import bacon, from_radians, nerf, siren_first_layer, tiny_cuda_nn
+from ntkspec.mapping._describe import describe
+from ntkspec.mapping._fourier import FourierMapping, from_frequencies, with_amplitudes
+from ntkspec.mapping._identity import IdentityMapping, identity
+from ntkspec.mapping._ladder import basic, positional, power_law
+from ntkspec.mapping._limit import LimitMapping, gaussian_limit, laplace_limit, uniform_limit
+from ntkspec.mapping._sampled import gaussian, laplace, log_uniform, uniform
 
 __all__ = [
     "FourierMapping",

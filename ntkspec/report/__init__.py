@@ -1,5 +1,5 @@
 """A study as one self-contained page that a person can open, keep and send."""
 
-from ntkspec.report.build import write
+from ntkspec.report._build import write
 
 __all__ = ["write"]

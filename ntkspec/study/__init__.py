@@ -3,9 +3,9 @@
 This room asks the others in order and puts their answers side by side; it holds no mathematics of its own.
 """
 
-from ntkspec.study.check import TRAINED_STEPS, Check, check, momentum_of, require_possible, steady
-from ntkspec.study.problem import Problem, default_scales, problem, problems
-from ntkspec.study.theory import (
+from ntkspec.study._check import TRAINED_STEPS, Check, check, momentum_of, require_possible, steady
+from ntkspec.study._problem import Problem, default_scales, problem, problems
+from ntkspec.study._theory import (
     PREDICTED_STEPS,
     best,
     convergences,
@@ -15,7 +15,7 @@ from ntkspec.study.theory import (
     spectra,
     with_quality,
 )
-from ntkspec.study.whole import Study, run
+from ntkspec.study._whole import Study, run
 
 __all__ = [
     "PREDICTED_STEPS",

@@ -6,7 +6,7 @@
 """
 
 from ntkspec.task import image, signal
-from ntkspec.task.source import load
-from ntkspec.task.task import Task
+from ntkspec.task._source import load
+from ntkspec.task._task import Task
 
 __all__ = ["Task", "image", "load", "signal"]

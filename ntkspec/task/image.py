@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.task.decode import Decoded, decode
-from ntkspec.task.task import MIN_SIDE, Task, at_least, check_varying, existing_file
+from ntkspec.task._decode import Decoded, decode
+from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
 
 __all__ = ["PHOTOGRAPHS", "astronaut", "from_file", "photograph"]
 

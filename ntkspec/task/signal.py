@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.task.task import MIN_SIDE, Task, at_least, check_varying, existing_file
+from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
 
 __all__ = ["from_file", "paper"]
 

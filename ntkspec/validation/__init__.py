@@ -5,9 +5,9 @@ all seeds share and what each has of its own; `validate` gives them, `explain` a
 `width_law` how they fall with the width.
 """
 
-from ntkspec.validation.controls import explain
-from ntkspec.validation.errors import psnr
-from ntkspec.validation.verdict import validate
-from ntkspec.validation.width import width_law
+from ntkspec.validation._controls import explain
+from ntkspec.validation._errors import psnr
+from ntkspec.validation._verdict import validate
+from ntkspec.validation._width import width_law
 
 __all__ = ["explain", "psnr", "validate", "width_law"]

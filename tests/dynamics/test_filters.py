@@ -84,7 +84,7 @@ def test_schedules_in_blocks_are_the_same(monkeypatch):
     dynamics = D.cosine(40, warmup=5)
     rate, step = np.linspace(0, 1.9, 24).reshape(6, 4), 33.0
     whole = dynamics.weights(rate, step)
-    monkeypatch.setattr(sys.modules["ntkspec.dynamics.schedule"], "AT_ONCE", 40)
+    monkeypatch.setattr(sys.modules["ntkspec.dynamics._schedule"], "AT_ONCE", 40)
     np.testing.assert_array_equal(dynamics.weights(rate, step), whole)
 
 

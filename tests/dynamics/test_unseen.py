@@ -20,8 +20,8 @@ def streamed(k, x):
 
 def fast(k, x):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ntkspec.operator.search.FEW", 0)
-        patch.setattr("ntkspec.operator.search.MODERATE", 0)
+        patch.setattr("ntkspec.operator._search.FEW", 0)
+        patch.setattr("ntkspec.operator._search.MODERATE", 0)
         return ns.operator.scattered(k, x, tol=1e-2)
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from ntkspec.eigen.probe import draw
-from ntkspec.eigen.quadrature import precision, quadrature
+from ntkspec.eigen._probe import draw
+from ntkspec.eigen._quadrature import precision, quadrature
 
-exact = importlib.import_module("ntkspec.eigen.exact")
+exact = importlib.import_module("ntkspec.eigen._exact")
 SIZE = 120
 
 
@@ -43,7 +43,7 @@ def rules_of(K, vectors, steps):
 def no_dense(monkeypatch):
     """Estimates where the exact form would be taken for its small size."""
     monkeypatch.setattr(exact, "DENSE_LIMIT", 0)
-    monkeypatch.setattr(importlib.import_module("ntkspec.eigen.alignment"), "DENSE_LIMIT", 0)
+    monkeypatch.setattr(importlib.import_module("ntkspec.eigen._alignment"), "DENSE_LIMIT", 0)
 
 
 @settings(max_examples=6, deadline=None)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from ntkspec.eigen import exact
-from ntkspec.eigen.extreme import leading_eigenpairs
-from ntkspec.eigen.frequency import dominant
+from ntkspec.eigen import _exact as exact
+from ntkspec.eigen._extreme import leading_eigenpairs
+from ntkspec.eigen._frequency import dominant
 from ntkspec.grid import Grid, Placement
 
 EPS = np.finfo(np.float64).eps
@@ -222,7 +222,7 @@ def test_large_lattices_take_block_lanczos_and_small_ones_do_not(degenerate, mon
     def called(*args, **kwargs):
         raise RuntimeError("block Lanczos")
 
-    monkeypatch.setattr(importlib.import_module("ntkspec.eigen.spectrum"), "leading_eigenpairs", called)
+    monkeypatch.setattr(importlib.import_module("ntkspec.eigen._spectrum"), "leading_eigenpairs", called)
     ns.eigen.spectrum(lattices["2d"], num_modes=2)
     with pytest.raises(RuntimeError, match="block Lanczos"):
         ns.eigen.spectrum(degenerate[1])
@@ -334,7 +334,7 @@ def test_dominant_frequency_power_and_spread_by_the_full_transform(shape, seed):
 def test_eigenvectors_are_transformed_in_batches(monkeypatch, rng):
     vectors, placement = rng.standard_normal((12, 7)), Placement(Grid.unit((4, 3)), None)
     whole = dominant(vectors, placement)
-    monkeypatch.setattr(importlib.import_module("ntkspec.eigen.frequency"), "SIDE_BY_SIDE", 24)
+    monkeypatch.setattr(importlib.import_module("ntkspec.eigen._frequency"), "SIDE_BY_SIDE", 24)
     for name, (_, values) in dominant(vectors, placement).items():
         np.testing.assert_allclose(values, whole[name][1], rtol=1e-12)
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 
 import ntkspec as ns
-from ntkspec.eigen import lanczos
-from ntkspec.eigen.lanczos import extend, grow_until, start
-from ntkspec.eigen.trajectory import trajectory
-from ntkspec.operator.recurrence import recur
+from ntkspec.eigen import _lanczos as lanczos
+from ntkspec.eigen._lanczos import extend, grow_until, start
+from ntkspec.eigen._trajectory import trajectory
+from ntkspec.operator._recurrence import recur
 
 EPS = np.finfo(np.float64).eps
 DESCENT, FLOW = ns.dynamics.gradient_descent(), ns.dynamics.gradient_flow()
@@ -263,7 +263,7 @@ def test_memory_that_would_not_fit_is_refused_in_words(K, y, monkeypatch):
 def test_large_channels_run_one_after_the_other(K, y, monkeypatch):
     both = np.stack([y, np.cos(np.arange(N)), np.zeros(N)], axis=1)
     together, rate = run(K, both)
-    monkeypatch.setattr("ntkspec.eigen.trajectory.TOGETHER", N)
+    monkeypatch.setattr("ntkspec.eigen._trajectory.TOGETHER", N)
     apart, _ = run(K, both, rate=rate)
     assert apart.learned.shape == together.learned.shape == (6, 3, N)
     for name in ("learned", "weights"):

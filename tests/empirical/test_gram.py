@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 import ntkspec as ns
-from ntkspec.empirical import gram
-from ntkspec.empirical.rows import rows_of
+from ntkspec.empirical import _gram as gram
+from ntkspec.empirical._rows import rows_of
+from ntkspec.kernel._base import Network
+from ntkspec.kernel._factor import is_layered
 from ntkspec.kernel.activation import ACTIVATIONS, named
-from ntkspec.kernel.base import Network
-from ntkspec.kernel.factor import is_layered
 
 EPS = np.finfo(np.float64).eps
 nt = ns.kernel.stax.load()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.empirical import matrix_free
+from ntkspec.empirical import _matrix_free as matrix_free
 
 EPS = np.finfo(np.float64).eps
 SHAPE = (5, 4)

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.empirical.leading import leading_eigenvalues
-from ntkspec.empirical.sample import sample
+from ntkspec.empirical._leading import leading_eigenvalues
+from ntkspec.empirical._sample import sample
 
 SHAPE = (6, 5)
 K = ns.kernel.compose(ns.mapping.gaussian(2, 6, scale=1.0), ns.kernel.MLP(depth=1, width=24, b_std=0.2))
@@ -243,7 +243,7 @@ def test_it_begins_for_another_kernel_as_if_it_were_built_for_it(params, monkeyp
         return at_points(k, points)
 
     # The function has the name of its module.
-    module = sys.modules["ntkspec.empirical.movement"]
+    module = sys.modules["ntkspec.empirical._movement"]
     at_points = module._at_points
     monkeypatch.setattr(module, "_at_points", counted)
     assert observe.begin(equal, params[0]).infinite is observe.infinite

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.empirical.traced import factors_of
+from ntkspec.empirical._traced import factors_of
 
 X = np.random.default_rng(0).standard_normal(3)
 RANDOM = np.random.default_rng(1)

@@ -25,5 +25,5 @@ def operators(kernels, lattices, masked):
 @pytest.fixture
 def products_only(monkeypatch):
     """Small operators treated as if they were too large for a matrix."""
-    monkeypatch.setattr("ntkspec.generalisation.decomposition.EXACT_LIMIT", 0)
-    monkeypatch.setattr("ntkspec.generalisation.inverse.EXACT_LIMIT", 0)
+    monkeypatch.setattr("ntkspec.generalisation._decomposition.EXACT_LIMIT", 0)
+    monkeypatch.setattr("ntkspec.generalisation._inverse.EXACT_LIMIT", 0)

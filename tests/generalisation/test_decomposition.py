@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.generalisation.blocks import blocks_of
+from ntkspec.generalisation._blocks import blocks_of
 
 KINDS = ["lattice odd", "lattice even", "circulant", "masked", "dense", "low rank", "measured"]
 
@@ -43,7 +43,7 @@ def test_a_matrix_that_is_its_mirror_image_comes_in_two_blocks(operators, kind, 
 
 
 def test_what_is_too_large_or_no_operator_is_refused(operators, monkeypatch):
-    monkeypatch.setattr("ntkspec.generalisation.decomposition.EXACT_LIMIT", 8)
+    monkeypatch.setattr("ntkspec.generalisation._decomposition.EXACT_LIMIT", 8)
     with pytest.raises(ValueError, match="asked by products only"):
         ns.generalisation.decompose(operators["dense"])
     assert ns.generalisation.decompose(operators["circulant"]).num_points > 8

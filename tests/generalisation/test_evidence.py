@@ -49,7 +49,7 @@ def test_by_products_only_within_its_error_bars(operators, products_only, monkey
     K = operators[kind]
     of = getattr(ns.generalisation, function)
     # Below 1,025 points `log_determinant` itself is exact.
-    monkeypatch.setattr("ntkspec.eigen.exact.DENSE_LIMIT", 0)
+    monkeypatch.setattr("ntkspec.eigen._exact.DENSE_LIMIT", 0)
     found = of(K, labels(K), noise=0.1, num_probes=64, num_exact=2)
     monkeypatch.undo()
     exact = of(K, labels(K), noise=0.1)
@@ -71,7 +71,7 @@ def test_the_error_of_an_approximation_is_covered(kernels):
 
 
 def test_a_data_fit_cut_short_says_so(products_only, monkeypatch):
-    monkeypatch.setattr("ntkspec.eigen.exact.DENSE_LIMIT", 0)
+    monkeypatch.setattr("ntkspec.eigen._exact.DENSE_LIMIT", 0)
     k = ns.kernel.compose(ns.mapping.gaussian(1, 32, scale=20.0), ns.kernel.MLP(depth=1))
     K = ns.operator.lattice(k, (512,))
     with pytest.warns(ConvergenceWarning):

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 import ntkspec as ns
-from ntkspec.generalisation.equivalent import capacity_ridge, compression_shift
+from ntkspec.generalisation._equivalent import capacity_ridge, compression_shift
 
 FLOW = ns.dynamics.gradient_flow()
 

@@ -5,7 +5,7 @@ import pytest
 from left_out import left_out, regression, trained
 
 import ntkspec as ns
-from ntkspec.generalisation.contour import resolvents
+from ntkspec.generalisation._contour import resolvents
 from ntkspec.prediction import ConvergenceWarning
 
 KINDS = ["lattice odd", "lattice even", "circulant", "masked", "dense", "low rank", "scattered", "measured"]
@@ -69,7 +69,7 @@ def test_a_circulant_neighbour_lowers_the_error_bars(operators, products_only, m
     y = labels(K)
     found = ns.generalisation.leave_one_out(K, y, ridge=0.5)
     # By name the package holds the function, not its module.
-    module = importlib.import_module("ntkspec.generalisation.leave_one_out")
+    module = importlib.import_module("ntkspec.generalisation._leave_one_out")
     monkeypatch.setattr(module, "circulant_of", lambda K, ridge: None)
     assert found.standard_error < 0.5 * ns.generalisation.leave_one_out(K, y, ridge=0.5).standard_error
 

@@ -6,7 +6,7 @@ import pytest
 from mpmath import mpf
 
 import ntkspec as ns
-from ntkspec.kernel.composed import check_which
+from ntkspec.kernel._composed import check_which
 
 EPS = np.finfo(np.float64).eps
 

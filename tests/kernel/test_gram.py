@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.kernel import gram as gram_module
-from ntkspec.kernel.gram import _tiles
+from ntkspec.kernel import _gram as gram_module
+from ntkspec.kernel._gram import _tiles
 
 EPS = np.finfo(np.float64).eps
 

@@ -7,8 +7,9 @@ import pytest
 from mpmath import mpf
 
 import ntkspec as ns
-from ntkspec.kernel import MLP, Polynomial, Relu, coincidence
-from ntkspec.kernel.coincidence import resolve_coincident
+from ntkspec.kernel import MLP, Polynomial, Relu
+from ntkspec.kernel import _coincidence as coincidence
+from ntkspec.kernel._coincidence import resolve_coincident
 
 EPS = np.finfo(np.float64).eps
 PARAMETRIZATIONS = ["ntk", "standard"]

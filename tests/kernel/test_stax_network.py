@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.kernel import stax_network
+from ntkspec.kernel import _stax_network as stax_network
 
 EPS = np.finfo(np.float64).eps
 nt = ns.kernel.stax.load()

@@ -6,7 +6,7 @@ import pytest
 
 import ntkspec as ns
 
-choose_module = importlib.import_module("ntkspec.operator.choose")
+choose_module = importlib.import_module("ntkspec.operator._choose")
 IDENTITY = ns.kernel.compose(ns.mapping.identity(2), ns.kernel.MLP(depth=1, b_std=0.3))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.operator import expansion
+from ntkspec.operator import _expansion as expansion
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import ntkspec as ns
-from ntkspec.operator import torus
-from ntkspec.operator.lattice import whole
+from ntkspec.operator import _torus as torus
+from ntkspec.operator._lattice import whole
 
 EPS = np.finfo(np.float64).eps
 NAMES = ["1d", "2d", "3d", "1d periodic", "2d periodic"]

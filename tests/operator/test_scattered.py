@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 import ntkspec as ns
-from ntkspec.operator import streamed
-from ntkspec.operator.search import LAGS, MODERATE
-from ntkspec.operator.series import kernel_series, period_of
-from ntkspec.operator.sieve import sieve
+from ntkspec.operator import _streamed as streamed
+from ntkspec.operator._search import LAGS, MODERATE
+from ntkspec.operator._series import kernel_series, period_of
+from ntkspec.operator._sieve import sieve
 
 EPS = np.finfo(np.float64).eps
 
@@ -138,7 +138,7 @@ def fast_and_dense(name, tol, activation="relu", n=300):
 )
 def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng, monkeypatch):
     # On so few points exact entries may be quicker, which is not the question here.
-    monkeypatch.setattr("ntkspec.operator.search.MODERATE", 0)
+    monkeypatch.setattr("ntkspec.operator._search.MODERATE", 0)
     K, matrix = fast_and_dense(name, tol, activation)
     assert K.error <= tol
     fast = np.asarray(K @ np.eye(len(matrix)))
@@ -244,7 +244,7 @@ def test_tail_of_a_series_bounds_and_continues_its_coefficients():
 
 
 def test_frequencies_that_the_first_tables_cannot_see_are_found(monkeypatch):
-    monkeypatch.setattr("ntkspec.operator.search.MODERATE", 0)
+    monkeypatch.setattr("ntkspec.operator._search.MODERATE", 0)
     # On up to 512 lags an axis, a frequency of 512 looks like a constant.
     k = ns.kernel.compose(ns.mapping.from_frequencies([[1.0], [512.0]], [1.0, 0.5]), network("erf"))
     x = np.random.default_rng(0).random((200, 1))
@@ -277,7 +277,7 @@ def test_a_kernel_without_a_series_is_refused():
 
 
 def test_a_tolerance_out_of_reach_is_refused_with_what_is_in_reach(kernels, monkeypatch):
-    monkeypatch.setattr("ntkspec.operator.search.MAX_TABLE", 512)
+    monkeypatch.setattr("ntkspec.operator._search.MAX_TABLE", 512)
     x = np.random.default_rng(5).random((MODERATE + 1, 1))
     with pytest.raises(ValueError, match=r"tol=1e-09 is out of reach .* 8,193 points: the smallest error within reach"):
         ns.operator.scattered(kernels["1d"], x, tol=1e-9)
@@ -328,7 +328,7 @@ def test_a_series_longer_than_the_matrix_gives_way_to_exact_entries(kernels):
 def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_in_reach_is(kernels, monkeypatch):
     x = np.random.default_rng(0).random((MODERATE + 1, 1))
     for largest in (2**24, 2**17):  # the second, so that the last assertion takes no minute
-        monkeypatch.setattr("ntkspec.operator.search.MAX_TABLE", largest)
+        monkeypatch.setattr("ntkspec.operator._search.MAX_TABLE", largest)
         watch = Counted()
         with pytest.raises(ValueError, match="smallest error within reach is about") as refused:
             ns.operator.scattered(kernels["1d"], x, 1e-11, progress=watch)
@@ -340,9 +340,9 @@ def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_
 
 def test_a_look_ahead_waits_for_the_mappings_highest_frequency(monkeypatch):
     """From 64 lags on a look ahead could be taken for the truth, and would say that nothing is in reach."""
-    monkeypatch.setattr("ntkspec.operator.search.MODERATE", 0)
-    monkeypatch.setattr("ntkspec.operator.search.LAGS", 64)
-    monkeypatch.setattr("ntkspec.operator.search.MAX_TABLE", 2**17)
+    monkeypatch.setattr("ntkspec.operator._search.MODERATE", 0)
+    monkeypatch.setattr("ntkspec.operator._search.LAGS", 64)
+    monkeypatch.setattr("ntkspec.operator._search.MAX_TABLE", 2**17)
     k = ns.kernel.compose(ns.mapping.from_frequencies([[1.0], [512.0]], [1.0, 0.5]), network("erf"))
     x = np.random.default_rng(0).random((200, 1))
     assert ns.operator.scattered(k, x, tol=1e-3).error <= 1e-3

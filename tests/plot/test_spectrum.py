@@ -4,7 +4,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ntkspec import plot
-from ntkspec.plot import style
+from ntkspec.plot import _style as style
 
 
 def make(

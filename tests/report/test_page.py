@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 
-from ntkspec.report import page
-from ntkspec.report.page import Figure, Section, Table, replacing, write_page
+from ntkspec.report import _page as page
+from ntkspec.report._page import Figure, Section, Table, replacing, write_page
 
 
 class Reader(HTMLParser):

@@ -5,10 +5,10 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.selection import FAMILIES, width_for
-from ntkspec.selection.samples import from_operator, from_signal
-from ntkspec.selection.score import TIMES, score
-from ntkspec.selection.search import WIDER, plateau
-from ntkspec.selection.width import law_of
+from ntkspec.selection._samples import from_operator, from_signal
+from ntkspec.selection._score import TIMES, score
+from ntkspec.selection._search import WIDER, plateau
+from ntkspec.selection._width import law_of
 
 NETWORK = ns.kernel.MLP(depth=2)
 SCALES = (1.0, 4.0, 16.0)

@@ -5,8 +5,8 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.selection import FAMILIES
-from ntkspec.selection.lines import jax_lines, ntkspec_lines, torch_lines
-from ntkspec.selection.search import Candidate
+from ntkspec.selection._lines import jax_lines, ntkspec_lines, torch_lines
+from ntkspec.selection._search import Candidate
 
 X = np.random.default_rng(0).random((6, 1))
 Y = np.sin(2 * np.pi * X)

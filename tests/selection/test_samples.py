@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.selection.samples import Samples, from_operator
+from ntkspec.selection._samples import Samples, from_operator
 
 
 def samples(points):

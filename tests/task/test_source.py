@@ -4,7 +4,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 from ntkspec import task
-from ntkspec.task import source
+from ntkspec.task import _source as source
 
 VALUES = np.random.default_rng(0).random(32)
 

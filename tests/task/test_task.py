@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkspec.task import Task
-from ntkspec.task.task import at_least, check_varying, existing_file
+from ntkspec.task._task import at_least, check_varying, existing_file
 
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
 

@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.checkpoint import Saved, files, restored
-from ntkspec.trainer.memory import Part
+from ntkspec.trainer._checkpoint import Saved, files, restored
+from ntkspec.trainer._memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -130,7 +130,7 @@ def test_every_kind_of_memory_is_kept(optimizer, k, tmp_path):
 @pytest.mark.parametrize("parts", [[(0, 2)], [(0, 1), (1, 1)]], ids=["one part", "two parts"])
 @pytest.mark.parametrize("step", [2, 13, 33])
 def test_the_observer_of_moving_kernels_goes_on_from_the_start_of_the_networks(step, parts, k, tmp_path, monkeypatch):
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda *_: [Part((0, 1), *part) for part in parts])
+    monkeypatch.setattr("ntkspec.trainer._run.partition", lambda *_: [Part((0, 1), *part) for part in parts])
 
     def movement():
         return ns.empirical.movement(k, X, Y, max_points=8, num_eigenvalues=2)
@@ -264,7 +264,7 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
 )
 def test_parts_that_have_ended_have_seen_all_steps(changes, message, k, tmp_path, monkeypatch):
     parts = [Part((0, 1), 0, 1), Part((0, 1), 1, 1)]
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: parts)
+    monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: parts)
     # The second network is at step 8, where neither change could be seen.
     interrupted(k, tmp_path, 30)
     assert files(tmp_path)[0].name == "checkpoint-0001-0000000008.safetensors"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer import cores, run
-from ntkspec.trainer.cores import SMALL, Cores, takes_turns, threads_for
+from ntkspec.trainer import _cores as cores
+from ntkspec.trainer import _run as run
+from ntkspec.trainer._cores import SMALL, Cores, takes_turns, threads_for
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.asked import planned
-from ntkspec.trainer.ensemble import advance, begin, outputs
+from ntkspec.trainer._asked import planned
+from ntkspec.trainer._ensemble import advance, begin, outputs
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -49,7 +49,7 @@ def test_outputs_of_many_points_are_made_in_parts(together, monkeypatch):
     plan, problem, state = begun()
     arguments = (plan.recipe, K.network, state.params, problem.inputs, {})
     whole = outputs(*arguments)
-    monkeypatch.setattr("ntkspec.trainer.ensemble.EVALUATED", 2 * together)
+    monkeypatch.setattr("ntkspec.trainer._ensemble.EVALUATED", 2 * together)
     jax.clear_caches()
     np.testing.assert_allclose(outputs(*arguments), whole, rtol=0, atol=1e-6)
     jax.clear_caches()

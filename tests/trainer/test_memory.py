@@ -13,12 +13,13 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer import cores, memory
-from ntkspec.trainer.ensemble import advance, begin
-from ntkspec.trainer.memory import COPIES, Part, need_of, partition
-from ntkspec.trainer.model import Recipe, squared
-from ntkspec.trainer.optimizer import optimizer
-from ntkspec.trainer.plan import Plan
+from ntkspec.trainer import _cores as cores
+from ntkspec.trainer import _memory as memory
+from ntkspec.trainer._ensemble import advance, begin
+from ntkspec.trainer._memory import COPIES, Part, need_of, partition
+from ntkspec.trainer._model import Recipe, squared
+from ntkspec.trainer._optimizer import optimizer
+from ntkspec.trainer._plan import Plan
 
 ROOT = str(Path(ns.__file__).parents[1])
 X = np.arange(8)[:, None] / 8
@@ -142,7 +143,7 @@ def test_parts_are_the_networks_of_the_whole(monkeypatch):
     options = {"steps": [0, 5], "seeds": 5, "dtype": "float64", "field_shape": (16,), "batch_size": 4}
     whole = ns.trainer.train(k, X, Y, observe=observe, **options)
     parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 2), Part((0, 1), 4, 1)]
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: parts)
+    monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: parts)
     r = ns.trainer.train(k, X, Y, observe=observe, **options)
     # Another number of networks may sum in another order.
     xr.testing.assert_allclose(r, whole, rtol=1e-12, atol=1e-12)
@@ -168,9 +169,9 @@ def test_more_records_than_memory_are_refused():
 #: Trains a few wide networks, and tells their distance to theory, the memory that was planned for and the peak.
 WIDE = """
 import sys, numpy as np, ntkspec as ns
-from ntkspec.trainer.asked import planned
-from ntkspec.trainer.memory import need_of
-from ntkspec.trainer.train import DEFAULTS
+from ntkspec.trainer._asked import planned
+from ntkspec.trainer._memory import need_of
+from ntkspec.trainer._train import DEFAULTS
 
 width, seeds = map(int, sys.argv[1:])
 k = ns.kernel.compose(ns.mapping.power_law(32, p=1.0), ns.kernel.MLP(depth=3, width=width))

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.ensemble import initialise
-from ntkspec.trainer.memory import Part
+from ntkspec.trainer._ensemble import initialise
+from ntkspec.trainer._memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -25,7 +25,7 @@ def saying(**variables):
 def parted(monkeypatch, *parts):
     """Train in these parts: seeds (first, count) of one kernel."""
     found = [Part((0, 1), *part) for part in parts]
-    monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: found)
+    monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: found)
 
 
 NORM = ("seed", [1.0, 2.0])

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.optimizer import OWN, as_optimizer
+from ntkspec.trainer._optimizer import OWN, as_optimizer
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])

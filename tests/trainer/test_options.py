@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.ensemble import initialise
+from ntkspec.trainer._ensemble import initialise
 
 X = np.arange(8)[:, None] / 8
 Y = 0.5 + 0.4 * np.sin(2 * np.pi * X[:, 0])

@@ -9,14 +9,14 @@ import jax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.model import Recipe, squared
-from ntkspec.trainer.optimizer import optimizer
-from ntkspec.trainer.parallel import layout
+from ntkspec.trainer._model import Recipe, squared
+from ntkspec.trainer._optimizer import optimizer
+from ntkspec.trainer._parallel import layout
 
 #: Each case: what is asked of `train`, and the shape of the mesh that it should get.
 CHILD = """
 import jax, numpy as np, ntkspec as ns
-from ntkspec.trainer import parallel
+from ntkspec.trainer import _parallel as parallel
 
 assert len(jax.devices()) == 8
 shapes = []
@@ -86,7 +86,7 @@ def test_one_device_is_not_laid_out():
     ],
 )
 def test_as_many_networks_apart_as_divide(count, networks, points, batch, name, expected, monkeypatch):
-    from ntkspec.trainer import parallel
+    from ntkspec.trainer import _parallel as parallel
 
     monkeypatch.setattr(parallel, "Mesh", lambda grid, *_, **__: grid)
     recipe = Recipe(optimizer(name), squared, batch_size=batch)

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.memory import Part
+from ntkspec.trainer._memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -65,7 +65,7 @@ def test_kernels_of_each_scale_move_as_if_it_were_alone(parts, monkeypatch, tmp_
         "by seed": [Part((0, 3), i, 1) for i in range(2)],
     }
     if parts in found:
-        monkeypatch.setattr("ntkspec.trainer.run.partition", lambda plan, need, devices: found[parts])
+        monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: found[parts])
     options = {**OPTIONS, "observe": observe, "learning_rate": 0.05}
     r = ns.trainer.train_scales(KERNELS, X, Y, **options)
     assert r.kernel_drift.dims[0] == "scale"

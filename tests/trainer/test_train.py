@@ -6,7 +6,7 @@ import oracle_dense
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer.ensemble import initialise
+from ntkspec.trainer._ensemble import initialise
 
 X = np.arange(8)[:, None] / 8
 Y = np.stack([np.sin(2 * np.pi * X[:, 0]), np.cos(4 * np.pi * X[:, 0])], axis=1)

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.model import Recipe, squared
-from ntkspec.trainer.optimizer import as_optimizer
-from ntkspec.trainer.trial import behaviour
+from ntkspec.trainer._model import Recipe, squared
+from ntkspec.trainer._optimizer import as_optimizer
+from ntkspec.trainer._trial import behaviour
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])

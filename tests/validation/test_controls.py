@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer.memory import TooLarge
+from ntkspec.trainer._memory import TooLarge
 from ntkspec.validation import explain
-from ntkspec.validation.case import Case
+from ntkspec.validation._case import Case
 
 N = 8
 

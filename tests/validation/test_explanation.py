@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ntkspec.validation.explanation import gap_in_words, named
-from ntkspec.validation.words import percent
+from ntkspec.validation._explanation import gap_in_words, named
+from ntkspec.validation._words import percent
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import xarray as xr
 import ntkspec as ns
 from ntkspec.dynamics import cosine, gradient_flow, heavy_ball, nesterov, piecewise, ridge, schedule
 from ntkspec.record import attributes, configuration
-from ntkspec.validation.words import remarks
+from ntkspec.validation._words import remarks
 
 LAST = 10
 

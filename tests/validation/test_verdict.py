@@ -6,8 +6,8 @@ import xarray as xr
 from scipy import stats
 
 import ntkspec as ns
-from ntkspec.cli.shared import plain
-from ntkspec.cli.validate import check_summary
+from ntkspec.cli._shared import plain
+from ntkspec.cli._validate import check_summary
 from ntkspec.grid import energy_by_frequency, place
 
 N = 8
@@ -144,7 +144,7 @@ def test_intervals_are_those_of_student_over_seeds(rng):
         ({"optimizer": "optax.chain", "optimizer_has_theory": 0, "learning_rate": np.nan}, "optax.chain has no theory"),
         ({"output": "sigmoid"}, "the output is a sigmoid"),
         (
-            {"point_loss": '"ntkspec.trainer.model.logistic"'},
+            {"point_loss": '"ntkspec.trainer._model.logistic"'},
             "the loss is logistic, and the prediction's is of squares",
         ),
         ({"schedule": "[1.0, 0.5]"}, "the learning rate followed a schedule, the prediction's is constant"),

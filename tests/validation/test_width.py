@@ -6,10 +6,10 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.validation import width
-from ntkspec.validation.fit import errors, law
-from ntkspec.validation.width import at_width, checked_by, not_checked, width_law, width_to_train
-from ntkspec.validation.words import power
+from ntkspec.validation import _width as width
+from ntkspec.validation._fit import errors, law
+from ntkspec.validation._width import at_width, checked_by, not_checked, width_law, width_to_train
+from ntkspec.validation._words import power
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0]) + 0.5 * np.cos(4 * np.pi * X[:, 0])
@@ -179,7 +179,7 @@ def test_things_of_the_wrong_kind_are_refused_before_any_work(kernel, changes, e
     def work(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr("ntkspec.validation.width.dense", work)
+    monkeypatch.setattr("ntkspec.validation._width.dense", work)
     given = {"k": kernel, "x": X, "y": Y, **OPTIONS, **changes}
     with pytest.raises(error, match=message):
         width_law(given.pop("k"), given.pop("x"), given.pop("y"), **given)

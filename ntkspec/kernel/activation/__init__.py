@@ -11,10 +11,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ntkspec.kernel.activation.base import Activation, Pair, angles, safe_sqrt
-from ntkspec.kernel.activation.numerical import Numerical
-from ntkspec.kernel.activation.piecewise import Abs, Identity, LeakyRelu, Relu, Sign
-from ntkspec.kernel.activation.smooth import Erf, Gaussian, Gelu, Polynomial, Sin, cos, rbf, siren
+from ntkspec.kernel.activation._base import Activation, Pair, angles, safe_sqrt
+from ntkspec.kernel.activation._numerical import Numerical
+from ntkspec.kernel.activation._piecewise import Abs, Identity, LeakyRelu, Relu, Sign
+from ntkspec.kernel.activation._smooth import Erf, Gaussian, Gelu, Polynomial, Sin, cos, rbf, siren
 
 __all__ = [
     "ACTIVATIONS",

@@ -4,12 +4,12 @@ Each is a frozen pytree with `forward` (values to measurements) and `transpose`,
 array. `ntkspec.operator.measured(K, A)` is the kernel of the measurements, A K Aᵀ.
 """
 
-from ntkspec.operator.measurement.base import Measurement
-from ntkspec.operator.measurement.fourier import masked_fourier, spectral_gradient, spectral_laplacian
-from ntkspec.operator.measurement.general import function, matrix, stacked, subsample
-from ntkspec.operator.measurement.rays import rays
-from ntkspec.operator.measurement.stencil import blur_decimate, gradient, laplacian
-from ntkspec.operator.measurement.tomography import parallel_beam
+from ntkspec.operator.measurement._base import Measurement
+from ntkspec.operator.measurement._fourier import masked_fourier, spectral_gradient, spectral_laplacian
+from ntkspec.operator.measurement._general import function, matrix, stacked, subsample
+from ntkspec.operator.measurement._rays import rays
+from ntkspec.operator.measurement._stencil import blur_decimate, gradient, laplacian
+from ntkspec.operator.measurement._tomography import parallel_beam
 
 __all__ = [
     "Measurement",

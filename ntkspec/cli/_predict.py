@@ -1,0 +1,73 @@
+"""``ntkspec predict``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from ntkspec.cli._shared import AsJson, Signal, keep, problems
+from ntkspec.config import StudyConfig
+from ntkspec.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class Predict:
+    """The predicted training trajectory of a signal, for each scale: no training is done."""
+
+    signal: Signal = None
+    size: int = 128
+    """Longest side of an image in pixels."""
+    length: int = 2048
+    """Longest 1-D signal in samples."""
+    steps: tuple[int, ...] = ()
+    """Training steps to report; by default twelve up to 100,000."""
+    out: Path | None = None
+    """Write prediction.nc and prediction.png to this directory."""
+    study: Annotated[StudyConfig, tyro.conf.arg(name="")] = field(default_factory=StudyConfig)
+    json: AsJson = False
+    """Print the result as one JSON object."""
+
+    def run(self) -> dict[str, Any]:
+        """Predict."""
+        from ntkspec import plot, study
+
+        task, found = problems(self)
+        p = study.predictions(found, self.steps or study.PREDICTED_STEPS, progress=TerminalProgress())
+        scale, step = study.best(p)
+        return {
+            "notices": list(task.notices),
+            "best_scale": scale,
+            "best_step": step,
+            "scales": [_prediction_summary(p.sel(scale=scale)) for scale in p.scale.values],
+            "files": keep(self.out, "prediction", p, lambda: plot.prediction(p.sel(scale=scale), step=step)),
+        }
+
+    @staticmethod
+    def text(result: dict[str, Any]) -> str:
+        """A table of PSNR by step and scale."""
+        lines = [*(f"note: {notice}" for notice in result["notices"])]
+        for one in result["scales"]:
+            lines.append(f"scale {one['scale']:g}, learning rate {one['learning_rate']:.4g}")
+            lines.append(f"{'step':>10} {'train dB':>9} {'test dB':>9}   error bound")
+            for i, step in enumerate(one["step"]):
+                test = one["test_psnr"][i] if "test_psnr" in one else math.nan
+                lines.append(f"{step:10,} {one['train_psnr'][i]:9.2f} {test:9.2f}   {one['error_bound'][i]:.0e}")
+        lines.append(f"best: scale {result['best_scale']:g} at step {result['best_step']:,}")
+        return "\n".join([*lines, *result["files"]])
+
+
+def _prediction_summary(p: xr.Dataset) -> dict[str, Any]:
+    curves = {name: p[name].values.tolist() for name in ("train_psnr", "test_psnr", "loss", "error_bound") if name in p}
+    return {
+        "scale": float(p.scale),
+        "learning_rate": float(p.learning_rate),
+        "step": p.step.values.tolist(),
+        **curves,
+    }

@@ -1,0 +1,277 @@
+"""``ntkspec validate``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from ntkspec.cli._shared import AsJson, Signal, as_options, keep, problems
+from ntkspec.config import CheckpointConfig, NetworkConfig, StudyConfig, TrainingConfig
+from ntkspec.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ntkspec.study import Check, Problem
+    from ntkspec.task import Task
+    from ntkspec.trainer import Checkpoints, Optimizer
+
+
+#: Width that is trained at most where it is left to be found; beyond, the widest network of the law is.
+WIDEST = 2048
+
+
+@dataclass(frozen=True)
+class ValidatedNetwork(NetworkConfig):
+    """The network behind the mapping, whose width may be left to be found."""
+
+    width: int | Literal["auto"] = 512  # type: ignore[assignment]  # only here can it be left open
+    """Units in each hidden layer of the finite network; auto finds those that the theory needs for --tolerance, from
+    a few small widths, and trains them."""
+
+
+@dataclass(frozen=True)
+class ValidatedStudy(StudyConfig):
+    """What is asked of a signal, where the width may be left to be found."""
+
+    network: ValidatedNetwork = field(default_factory=ValidatedNetwork)
+    learning_rate: float | None = None
+    """Of --loss, below the stability limit of the optimizer; by default half that of gradient descent on the kernel, or
+    of a network where batches or a learned mapping lower it, and of an optimizer without a theory its usual one."""
+
+    def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
+        """The same with a width that is known; without the learning rate where that is no rate of the theory."""
+        of_network = {**asdict(self.network), "width": width}
+        fields = {name: getattr(self, name) for name in StudyConfig.__dataclass_fields__ if name != "network"}
+        found = StudyConfig(network=NetworkConfig(**of_network), **fields)
+        return found if with_rate else replace(found, learning_rate=None)
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Train finite networks on a signal and say how far the prediction holds."""
+
+    signal: Signal = None
+    size: int = 32
+    """Longest side of an image in pixels: training is real work."""
+    length: int = 128
+    """Longest 1-D signal in samples."""
+    steps: tuple[int, ...] = ()
+    """Training steps to compare at; by default eight up to 400."""
+    tolerance: float = 0.05
+    """Error, relative to the signal, up to which the theory is said to hold."""
+    explain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run controls that say what a gap is due to; together they may cost twenty-four times the run."""
+    out: Path | None = None
+    """Write validation.nc and validation.png (causes, width_law likewise) to this directory."""
+    study: Annotated[ValidatedStudy, tyro.conf.arg(name="")] = field(default_factory=ValidatedStudy)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoints: Annotated[CheckpointConfig, tyro.conf.FlagCreatePairsOff] = field(default_factory=CheckpointConfig)
+    json: AsJson = False
+    """Print the result as one JSON object."""
+
+    def run(self) -> dict[str, Any]:
+        """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
+        from ntkspec import plot, study
+        from ntkspec.record import check_writable
+        from ntkspec.trainer._checkpoint import refuse_used_within
+        from ntkspec.validation._width import checked_by, not_checked, width_to_train
+
+        self._require_sense()
+        width, checkpoints = self.study.network.width, self.checkpoints.build()
+        if checkpoints is not None:
+            check_writable(checkpoints.folder)
+            if not self.checkpoints.going_on:
+                refuse_used_within(checkpoints.folder)
+        known = self._optimizer.has_theory
+        # The kernel, and with it the best scale, are those of infinite width.
+        plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
+        # Of the logistic loss the prediction is a flow.
+        momentum = None if self.training.loss == "logistic" else study.momentum_of(self.training)
+        loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
+        task, by_scale = problems(self, plain, loss, self._within_range, momentum)
+        steps = self.steps or study.TRAINED_STEPS
+        options: dict[str, Any] = {"training": self.training, "controls": self.explain}
+        options["learning_rate"] = None if known else self.study.learning_rate
+        study.require_possible(next(iter(by_scale.values())), steps, **options)
+        progress = TerminalProgress()
+        scale, _ = study.best(study.predictions(by_scale, steps, of=momentum, progress=progress))
+        chosen, law = by_scale[scale], None
+        if self.study.learning_rate is None:
+            chosen = study.steady(chosen, self.training)
+        if width == "auto":
+            law, chosen = self._found(chosen, steps, checkpoints, progress)
+        found = study.check(
+            "signal",
+            task.name,
+            chosen,
+            steps,
+            progress=progress,
+            # A width that a law asks for is checked on networks that the law has not seen.
+            seed=self.study.seed + (law is not None),
+            tolerance=self.tolerance,
+            checkpoint=checkpoints,
+            resume=self.checkpoints.going_on,
+            **options,
+        )
+        if law is not None:
+            trained = found.validation.attrs["width"] == width_to_train(law, WIDEST)
+            law = checked_by(law, found.validation) if trained else not_checked(law, WIDEST)
+        files = keep(self.out, "validation", found.validation, lambda: plot.validation(found.validation))
+        if found.causes is not None:
+            files += keep(self.out, "causes", found.causes, lambda: plot.causes(found.causes))
+        if law is not None:
+            files += keep(self.out, "width_law", law, lambda: plot.width_law(law))
+        return {
+            "notices": list(task.notices),
+            "scale": scale,
+            "learning_rate": float(found.training.attrs["learning_rate"]),
+            **check_summary(found.validation),
+            **({} if law is None else {"width_law": law_summary(law)}),
+            **_explained(found),
+            "files": files,
+        }
+
+    @property
+    def _optimizer(self) -> Optimizer:
+        from ntkspec.trainer._optimizer import as_optimizer
+
+        return as_optimizer(self.training.optimizer)
+
+    def _within_range(self, chosen: Task) -> Task:
+        """The signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
+        if self.training.output != "sigmoid" or chosen.values.min() >= 0:
+            return chosen
+        notice = "Values raised by 0.5 to [0, 1], where a sigmoid's are."
+        return replace(chosen, values=chosen.values + 0.5, notices=(*chosen.notices, notice))
+
+    def _require_sense(self) -> None:
+        """Refuse what needs no signal to be refused."""
+        from ntkspec.checks import check_positive, check_sizes
+
+        check_sizes(seeds=self.training.seeds)
+        check_positive("tolerance", self.tolerance, "such as 0.05, relative to the signal")
+        rate = self.study.learning_rate
+        if rate is not None:
+            check_positive("learning_rate", rate, "or leave it out, for one from the kernel")
+        # What the law of the width says nothing about.
+        plain = TrainingConfig(seeds=self.training.seeds, loss="mean" if self.training.loss == "mean" else "sum")
+        plain = replace(plain, dtype=self.training.dtype)
+        if self.study.network.width == "auto" and self.training != plain:
+            fields = [
+                name for name in plain.__dataclass_fields__ if getattr(self.training, name) != getattr(plain, name)
+            ]
+            raise ValueError(
+                "--width auto asks theory, which here is of full-batch gradient descent on squares of a linear output "
+                f"from zero, and {', '.join(f'{name}={getattr(self.training, name)}' for name in fields)} is not that; "
+                "give a number"
+            )
+
+    def _found(
+        self, one: Problem, steps: tuple[int, ...], checkpoints: Checkpoints | None, progress: Any
+    ) -> tuple[xr.Dataset, Problem]:
+        """The width law of a problem, and the problem at the width that it says."""
+        from ntkspec.validation._width import at_width, width_law, width_to_train
+
+        law = width_law(
+            one.kernel,
+            one.K.points,
+            one.task.train_values,
+            steps=steps,
+            learning_rate=one.learning_rate,
+            loss=one.loss,
+            accuracy=self.tolerance,
+            K=one.K,
+            seed=self.study.seed,
+            check=False,
+            dtype=self.training.dtype,
+            checkpoint=None if checkpoints is None else checkpoints.within("widths"),
+            resume=self.checkpoints.going_on,
+            progress=progress,
+        )
+        # The comparison that follows trains that width, and so checks the law.
+        width = width_to_train(law, WIDEST) or int(law.width.max())
+        return law, replace(one, kernel=at_width(one.kernel, width))
+
+    @staticmethod
+    def text(result: dict[str, Any]) -> str:
+        """Errors by step, and the verdict."""
+        lines = [*(f"note: {notice}" for notice in result["notices"])]
+        rate = result["learning_rate"]
+        lines.append(f"scale {result['scale']:g}, learning rate {'its own' if math.isnan(rate) else f'{rate:.4g}'}")
+        if "width_law" in result:
+            lines.append(result["width_law"]["verdict"])
+        lines += _table(result)
+        for name, one in result.get("causes", {}).items():
+            lines.append(f"{name:>16} explains " + " ".join(f"{share:8.1%}" for share in one["share"]))
+        return "\n".join([*lines, result["verdict"], *result["files"]])
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    """Errors by step, beside the spread of networks over the predicted one where there is one."""
+    columns = {"error": "error", "± s.e.": "error_sem", "of mean": "ensemble_error"}
+    if "spread_ratio" in result:
+        columns |= {"spread": "spread", "predicted": "predicted_spread", "ratio": "spread_ratio"}
+        columns |= {"95 % from": "spread_ratio_low", "to": "spread_ratio_high"}
+    lines = [" ".join([f"{'step':>8}", *(f"{name:>9}" for name in columns)])]
+    for i, step in enumerate(result["step"]):
+        values = [result[name][i] for name in columns.values()]
+        lines.append(" ".join([f"{step:8,}", *(f"{'–':>9}" if math.isnan(v) else f"{v:9.2%}" for v in values)]))
+    return lines
+
+
+def check_summary(v: xr.Dataset) -> dict[str, Any]:
+    """A validation as JSON holds it."""
+    curves = ["error", "error_sem", "ensemble_error", "spread"]
+    if "spread_ratio" in v:
+        # The interval by its ends, a list over steps each.
+        bounds = {f"spread_ratio_{bound}": v.spread_ratio_interval.sel(bound=bound) for bound in ("low", "high")}
+        v = v.assign({name: ends.drop_vars("bound") for name, ends in bounds.items()})
+        curves += ["systematic_error", "predicted_spread", "spread_ratio", *bounds]
+    frequencies = {}
+    if "error_by_frequency" in v:
+        by_step = v.error_by_frequency.transpose("step", "frequency")
+        frequencies = {"frequency": v.frequency.values.tolist(), "error_by_frequency": by_step.values.tolist()}
+    return {
+        "verdict": as_options(v.attrs["verdict"]),
+        "remarks": v.attrs["remarks"].split("; ") if v.attrs["remarks"] else [],
+        "holds_until_step": int(v.attrs["holds_until_step"]),
+        "tolerance": float(v.attrs["tolerance"]),
+        "width": int(v.attrs["width"]),
+        "step": v.step.values.tolist(),
+        **{name: v[name].values.tolist() for name in curves},
+        "error_interval": {bound: v.error_interval.sel(bound=bound).values.tolist() for bound in ("low", "high")},
+        **frequencies,
+    }
+
+
+def law_summary(d: xr.Dataset) -> dict[str, Any]:
+    """A width law as JSON holds it."""
+    return {
+        "verdict": as_options(d.attrs["verdict"]),
+        "needed_width": d.attrs["needed_width"],
+        "interval": [d.attrs["needed_width_low"], d.attrs["needed_width_high"]],
+        "width": d.width.values.tolist(),
+        "step": d.step.values.tolist(),
+        "error": d.value.sel(quantity="error").values.tolist(),
+        "exponent": d.exponent.sel(quantity="error").values.tolist(),
+    }
+
+
+def _explained(found: Check) -> dict[str, Any]:
+    """What controls found as JSON holds it; nothing where there were none."""
+    if found.causes is None:
+        return {}
+    causes = {
+        str(name): {
+            "step": found.causes.step.values.tolist(),
+            "share": found.causes.share.sel(cause=name).values.tolist(),
+            "share_error": found.causes.share_error.sel(cause=name).values.tolist(),
+        }
+        for name in found.causes.cause.values
+    }
+    return {"causes": causes, "cause": found.causes.attrs["cause"]}

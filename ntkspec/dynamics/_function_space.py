@@ -1,0 +1,296 @@
+"""Any convex loss: gradient flow in function space, ḟ = −ηK ∇L(f), as a differential equation.
+
+Training follows the weights of the kernel expansion along with it, ẇ = −η∇L(f), so that f = f_0 + Kw holds at the
+points and anywhere else, at one operator product for both. For a convex loss two solutions approach each other in the
+norm ‖w‖_K, so that local errors add up and do not grow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_labels, check_positive, check_steps
+from ntkspec.dynamics._base import Loss, summed_rate
+from ntkspec.operator import Operator
+from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes, configuration
+
+__all__ = ["Huber", "function_space_flow", "huber", "logistic"]
+
+#: A loss of one value f and its label y, elementwise; jax differentiates it.
+PointLoss = Callable[[Array, Array], Array]
+
+
+class TooStiff(RuntimeError):
+    """The operator products that are allowed do not reach the last step."""
+
+
+#: Products in a step of Dormand and Prince's methods, by order. The one of order 8 is the answer; its distance from a
+#: run of order 5 at a looser tolerance estimates the error of that one.
+STAGES = {8: 14, 5: 7}
+LOOSER = 10.0
+
+
+def logistic(f: Array, y: Array) -> Array:
+    """The logistic loss log(1 + e^f) − y f of a logit f, for labels in [0, 1]: occupancy, or classes 0 and 1.
+
+    Example:
+        >>> round(float(logistic(jnp.array(0.0), jnp.array(1.0))), 6)
+        0.693147
+    """
+    return jax.nn.softplus(f) - y * f
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Huber:
+    """The Huber loss; build one with `huber`.
+
+    Attributes:
+        threshold: the residual beyond which it is linear.
+    """
+
+    threshold: float
+
+    def __call__(self, f: Array, y: Array) -> Array:
+        """½ e² up to the threshold d, d(|e| − d/2) beyond, e = f − y."""
+        size = jnp.abs(f - y)
+        return jnp.where(size <= self.threshold, size**2 / 2, self.threshold * (size - self.threshold / 2))
+
+
+def huber(threshold: float) -> Huber:
+    """The Huber loss, half the square of small residuals and linear in large ones.
+
+    Args:
+        threshold: d > 0, in the labels' unit.
+
+    Returns:
+        A loss for `function_space_flow`.
+
+    Raises:
+        ValueError: if d is not positive.
+
+    Source: Huber 1964, "Robust estimation of a location parameter".
+
+    Example:
+        >>> huber(1.0)(jnp.array([0.5, 3.0]), jnp.zeros(2)).tolist()
+        [0.125, 2.5]
+    """
+    check_positive("threshold", threshold, "in the labels' unit")
+    return Huber(float(threshold))
+
+
+def function_space_flow(
+    K: Operator,
+    y: ArrayLike,
+    *,
+    point_loss: PointLoss,
+    steps: Sequence[float],
+    learning_rate: float,
+    loss: Loss = "sum",
+    everywhere: bool = False,
+    unseen: ArrayLike | None = None,
+    tolerance: float = 1e-6,
+    max_products: int = 20_000,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """The trajectory of an infinitely wide network under any convex loss: ḟ = −ηK ∇L(f) from f = 0.
+
+    Args:
+        K: a kernel operator on n points.
+        y: labels, shape (n,) or (n, channels).
+        point_loss: ℓ(f, y) of one value and its label, elementwise on arrays, in jax and convex in f: `logistic`,
+            `huber(threshold)`, or one's own function.
+        steps: times t to report, in steps of gradient descent at a small learning rate.
+        learning_rate: η of the loss.
+        loss: "sum", Σ_i ℓ(f_i, y_i), or "mean", that over n points.
+        everywhere: also give the function on the whole lattice (operators with a field).
+        unseen: also give it at these points, shape (m, d).
+        tolerance: of a step of the solver, relative to the function's size.
+        max_products: operator products of one run at most.
+        progress: reporter.
+
+    Returns:
+        Dataset with `train` (step, point[, channel]), `weights`, shaped alike, whose kernel expansion is the function,
+        `loss` (step) in the asked reduction and `error_estimate` (step): the distance from a run of order 5 at a
+        ten times larger tolerance, relative to the largest norm of `train`. With `everywhere`, `field` (step, axis0, …
+        [, channel]), with `unseen`, `unseen` (step, asked[, channel]). The attribute `num_products` counts both runs.
+
+    Raises:
+        ValueError: if labels or steps have the wrong shape, labels of the logistic loss are outside [0, 1], the loss is
+            not convex or not finite where it was looked at (200 values from −20 to 20 label ranges about the labels),
+            or the work would not fit in memory.
+        RuntimeError: if `max_products` do not reach the last step: the flow is stiff, and takes about
+            ηλ_max t L''/6 steps of 14 products.
+
+    Source: Lee et al. 2019, equation 2 and section 2.4 (cross-entropy); Hairer, Nørsett & Wanner 1993, section II.5.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 8, scale=2.0), ns.kernel.MLP(depth=1))
+        >>> K = ns.operator.lattice(k, (8,))
+        >>> y = np.arange(8) % 4 < 2
+        >>> p = function_space_flow(K, y, point_loss=logistic, steps=[0, 100], learning_rate=0.1)
+        >>> bool(((p.train[1] > 0) == y).all())
+        True
+    """
+    labels = check_labels(y, K.num_points)
+    if point_loss is logistic:
+        _require_shares(labels)
+    times = check_steps(steps).astype(float)
+    if unseen is not None:
+        K.norm_at(unseen)  # refuses points that it cannot tell of
+    rate = summed_rate(learning_rate, K.num_points, loss)
+    check_positive("tolerance", tolerance, "such as 1e-6")
+    if everywhere and K.field_shape is None:
+        raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
+    columns = labels.reshape(len(labels), -1).astype(K.dtype)
+    refuse_if_too_large(
+        (2 * STAGES[8] + 4 * len(times) + 8) * columns.nbytes,
+        f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {len(times)} steps",
+        "ask for fewer steps, or for channels one by one",
+    )
+    _require_convex(point_loss, columns)
+    runs = []
+    with progress.start("flow", 2, "runs") as stage:
+        for order, allowed in ((8, tolerance), (5, LOOSER * tolerance)):
+            max_steps = max(1, max_products // STAGES[order])
+            weights, train, taken, reached = _solve(
+                K, columns, jnp.asarray(rate * times), allowed, max_steps, point_loss, order
+            )
+            if not bool(reached):
+                raise TooStiff(
+                    f"{int(taken) * STAGES[order]:,} operator products did not reach step {times[-1]:g} at tolerance "
+                    f"{allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning rate"
+                )
+            runs.append((weights, train, int(taken) * STAGES[order]))
+            stage.advance()
+    (weights, train, fine), (_, rough, coarse) = runs
+    scale = float(jnp.max(jnp.linalg.norm(train.reshape(len(times), -1), axis=1)))
+    estimate = np.linalg.norm(np.asarray(train - rough).reshape(len(times), -1), axis=1) / (scale or 1.0)
+    total = np.asarray(jnp.sum(point_loss(train, columns), axis=(1, 2)))
+    dims = ("step", "point", "channel")[: 1 + labels.ndim]
+    shape = (len(times), *labels.shape)
+    variables: dict[str, tuple] = {
+        "train": (dims, np.asarray(train).reshape(shape), _label("learned function at the training points")),
+        "weights": (dims, np.asarray(weights).reshape(shape), _label("weights of its kernel expansion")),
+        "target": (dims[1:], np.asarray(labels), _label("labels")),
+        "loss": ("step", total if loss == "sum" else total / K.num_points, _label(f"loss ({loss} over points)")),
+        "error_estimate": ("step", estimate, _label("estimated error relative to the function")),
+    }
+    if everywhere:
+        field = np.stack([np.asarray(K.field(one[:, 0] if labels.ndim == 1 else one)) for one in weights])
+        axes = tuple(f"axis{i}" for i in range(len(K.field_shape or ())))
+        variables["field"] = (("step", *axes, *dims[2:]), field, _label("learned function on the lattice"))
+    if unseen is not None:
+        found = np.asarray(K.at(unseen, jnp.moveaxis(weights, 1, 0).reshape(K.num_points, -1), progress=progress))
+        found = np.moveaxis(found.reshape(len(found), len(times), -1), 0, 1)
+        variables["unseen"] = (
+            ("step", "asked", *dims[2:]),
+            found.reshape(len(times), -1, *labels.shape[1:]),
+            _label("learned function at unseen points"),
+        )
+    where = {"long_name": "coordinate", "units": "unit"}
+    return xr.Dataset(
+        variables,
+        coords={
+            "step": ("step", times, {"long_name": "time in training steps", "units": "steps"}),
+            "x": (("point", "axis"), K.points, where),
+            **({} if unseen is None else {"unseen_x": (("asked", "axis"), np.asarray(unseen, dtype=float), where)}),
+        },
+        attrs={
+            **attributes(operator=K, point_loss=point_loss),
+            "learning_rate": learning_rate,
+            "loss": loss,
+            "tolerance": tolerance,
+            "num_products": fine + coarse,
+            "point_loss": json.dumps(configuration(point_loss), ensure_ascii=False),
+            "starts_from_zero": 1,
+        },
+    )
+
+
+@partial(jax.jit, static_argnames=("max_steps", "point_loss", "order"))
+def _solve(
+    K: Operator, y: Array, times: Array, tolerance: float, max_steps: int, point_loss: PointLoss, order: int
+) -> tuple[Array, Array, Array, Array]:
+    """Weights and function (t, point, channel) at these times, the steps taken, and whether the last was reached."""
+    import diffrax
+
+    slope = jax.grad(lambda f, y: jnp.sum(point_loss(f, y)))
+
+    def velocity(_: Any, state: tuple[Array, Array], parts: tuple[Operator, Array]) -> tuple[Array, Array]:
+        K, y = parts
+        falling = -slope(state[1], y)
+        return falling, jax.vmap(K.matvec, in_axes=1, out_axes=1)(falling)
+
+    # Steps end at the asked times: no interpolation adds an error of its own.
+    solved = diffrax.diffeqsolve(
+        diffrax.ODETerm(velocity),
+        {8: diffrax.Dopri8, 5: diffrax.Dopri5}[order](),
+        t0=0.0,
+        t1=times[-1],
+        dt0=None,
+        y0=(jnp.zeros_like(y), jnp.zeros_like(y)),
+        args=(K, y),
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.ClipStepSizeController(
+            diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=_worst), step_ts=times
+        ),
+        max_steps=max_steps,
+        throw=False,
+    )
+    weights, function = solved.ys
+    return weights, function, solved.stats["num_steps"], solved.result == diffrax.RESULTS.successful
+
+
+def _worst(scaled: Any) -> Array:
+    """The largest of the root mean squares of weights and function: neither hides behind the other."""
+    return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(part**2)) for part in jax.tree.leaves(scaled)]))
+
+
+def _require_convex(point_loss: PointLoss, labels: Array) -> None:
+    low, high = float(labels.min()), float(labels.max())
+    reach = 20 * max(high - low, abs(high), abs(low), 1.0)
+    f, y = jnp.meshgrid(jnp.linspace(low - reach, high + reach, 200), jnp.linspace(low, high, 9))
+    slope = jax.grad(lambda f, y: jnp.sum(point_loss(f, y)))
+    try:
+        first = np.asarray(slope(f, y))
+    except TypeError as error:
+        raise ValueError(
+            f"point_loss={point_loss!r} is not a function of values and labels that jax can differentiate: {error}"
+        ) from error
+    if not np.isfinite(first).all():
+        raise ValueError(f"the slope of point_loss={point_loss!r} is not finite; expected a loss such as logistic")
+    # A kink is convex too: the slope itself must not fall, but by a rounding.
+    fall = np.diff(first, axis=1).min()
+    if fall < -1e-9 * np.abs(first).max():
+        raise ValueError(
+            f"point_loss={point_loss!r} is not convex in f (its slope falls by {-fall:.3g}): two runs from the same "
+            "start may part, so no error estimate holds; expected a convex loss such as logistic or huber(threshold)"
+        )
+
+
+def _require_shares(labels: Array) -> None:
+    """Refuse labels outside [0, 1], for which the logistic loss has no lower bound: −y f falls without end."""
+    low, high = float(labels.min()), float(labels.max())
+    if not 0 <= low <= high <= 1:
+        how = "(y + 1)/2 for classes −1 and 1" if low >= -1 and high <= 1 else "(y − y.min())/(y.max() − y.min())"
+        reach = f"labels reach from {low:.3g} to {high:.3g}"
+        raise ValueError(f"{reach}, and the logistic loss is for labels in [0, 1]; map them by {how}")
+
+
+def _label(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": ""}

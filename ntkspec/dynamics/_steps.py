@@ -1,0 +1,74 @@
+"""How many steps a mode takes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkspec.dynamics._base import Dynamics
+from ntkspec.dynamics._descent import gradient_descent
+
+__all__ = ["steps_to"]
+
+#: Steps that are looked at one by one, where the residual may swing.
+SCANNED = 256
+#: Longest time, 2^53: whole numbers are exact up to it.
+LONGEST = 53
+
+
+def steps_to(epsilon: float, rate: ArrayLike, dynamics: Dynamics | None = None) -> np.ndarray:
+    """The steps until a residual is ε: log ε/log|1 − ηλ| for gradient descent, in whole steps.
+
+    Args:
+        epsilon: ε in (0, 1), the part of a mode that is still to be learned.
+        rate: ηλ with the learning rate of the summed loss, any shape.
+        dynamics: gradient descent where None.
+
+    Returns:
+        The first step with |r| ≤ ε, shaped as `rate`; a time for the flow. A residual that swings may rise above ε
+        again, and with a ridge settle above it: this is when it passes ε first. Of one that takes more than 256 steps
+        it is one step with |r| ≤ ε after one with more, not surely the first. Infinity where none was found: not among
+        1, 2, 4, … 2⁵³ steps (for the flow from 2⁻⁵³ on), and where modes swing not among the first 256 either. So it
+        is at λ = 0, past stability, and where a residual that does not swing ends above ε by a ridge; one that swings
+        below ε in between alone, later than step 256, may be missed.
+
+    Raises:
+        ValueError: if ε is not between 0 and 1.
+
+    Source: `Dynamics.residual` solved for t, by doubling and bisection.
+
+    Example:
+        >>> steps_to(0.1, np.array([0.5, 0.1, 0.0])).tolist()
+        [4.0, 22.0, inf]
+    """
+    if not 0 < epsilon < 1:
+        raise ValueError(f"epsilon={epsilon}; expected between 0 and 1, the part of a mode still to be learned")
+    dynamics = gradient_descent() if dynamics is None else dynamics
+    asked = np.asarray(rate, dtype=float)
+    flat = asked.reshape(-1)
+
+    def open_at(time: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return ~(np.abs(dynamics.residual(flat, time)) <= epsilon)
+
+    low, high = np.zeros_like(flat), np.full_like(flat, np.inf)
+    # A flow may be there long before one unit of time.
+    first = 0 if dynamics.discrete else -LONGEST
+    for exponent in range(first, LONGEST + 1):
+        time = np.full_like(flat, 2.0**exponent)
+        still = open_at(time)
+        high = np.where(~still & np.isinf(high), time, high)
+        low = np.where(still & np.isinf(high), time, low)
+    found = np.isfinite(high)
+    for _ in range(LONGEST):
+        middle = low + (np.where(found, high, low) - low) / 2
+        middle = np.floor(middle) if dynamics.discrete else middle
+        still = open_at(middle)
+        low, high = np.where(still, middle, low), np.where(found & ~still & (middle > low), middle, high)
+    swings = flat > dynamics.smooth_rate
+    if dynamics.discrete and swings.any():
+        scan = np.arange(1.0, SCANNED + 1)
+        reached = np.abs(dynamics.residual(flat[swings, None], scan)) <= epsilon
+        earliest = np.where(reached.any(axis=1), scan[reached.argmax(axis=1)], np.inf)
+        high[swings] = np.minimum(high[swings], earliest)
+    return high.reshape(asked.shape)

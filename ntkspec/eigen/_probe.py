@@ -1,0 +1,91 @@
+"""Traces of functions of an operator, tr f(K) = Σ f(λ_i), from a few random vectors.
+
+An orthonormal block Q that K has been applied to holds most of what the leading modes contribute, and is summed
+without any sampling; random vectors z orthogonal to it give the rest:
+
+    tr f(K) = tr Qᵀ f(K) Q + E[zᵀ f(K) z],   z uniform on the sphere of radius √(n − b) orthogonal to Q (n, b).
+
+Each quadratic form is a Gauss quadrature (stochastic Lanczos quadrature), so one run serves every f.
+
+Source: Ubaru, Chen & Saad 2017, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature"; Meyer, Musco, Musco &
+Woodruff 2021, "Hutch++: optimal stochastic trace estimation"; Chen & Hallman 2023, "Krylov-aware stochastic trace
+estimation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkspec.operator import Operator
+from ntkspec.operator._base import product, refuse_if_too_large
+
+__all__ = ["Probes", "draw"]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Vectors whose quadratic forms make a trace.
+
+    Attributes:
+        vectors: Q's columns, then the random vectors, shape (b + p, n).
+        num_exact: b, which are summed; the others are averaged.
+    """
+
+    vectors: Array
+    num_exact: int
+
+    def total(self, forms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The trace, and its standard error from the scatter of the random vectors.
+
+        Args:
+            forms: vᵀ f(K) v of each vector, shape (b + p, ...).
+
+        Returns:
+            Both of shape (...).
+        """
+        exact, sampled = forms[: self.num_exact], forms[self.num_exact :]
+        return self.sum(forms), sampled.std(axis=0, ddof=1) / np.sqrt(len(sampled)) + 0 * exact.sum(axis=0)
+
+    def sum(self, forms: np.ndarray) -> np.ndarray:
+        """The same combination without the standard error."""
+        return forms[: self.num_exact].sum(axis=0) + forms[self.num_exact :].mean(axis=0)
+
+
+def draw(K: Operator, num_probes: int, num_exact: int, seed: int) -> Probes:
+    """Probes of an operator.
+
+    Args:
+        K: an operator on n points.
+        num_probes: random vectors p, at least 2.
+        num_exact: b, fewer than n: columns of Q, from two steps of subspace iteration.
+        seed: of both.
+
+    Returns:
+        The probes.
+
+    Raises:
+        ValueError: if there are fewer than two random vectors, or too many exact ones.
+    """
+    n = K.num_points
+    if num_probes < 2:
+        raise ValueError(f"num_probes={num_probes}; expected at least 2, so that their scatter gives an error bar")
+    if not 0 <= num_exact < n:
+        raise ValueError(f"num_exact={num_exact}; expected at least 0 and fewer than the {n:,} points")
+    refuse_if_too_large(
+        5 * 8 * n * (num_probes + num_exact),
+        f"{num_probes + num_exact} probes of {n:,} points",
+        "take fewer probes",
+    )
+    generator = np.random.default_rng(seed)
+    block = generator.standard_normal((n, num_exact))
+    for _ in range(2 if num_exact else 0):
+        block, _ = np.linalg.qr(np.asarray(product(K, jnp.asarray(block)), dtype=float))
+    random = generator.standard_normal((num_probes, n))
+    for _ in range(2):
+        random = random - (random @ block) @ block.T
+    random *= np.sqrt(n - num_exact) / np.linalg.norm(random, axis=1, keepdims=True)
+    return Probes(jnp.asarray(np.concatenate([block.T, random])), num_exact)

@@ -1,0 +1,232 @@
+"""Gauss quadrature of the spectral measure of vectors: vᵀ f(K) v for every f, by one Lanczos run without its basis.
+
+With K = Σ λ_i u_i u_iᵀ the spectral measure of v has mass (u_i·v)² at λ_i. The tridiagonal matrix T of k Lanczos
+steps from v holds its k-point Gauss rule: nodes θ_j, the eigenvalues of T, and weights ‖v‖² S_1j², S its
+eigenvectors. It is exact for polynomials of degree 2k − 1. No reorthogonalisation: a converged node may come several
+times, and its copies then share its weight (Greenbaum 1989), so every integral stays right.
+
+Source: Golub & Meurant 2010, "Matrices, moments and quadrature with applications", chapters 6 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jax import Array
+
+from ntkspec.operator import Operator
+from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.operator._recurrence import recur
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["Function", "Quadrature", "precision", "quadrature"]
+
+#: A function of eigenvalues: (k,) -> (k,), or (k, f) for f functions at once.
+Function = Callable[[np.ndarray], np.ndarray]
+
+#: Steps in one compiled program, and numbers in the vectors that go through it side by side.
+CHUNK = 16
+SIDE_BY_SIDE = 2**22
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """The Gauss rules of several vectors.
+
+    Attributes:
+        diagonal: of T, shape (k, v).
+        off_diagonal: β_1 … β_k, shape (k, v); the last leads out of T.
+        mass: ‖v‖², shape (v,).
+        rounding: of a product, relative to λ_max.
+    """
+
+    diagonal: np.ndarray
+    off_diagonal: np.ndarray
+    mass: np.ndarray
+    rounding: float
+
+    @property
+    def num_steps(self) -> int:
+        """Lanczos steps k."""
+        return len(self.diagonal)
+
+    @cached_property
+    def rules(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes ascending, their weights, and their residuals β_k |S_kj|, each (v, k).
+
+        Some eigenvalue of K lies within its residual of a node.
+        """
+        nodes, weights, residuals = [], [], []
+        for alpha, beta, mass in zip(self.diagonal.T, self.off_diagonal.T, self.mass, strict=True):
+            theta, S = scipy.linalg.eigh_tridiagonal(alpha, beta[:-1])
+            nodes.append(theta)
+            weights.append(mass * S[0] ** 2)
+            residuals.append(beta[-1] * np.abs(S[-1]))
+        return np.stack(nodes), np.stack(weights), np.stack(residuals)
+
+    @property
+    def floor(self) -> float:
+        """Where the spectrum of a positive semi-definite K begins: 0, less the rounding of a product."""
+        return -self.rounding * float(self.rules[0].max())
+
+    def integrate(self, function: Function) -> np.ndarray:
+        """Gauss: vᵀ f(K) v for each vector, shape (v,) or (v, f). Nodes below 0 are rounding, and count as 0."""
+        nodes, weights, _ = self.rules
+        return _sums(function, nodes, weights)
+
+    def integrate_radau(self, function: Function) -> np.ndarray:
+        """Gauss–Radau, with one node more, fixed where the spectrum begins; shapes as `integrate`.
+
+        Where all derivatives of f are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ) the two rules
+        bracket the integral; for other smooth functions their difference estimates the error of the coarser.
+
+        Source: Golub & Meurant 2010, chapter 6.
+        """
+        nodes, weights = [], []
+        for alpha, beta, mass in zip(self.diagonal.T, self.off_diagonal.T, self.mass, strict=True):
+            theta, S = scipy.linalg.eigh_tridiagonal(alpha, beta[:-1])
+            # [(T − a)⁻¹ e_k]_k by the eigenvectors; a node on `a` itself is left where it is.
+            gap = np.maximum(theta - self.floor, -self.floor)
+            last = self.floor + beta[-1] ** 2 * np.sum(S[-1] ** 2 / gap)
+            theta, S = scipy.linalg.eigh_tridiagonal(np.append(alpha, last), beta)
+            nodes.append(theta)
+            weights.append(mass * S[0] ** 2)
+        return _sums(function, np.stack(nodes), np.stack(weights))
+
+    def above(self, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The mass of each vector at eigenvalues of at least a threshold.
+
+        Args:
+            threshold: positive, shape (g,).
+
+        Returns:
+            An estimate and its lower and upper bounds, each (v, g). A node counts as on one side as far as its
+            residual keeps it there; else the bounds are those of Chebyshev, Markov and Stieltjes (the weights of the
+            two nodes around the threshold). Between them the weight is spread evenly in log λ.
+        """
+        found = [_above(*rule, threshold, max(-self.floor, 1e-300)) for rule in zip(*self.rules, strict=True)]
+        estimate, lower, upper = (np.stack(each) for each in zip(*found, strict=True))
+        return estimate, lower, upper
+
+
+def _sums(function: Function, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    rows = [
+        np.tensordot(w, np.asarray(function(np.maximum(node, 0))), axes=1)
+        for node, w in zip(nodes, weights, strict=True)
+    ]
+    return np.stack(rows)
+
+
+def _above(
+    node: np.ndarray, weight: np.ndarray, residual: np.ndarray, threshold: np.ndarray, smallest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    count = len(node)
+    # reached[j]: the mass of nodes j and up.
+    reached = np.append(np.cumsum(weight[::-1])[::-1], 0.0)
+    # Chebyshev, Markov, Stieltjes: the mass above a threshold between nodes j − 1 and j is at least that of the nodes
+    # beyond j and at most that of j − 1 and up (Szegő 1939, section 3.41).
+    j = np.searchsorted(node, threshold)
+    lower, upper = reached[np.minimum(j + 1, count)], reached[np.maximum(j - 1, 0)]
+    # A node that has converged is on a known side.
+    lower = np.maximum(lower, reached[0] - _at_most(-node, weight, residual, -threshold))
+    upper = np.maximum(np.minimum(upper, _at_most(node, weight, residual, threshold)), lower)
+    # A node stands for the eigenvalues up to half way to its neighbours, or within its residual if that is closer.
+    middle = np.log(np.maximum(node, smallest))
+    between = (middle[1:] + middle[:-1]) / 2
+    left = np.maximum(np.append(-np.inf, between), np.log(np.maximum(node - residual, smallest)))
+    right = np.minimum(np.append(between, np.inf), np.log(np.maximum(node + residual, smallest)))
+    width = np.maximum(right - left, 1e-14)
+    part = np.clip((right[None] - np.log(threshold)[:, None]) / width, 0, 1)
+    return np.clip(part @ weight, lower, upper), lower, upper
+
+
+def _at_most(node: np.ndarray, weight: np.ndarray, residual: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """A bound on the mass at or above each threshold, from the residuals of the nodes below.
+
+    A Ritz vector x_j with residual r_j has at most r_j / δ_j of its norm in eigenvectors at least δ_j away from
+    θ_j (Davis & Kahan 1970). With P the projector on those above the threshold and v = Σ c_j x_j, c_j² the weights,
+    ‖P v‖ ≤ ‖Σ_{other j} c_j x_j‖ + Σ_{j below} |c_j| r_j / δ_j.
+    """
+    distance = threshold[:, None] - node
+    below = residual <= 1e-4 * distance
+    leaked = np.where(below, np.sqrt(weight) * residual / np.where(below, np.maximum(distance, 1e-300), 1), 0)
+    return (np.sqrt(~below @ weight) + leaked.sum(axis=1)) ** 2
+
+
+def precision(K: Operator) -> float:
+    """The relative rounding of a product with K (Higham 2002, sections 19.3 and 24.1)."""
+    return float(jnp.finfo(K.dtype).eps * max(np.log2(K.num_points), 1))
+
+
+def quadrature(
+    K: Operator,
+    vectors: Array,
+    error: Callable[[Quadrature], float],
+    *,
+    tolerance: float,
+    max_steps: int,
+    progress: Progress = NO_PROGRESS,
+) -> Quadrature:
+    """The Gauss rules of vectors, with as many nodes as an error estimate of the caller's asks for.
+
+    Args:
+        K: the operator.
+        vectors: shape (v, n).
+        error: of what the caller wants from the rules.
+        tolerance: stop at or below.
+        max_steps: stop at the first multiple of `CHUNK` that reaches it.
+        progress: reporter.
+
+    Returns:
+        The rules; whether they suffice is for the caller to say, from the same `error`.
+
+    Raises:
+        ValueError: if the vectors would not fit in memory.
+    """
+    count, n = vectors.shape
+    refuse_if_too_large(
+        3 * vectors.nbytes, f"a Lanczos run from {count} vectors of {n:,} points", "take fewer probes or fewer points"
+    )
+    norm = jnp.linalg.norm(vectors, axis=1)
+    vectors = (vectors / jnp.where(norm > 0, norm, 1)[:, None]).astype(
+        np.float32 if precision(K) > 1e-10 else vectors.dtype
+    )
+    batch = max(1, SIDE_BY_SIDE // n)
+    states = [
+        (jnp.zeros_like(part), part, jnp.zeros(len(part), part.dtype))
+        for part in (vectors[first : first + batch] for first in range(0, count, batch))
+    ]
+    empty = np.zeros((0, count))
+    rules = Quadrature(empty, empty, np.asarray(norm, dtype=float) ** 2, precision(K))
+    look_at = CHUNK
+    with progress.start("Lanczos quadrature", None, "products") as stage:
+        while rules.num_steps < max_steps:
+            coefficients = []
+            for index, state in enumerate(states):
+                states[index], found = _advance(K, state)
+                coefficients.append(found)
+            alpha, beta = (np.concatenate(each, axis=1, dtype=float) for each in zip(*coefficients, strict=True))
+            rules = replace(
+                rules,
+                diagonal=np.concatenate([rules.diagonal, alpha]),
+                off_diagonal=np.concatenate([rules.off_diagonal, beta]),
+            )
+            stage.advance(CHUNK * count)
+            if rules.num_steps >= min(look_at, max_steps):
+                if error(rules) <= tolerance:
+                    break
+                look_at = int(1.25 * rules.num_steps) + 1
+    return rules
+
+
+@jax.jit
+def _advance(K: Operator, state: tuple[Array, Array, Array]) -> tuple[tuple, tuple[Array, Array]]:
+    """`CHUNK` steps of the recurrence, without its basis, which is then never stored."""
+    state, (_, alpha, beta) = recur(K, state, CHUNK)
+    return state, (alpha, beta)

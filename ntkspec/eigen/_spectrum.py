@@ -1,0 +1,188 @@
+"""The eigenvalues of an operator, each with its error bound, multiplicity and dominant frequency."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkspec.eigen._exact import DENSE_LIMIT, flat_weights, multiplicity, ordered_half
+from ntkspec.eigen._extreme import Eigenpairs, leading_eigenpairs
+from ntkspec.eigen._frequency import dominant, half_frequencies, half_radius, one_sign, rates
+from ntkspec.eigen._quadrature import precision
+from ntkspec.operator import Lattice, LowRank, Operator
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+
+__all__ = ["spectrum"]
+
+
+def spectrum(
+    K: Operator,
+    num_modes: int | None = None,
+    *,
+    tolerance: float = 1e-8,
+    max_basis: int = 256,
+    seed: int = 0,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """Eigenvalues in descending order: K u = λ u.
+
+    Exact by one FFT where the operator is circulant, by dense eigendecomposition up to n = 1,024 points, and by block
+    Lanczos for the leading modes beyond.
+
+    Args:
+        K: a kernel operator on n points.
+        num_modes: how many of the largest to return; None means all where that is exact, else 128.
+        tolerance: on the residual of each pair relative to λ_max (block Lanczos).
+        max_basis: vectors that block Lanczos keeps at once, for twice as many points' memory: more of them, fewer
+            products.
+        seed: of the starting block.
+        progress: reporter.
+
+    Returns:
+        Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
+        `converged` it is this one; an operator with an `approximation_error` adds it), `converged` (error within the
+        tolerance), `multiplicity` (modes with
+        an eigenvalue equal within the bounds; of a level cut by `num_modes` block Lanczos counts those held),
+        `dominant_frequency` (mode, axis) in cycles per unit and `dominant_power`, the part of the eigenvector's
+        power at ± that frequency; `frequency_spread`, the root mean square distance of |frequency| from the dominant
+        one in the eigenvector's power, cycles per unit: what masks and boundaries leak (the three are NaN for points
+        that are not on a lattice). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis,
+        lag), and `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band,
+        which is the rate at which that band starts to be learned (and an eigenvalue where K is circulant);
+        `frequency_count` (frequency) is the number of its plane waves, `rayleigh_least` and `rayleigh_largest` the
+        ends of what they range over.
+
+    Raises:
+        ValueError: if `num_modes` is not between 1 and n.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
+        >>> s = ns.eigen.spectrum(ns.operator.lattice(k, shape=(32,)))
+        >>> s.dominant_frequency[:3, 0].values.tolist(), s.multiplicity[:3].values.tolist()
+        ([0.0, 1.0, 1.0], [1, 2, 2])
+    """
+    n = K.num_points
+    if num_modes is not None and not 1 <= num_modes <= n:
+        raise ValueError(f"num_modes={num_modes}; expected between 1 and the number of points, {n}")
+    rounding = precision(K)
+    if isinstance(K, Lattice) and K.circulant:
+        columns = _circulant(K, num_modes or n, rounding)
+    else:
+        count = num_modes or (n if n <= DENSE_LIMIT else 128)
+        if isinstance(K, LowRank):
+            pairs = _of_factor(K)
+        elif n <= DENSE_LIMIT or 2 * count > n:
+            pairs = _dense(K)
+        else:
+            # Below the rounding of a product no residual can come.
+            reachable = max(tolerance, 4 * rounding)
+            pairs = leading_eigenpairs(K, count, tolerance=reachable, max_basis=max_basis, seed=seed, progress=progress)
+        error = pairs.residuals + rounding * pairs.values[0] + K.approximation_error
+        columns = {
+            "eigenvalue": ("mode", pairs.values),
+            "eigenvalue_error": ("mode", error),
+            # Before any mode is left out, so that the last one knows of a partner behind it.
+            "multiplicity": ("mode", multiplicity(pairs.values, error)),
+            **dominant(pairs.vectors[:, :num_modes], K.placement),
+        }
+        columns = {name: (dims, values[:num_modes]) for name, (dims, values) in columns.items()}
+    value, error = columns["eigenvalue"][1], columns["eigenvalue_error"][1]
+    dataset = xr.Dataset(
+        {
+            **columns,
+            "converged": ("mode", error <= max(tolerance, 5 * rounding) * value[0]),
+            **_invariants(K),
+            **({**_lag_profile(K), **rates(K)} if isinstance(K, Lattice) else {}),
+        },
+        coords={"mode": pd.RangeIndex(len(value))},
+        attrs={**attributes(operator=K), "num_points": n, "complete": int(len(value) == n)},
+    )
+    for name, (long_name, units) in LABELS.items():
+        if name in dataset.variables:
+            dataset[name].attrs.update(long_name=long_name, units=units)
+    return dataset
+
+
+def _circulant(K: Lattice, num_modes: int, rounding: float) -> dict[str, tuple]:
+    """The Fourier modes of the lattice; sine and cosine of a frequency are a pair of modes.
+
+    What is the same for all modes is one number in memory.
+    """
+    value, weight, grid = np.asarray(K.transform).ravel(), flat_weights(K), K.sublattice.grid
+    error = rounding * float(value.max())
+    # In one dimension the half spectrum is in the order of the frequencies as it is.
+    radius = None if grid.dim == 1 else half_radius(grid).ravel()
+    order, times = ordered_half(value, weight, radius, num_modes, error)
+    weight = weight[order]
+    return {
+        "eigenvalue": ("mode", np.repeat(value[order].astype(float, copy=False), weight)[:num_modes]),
+        "eigenvalue_error": ("mode", np.broadcast_to(error, num_modes)),
+        "multiplicity": ("mode", np.repeat(times, weight)[:num_modes]),
+        "dominant_frequency": (
+            ("mode", "axis"),
+            np.repeat(one_sign(half_frequencies(grid, order)), weight, axis=0)[:num_modes],
+        ),
+        "dominant_power": ("mode", np.broadcast_to(1.0, num_modes)),
+        "frequency_spread": ("mode", np.broadcast_to(0.0, num_modes)),
+    }
+
+
+def _invariants(K: Operator) -> dict[str, float]:
+    """The trace and ‖K‖_F, from the eigenvalues where they are known: other sums would form the lags again."""
+    if isinstance(K, Lattice) and K.circulant:
+        value, weight = np.asarray(K.transform).ravel(), flat_weights(K)
+        trace, squares = float(np.sum(weight * value, dtype=float)), float(np.sum(weight * value**2, dtype=float))
+    else:
+        trace, squares = float(K.trace()), float(K.frobenius_norm()) ** 2
+    return {"trace": trace, "frobenius_norm": math.sqrt(squares)}
+
+
+def _dense(K: Operator) -> Eigenpairs:
+    matrix = np.asarray(K.to_dense(), dtype=float)
+    value, vector = np.linalg.eigh(matrix)
+    value, vector = value[::-1].copy(), vector[:, ::-1].copy()
+    residual = np.linalg.norm(matrix @ vector - vector * value, axis=0)
+    return Eigenpairs(value, vector, residual)
+
+
+def _of_factor(K: LowRank) -> Eigenpairs:
+    """The eigenpairs of F Fᵀ that are not zero: squared singular values and left singular vectors of F."""
+    Q, R = np.linalg.qr(np.asarray(K.factor))
+    U, singular, _ = np.linalg.svd(R)
+    return Eigenpairs(singular**2, Q @ U, np.zeros(len(singular)))
+
+
+def _lag_profile(K: Lattice) -> dict[str, tuple]:
+    """The kernel along each axis for lags of a whole period, at a fixed resolution (the width is read from it)."""
+    lag = np.linspace(-0.5, 0.5, 1025)
+    dim = len(K.sublattice.shape)
+    delta = np.zeros((dim, len(lag), dim))
+    for axis in range(dim):
+        delta[axis, :, axis] = lag
+    function = K.kernel.ntk_lag if K.which == "ntk" else K.kernel.nngp_lag
+    return {"kernel_lag": (("axis", "lag"), np.asarray(function(delta))), "lag": ("lag", lag)}
+
+
+LABELS = {
+    "eigenvalue": ("eigenvalue λ of K", ""),
+    "eigenvalue_error": ("bound on the eigenvalue's error", ""),
+    "converged": ("error within the tolerance", ""),
+    "multiplicity": ("modes with this eigenvalue", ""),
+    "dominant_frequency": ("dominant frequency of the eigenvector", "cycles per unit"),
+    "dominant_power": ("part of the eigenvector's power at its dominant frequency", ""),
+    "frequency_spread": ("spread of the eigenvector's frequencies about the dominant one", "cycles per unit"),
+    "trace": ("trace of K", ""),
+    "frobenius_norm": ("Frobenius norm of K", ""),
+    "kernel_lag": ("kernel along an axis", ""),
+    "frequency_count": ("plane waves in the band", ""),
+    "rayleigh_least": ("least Rayleigh quotient of a plane wave", ""),
+    "rayleigh_largest": ("largest Rayleigh quotient of a plane wave", ""),
+    "rayleigh_quotient": ("mean Rayleigh quotient of plane waves", ""),
+    "frequency": ("frequency", "cycles per unit"),
+    "lag": ("lag", "unit"),
+}

@@ -1,0 +1,295 @@
+"""Filters of an operator applied to labels, for all steps at once: exactly by FFT, or by Lanczos with its error."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkspec.dynamics import Dynamics, Loss, summed_rate
+from ntkspec.eigen._lanczos import Krylov, grow_until
+from ntkspec.operator import Lattice, Operator
+from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["ConvergenceWarning", "Trajectory", "check_stable", "trajectory", "warn_unless_converged"]
+
+#: Units of rounding in a step of the recurrence, relative to λ_max: of a transform, and of the three vectors of a step.
+ROUNDINGS = 4
+
+#: Numbers of all channels up to which they run side by side. Beyond, that gains nothing: one after the other, each
+#: stops at its own number of steps, and there is the basis of only one at a time.
+TOGETHER = 2**18
+
+#: Steps that are counted one by one for the bound of a filter that swings, and points of the sum beyond them.
+COUNTED, BEYOND = 4096, 512
+
+
+class ConvergenceWarning(UserWarning):
+    """A result whose error bound is above the tolerance that was asked for."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What training makes of labels y, every asked step at once.
+
+    Attributes:
+        learned: (1 − r(K, t)) y, shape (t, channel, point).
+        weights: K⁻¹(1 − r(K, t)) y, shape (t, channel, point); their kernel expansion is the learned function.
+        error_bound: of `learned`, relative to ‖y‖, shape (t,).
+        field_error_bound: of the expansion of `weights` anywhere, root-sum-square over all points, relative
+            to ‖y‖, shape (t,).
+        num_products: operator products it took, those of a second pass among them, for the channel that took most.
+        largest_eigenvalue: λ_max as far as y sees it.
+        passes: of the Lanczos recurrence: 2 where its vectors did not fit in memory; 0 where it was not needed.
+    """
+
+    learned: Array
+    weights: Array
+    error_bound: np.ndarray
+    field_error_bound: np.ndarray
+    num_products: int
+    largest_eigenvalue: float
+    passes: int
+
+
+def trajectory(
+    K: Operator,
+    y: Array,
+    steps: np.ndarray,
+    rate: float,
+    dynamics: Dynamics,
+    *,
+    loss: Loss = "sum",
+    tolerance: float,
+    max_products: int,
+    field_norm: float = 0.0,
+    max_basis_bytes: float | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Trajectory:
+    """Apply the filters of a dynamics at all steps.
+
+    The error has two parts. That of too few steps is bounded by the residual (see `ntkspec.eigen._lanczos`). That of
+    rounding comes in through K Q = Q T + β q eᵀ + F, whose columns ‖F_j‖ are a few units of rounding ε times λ_max: the
+    residual of the flow gains F e^{−ηsT} e_1, no larger than ‖F‖ ≤ √k c ε λ_max, for a time t. So nothing computed with
+    that ε is better than ε ηλ_max t; more steps do not help then, and none are taken.
+
+    Args:
+        K: the operator, n points.
+        y: labels, shape (channel, point).
+        steps: t, shape (t,).
+        rate: η of the summed loss.
+        dynamics: its filters.
+        loss: that the caller was asked for, in whose unit a limit of stability is told.
+        tolerance: on `error_bound`.
+        max_products: Lanczos steps at most.
+        field_norm: a bound on the norm of the kernel on all points of interest, for `field_error_bound`; the tolerance
+            holds for that bound as well where it is given.
+        max_basis_bytes: of Lanczos vectors to keep; what exceeds it is computed a second time. None is half of the
+            memory that is free.
+        progress: reporter.
+
+    Returns:
+        The trajectory; it is exact, up to rounding, on a circulant lattice.
+
+    Raises:
+        ValueError: if the rate is past the stability limit, a discrete dynamics is asked for half steps, or the results
+            would not fit in memory.
+    """
+    dynamics = dynamics.at(rate)
+    if dynamics.discrete and (steps != np.rint(steps)).any():
+        raise ValueError(f"steps={steps.tolist()}; expected whole numbers for {type(dynamics).__name__}")
+    y = y.astype(K.dtype)
+    # Both results at every step, a copy while they are joined, and the work space of products.
+    refuse_if_too_large(
+        (4 * len(steps) + 4) * y.nbytes,
+        f"{len(steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
+        "ask for fewer steps, or for channels one by one",
+    )
+    filters = _Filters(steps, rate, dynamics, loss)
+    if isinstance(K, Lattice) and K.circulant:
+        return _by_fft(K, y, filters)
+    group = max(1, TOGETHER // y.shape[1])
+    demand = _Demand(tolerance, max_products, field_norm, max_basis_bytes)
+    groups = [y[first : first + group] for first in range(0, y.shape[0], group)]
+    return _side_by_side([_by_lanczos(K, part, filters, demand, progress) for part in groups])
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """What is asked of a Lanczos run; see `trajectory`."""
+
+    tolerance: float
+    max_products: int
+    field_norm: float
+    max_basis_bytes: float | None
+
+
+def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progress: Progress) -> Trajectory:
+    steps, rate = filters.steps, filters.rate
+    pace = filters.dynamics.pace
+    amplification = np.maximum(1, _amplification(rate * pace * demand.field_norm, steps))
+
+    def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
+        """Of too few steps, and of rounding."""
+        unit = ROUNDINGS * float(jnp.finfo(K.dtype).eps) * np.sqrt(krylov.num_steps)
+        return _error_bound(krylov, filters), unit * (1 + rate * pace * krylov.largest_ritz() * steps)
+
+    def worst(krylov: Krylov) -> float:
+        # A rate past the limit grows without end: say so now, not after max_products.
+        check_stable(krylov.largest_ritz(), rate, filters.dynamics, filters.loss, K.num_points)
+        short, rounding = bounds(krylov)
+        short = short * amplification if demand.field_norm else short
+        return float(np.max(np.where(short <= rounding, 0, short + rounding)))
+
+    krylov = grow_until(
+        K,
+        y,
+        worst,
+        tolerance=demand.tolerance,
+        max_steps=demand.max_products,
+        max_basis_bytes=demand.max_basis_bytes,
+        progress=progress,
+    )
+    short, rounding = bounds(krylov)
+    both = np.concatenate([krylov.coefficients(f) for f in (filters.weights, filters.learned)], axis=2)
+    combined = krylov.combine(K, both, progress)
+    return Trajectory(
+        learned=combined[len(steps) :],
+        weights=combined[: len(steps)],
+        error_bound=short + rounding,
+        field_error_bound=short * amplification + rounding,
+        num_products=krylov.num_steps + krylov.num_dropped,
+        largest_eigenvalue=krylov.largest_ritz(),
+        passes=2 if krylov.num_dropped else 1,
+    )
+
+
+def _side_by_side(parts: list[Trajectory]) -> Trajectory:
+    """One trajectory of the channels of all; the worst of them speaks for its numbers."""
+    if len(parts) == 1:
+        return parts[0]
+    return Trajectory(
+        learned=jnp.concatenate([part.learned for part in parts], axis=1),
+        weights=jnp.concatenate([part.weights for part in parts], axis=1),
+        error_bound=np.max([part.error_bound for part in parts], axis=0),
+        field_error_bound=np.max([part.field_error_bound for part in parts], axis=0),
+        num_products=max(part.num_products for part in parts),
+        largest_eigenvalue=max(part.largest_eigenvalue for part in parts),
+        passes=max(part.passes for part in parts),
+    )
+
+
+@dataclass(frozen=True)
+class _Filters:
+    """The filters as functions of eigenvalues (k,), one column a step."""
+
+    steps: np.ndarray
+    rate: float
+    dynamics: Dynamics
+    loss: Loss
+
+    def learned(self, eigenvalue: np.ndarray) -> np.ndarray:
+        return self.rate * eigenvalue[:, None] * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
+
+    def weights(self, eigenvalue: np.ndarray) -> np.ndarray:
+        return self.rate * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
+
+
+def _error_bound(krylov: Krylov, filters: _Filters) -> np.ndarray:
+    """β_k times how much the last coefficient of the weights has moved, relative to ‖y‖, the worst over channels.
+
+    See `ntkspec.eigen._lanczos`; where it cannot turn around that is its absolute value.
+    """
+    top = filters.rate * krylov.largest_ritz()
+    norm = np.where(krylov.norm > 0, krylov.norm, 1)
+    scale = filters.dynamics.gain(top) * krylov.off_diagonal[-1] / norm
+    if top <= filters.dynamics.smooth_rate:
+        moved = np.abs(krylov.coefficients(filters.weights)[-1])
+    else:
+        moved = _variation(krylov, filters)
+    return np.max(moved * scale[:, None], axis=0)
+
+
+def _variation(krylov: Krylov, filters: _Filters) -> np.ndarray:
+    """Σ_{s<t} |g_{s+1} − g_s| of the last coefficient g, shape (channel, t).
+
+    Every step is counted up to `COUNTED`. Beyond, the sum is one over blocks, each taken to move as fast as at its
+    faster end: an estimate there, of what has stopped to swing in all but slow or marginal modes.
+    """
+    longest = int(np.ceil(filters.steps.max()))
+    every = np.arange(min(longest, COUNTED) + 1)
+    blocks = np.unique(np.rint(np.geomspace(COUNTED, max(longest, COUNTED), BEYOND)).astype(int))
+    ends = blocks if longest > COUNTED else blocks[:0]
+    times = np.unique(np.concatenate([every, ends, ends + 1]))
+    position = {name: np.searchsorted(times, where) for name, where in (("at", ends), ("next", ends + 1))}
+    g = krylov.last_coefficient(replace(filters, steps=times.astype(float)).weights)
+    counted = np.cumsum(np.abs(np.diff(g[:, : len(every)], axis=1)), axis=1)
+    speed = np.abs(g[:, position["next"]] - g[:, position["at"]])
+    summed = np.maximum(speed[:, 1:], speed[:, :-1]) * np.diff(ends)
+    total = np.concatenate([np.zeros((len(g), 1)), counted, summed], axis=1)
+    total[:, len(every) :] = total[:, len(every) - 1 : len(every)] + np.cumsum(summed, axis=1)
+    # The first point at or after the asked step.
+    points = np.concatenate([every, ends[1:]])
+    return total[:, np.searchsorted(points, np.ceil(filters.steps))]
+
+
+def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
+    """How much larger the error may be away from the training points.
+
+    The residual −ηβ g(s) q_{k+1} of the weights reaches the function through K_* e^{−η(t−s)K}, whose norm is at
+    most √λ_* min(√λ, (2eη(t−s))^{−1/2}); integrated over a growing |g| this is √(ηλ_*) (1 + √(2t/e)).
+    With momentum a slow mode is driven by η/(1 − β), which is the rate to give; for modes that swing it is an estimate.
+    """
+    return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
+
+
+def _by_fft(K: Lattice, y: Array, filters: _Filters) -> Trajectory:
+    shape = K.sublattice.shape
+    axes = tuple(range(-len(shape), 0))
+    eigenvalue = np.asarray(K.transform)
+    top = float(eigenvalue.max())
+    check_stable(top, filters.rate, filters.dynamics, filters.loss, K.num_points)
+    modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
+
+    def apply(function: Callable[[np.ndarray], np.ndarray]) -> Array:
+        columns = [jnp.fft.irfftn(modes * function(step), s=shape, axes=axes) for step in filters.steps]
+        return jnp.stack(columns).reshape(len(filters.steps), *y.shape)
+
+    rate, dynamics = filters.rate, filters.dynamics
+    weights = apply(lambda step: rate * dynamics.weights(rate * eigenvalue, step))
+    learned = apply(lambda step: rate * eigenvalue * dynamics.weights(rate * eigenvalue, step))
+    unit = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points)
+    rounding = unit * (1 + rate * dynamics.pace * top * filters.steps)
+    return Trajectory(learned, weights, rounding, rounding, 0, top, passes=0)
+
+
+def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
+    """Say aloud, to the caller of the caller, that an error bound is above the tolerance."""
+    worst = float(np.max(bound))
+    if worst > tolerance:
+        warnings.warn(
+            f"the error bound is {worst:.2g} of the labels, above the tolerance {tolerance:.2g}; give a larger "
+            "max_products, fewer steps or a smaller learning rate (`error_bound` tells which steps are good)",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics, loss: Loss, num_points: int) -> None:
+    """Refuse a rate of the summed loss past the limit of a dynamics that knows its unit (`Dynamics.at`).
+
+    The limit is told in the unit of the asked loss over so many points.
+    """
+    limit = dynamics.limit(largest_eigenvalue)
+    # The eigenvalue is known to rounding, and the limit itself is asked for often.
+    if rate > limit * (1 + 1e-9):
+        raise ValueError(
+            f"the learning rate is {rate / limit:.4g} times its stability limit under {type(dynamics).__name__}, so "
+            f"training diverges; the limit for loss={loss!r} is {limit / summed_rate(1.0, num_points, loss):.6g}: see "
+            f"ns.dynamics.max_learning_rate(K, loss={loss!r}), which also takes dynamics=..."
+        )

@@ -1,0 +1,384 @@
+"""How the kernel of a finite network moves while it is trained."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_labels, check_seed, check_sizes, shown
+from ntkspec.empirical._inputs import behind, check_stacked
+from ntkspec.empirical._leading import leading_eigenvalues
+from ntkspec.empirical._rows import bytes_of_row, rows_of
+from ntkspec.empirical._sample import Frequencies, frequencies_of, sample
+from ntkspec.kernel import ComposedKernel, Network
+from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.record import attributes
+
+__all__ = ["Movement", "movement"]
+
+#: Bytes of the rows of networks that are looked at side by side.
+SIDE_BY_SIDE = 2**28
+
+#: Other kernels whose features and Θ an observer keeps, for where another part of their networks begins.
+KERNELS = 64
+
+#: Of each network at each step, with what it says.
+MEASURES = {
+    "kernel_drift": "change of the kernel since initialisation, relative to it",
+    "kernel_rotation": "change of the kernel's direction since initialisation, 1 − cosine",
+    "kernel_error": "distance to the infinitely wide kernel, relative to it",
+    "kernel_alignment": "alignment of the kernel with the target",
+    "centered_kernel_alignment": "alignment of the centred kernel with the target",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """An observer of training that compares kernels; build one with `movement`.
+
+    Attributes:
+        k: mapping and network, or a network alone.
+        network: that of `k`.
+        points: that are looked at, shape (m, d).
+        features: of these points, shape (m, p).
+        target: labels there, shape (m, channels).
+        infinite: the kernel Θ of infinite width there, shape (m, m).
+        frequencies: plane waves on those points; None where they lie on no lattice.
+        scale: n/m, by which eigenvalues on m of the n points are multiplied.
+        num_eigenvalues: how many are recorded.
+        attrs: of the Datasets.
+        start: K_0 of each network, shape (seed, m, m); None before `begin`.
+        checked: shapes of parameters that are known to be the network's.
+        together: how many networks' rows fit side by side in `SIDE_BY_SIDE`.
+        others: this observer for other kernels, as it was built.
+    """
+
+    k: ComposedKernel | Network
+    network: Network
+    points: Array
+    features: Array
+    target: Array
+    infinite: Array
+    frequencies: Frequencies | None
+    scale: float
+    num_eigenvalues: int
+    attrs: dict[str, Any]
+    start: Array | None = field(default=None, repr=False)
+    checked: Any = field(default=None, repr=False)
+    together: int = 1
+    others: deque[Movement] = field(default_factory=lambda: deque(maxlen=KERNELS), repr=False)
+
+    def begin(self, k: ComposedKernel | Network, params: Any) -> Movement:
+        """The observer of networks that start from these parameters.
+
+        Args:
+            k: mapping and network of theirs, or a network alone: the one that the observer was built for, or another
+                on the same coordinates.
+            params: of all networks, stacked along a leading axis.
+
+        Returns:
+            An observer that compares with their kernels K_0, and with the kernel Θ of `k`.
+
+        Raises:
+            ValueError: if the parameters are of another network or of networks behind a learned mapping, or `k` has no
+                NTK or no finite width, or takes other inputs.
+            TypeError: if `k` is no network, or the parameters are none.
+
+        Example:
+            >>> import jax, numpy as np, ntkspec as ns
+            >>> x = np.arange(16)[:, None] / 16
+            >>> narrow, wide = (ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(1, width=w)) for w in (16, 64))
+            >>> observe = ns.empirical.movement(narrow, x, np.sin(2 * np.pi * x[:, 0]))
+            >>> params = jax.vmap(wide.init)(jax.random.split(jax.random.key(0), 3))
+            >>> float(observe.begin(wide, params)(0, params).kernel_drift.max())
+            0.0
+        """
+        begun = self._of(k)._for(params)
+        return replace(begun, start=begun.kernels(params))
+
+    def __call__(self, step: int, params: Any) -> xr.Dataset:
+        """Compare the kernels at these parameters with those at the start, the infinitely wide one and the target.
+
+        Args:
+            step: of training.
+            params: of all networks, stacked along a leading axis.
+
+        Returns:
+            Dataset with one `step`; see `movement`.
+
+        Raises:
+            ValueError: if the parameters are of another network, of networks behind a learned mapping, or of another
+                number of networks than began.
+            TypeError: if the step is no number, or the parameters are none.
+        """
+        if not isinstance(step, int | np.integer):
+            raise TypeError(f"step={shown(step)}; expected the number of a step, as in observe(0, params)")
+        kernels = self.kernels(params)
+        if self.start is not None and len(kernels) != len(self.start):
+            raise ValueError(
+                f"the parameters are those of {len(kernels)} networks, and {len(self.start)} began; expected those of "
+                "the same networks: observe.begin(k, params) is the observer of others"
+            )
+        waves = None if self.frequencies is None else (self.frequencies.lag, self.frequencies.weights)
+        measured = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale)
+        found = {name: np.asarray(values) for name, values in measured.items()}
+        value, error = leading_eigenvalues(kernels, self.num_eigenvalues)
+        found |= {"kernel_eigenvalue": self.scale * value, "kernel_eigenvalue_error": self.scale * error}
+        return self._dataset(step, found)
+
+    def kernels(self, params: Any) -> Array:
+        """The empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
+        here = self._for(params)
+        with jax.default_matmul_precision("highest"):
+            count = len(jax.tree.leaves(params)[0])
+            return _kernels(here.network, params, here.features, min(count, here.together))
+
+    def _of(self, k: ComposedKernel | Network) -> Movement:
+        """This observer for a kernel: what depends on that alone is computed once, whatever begins."""
+        for one in (self, *self.others):
+            if _same(one.k, k):
+                return one
+        is_behind = isinstance(k, ComposedKernel)
+        if is_behind != isinstance(self.k, ComposedKernel) and isinstance(k, ComposedKernel | Network):
+            built, given = ("alone", "behind a mapping") if is_behind else ("behind a mapping", "alone")
+            raise ValueError(
+                f"the observer was built for a network {built}, and is to look at one {given}, whose inputs "
+                "are others; build it by ns.empirical.movement(k, x, y) with the kernel and the points of the training"
+            )
+        found = _at_points(k, self.points)
+        other = replace(self, **found | {"attrs": self.attrs | found["attrs"]}, start=None, checked=None)
+        self.others.append(other)
+        return other
+
+    def _for(self, params: Any) -> Movement:
+        """This observer for parameters: what is checked by tracing is checked once for each kind of them."""
+        shapes = jax.tree.map(lambda leaf: (np.shape(leaf), getattr(leaf, "dtype", type(leaf))), params)
+        if self.checked is not None and shapes == self.checked:
+            return self
+        if isinstance(params, dict) and params.keys() == {"network", "mapping"}:
+            raise ValueError(
+                "the parameters are those of networks behind a learned mapping, {'network': ..., 'mapping': ...}, and "
+                "movement compares kernels behind the mapping that it was given; train with trainable=(), or observe "
+                "params['network'] for the networks' kernels behind the mapping as it was"
+            )
+        count, _ = check_stacked(self.network, params, self.features)
+        rows = rows_of(self.network, jax.tree.map(lambda leaf: leaf[0], params), None)
+        each, m = bytes_of_row(rows, self.features), len(self.features)
+        refuse_if_too_large(
+            2 * m * each + 4 * 8 * m * m * count,
+            f"the kernels of {count} networks at {m} points",
+            "take fewer points: movement(..., max_points=...)",
+        )
+        return replace(self, checked=shapes, together=max(1, SIDE_BY_SIDE // (m * each)))
+
+    def _dataset(self, step: int, found: dict[str, np.ndarray]) -> xr.Dataset:
+        lead = ("seed", "step")
+        variables: dict[str, Any] = {
+            name: (lead, found[name][:, None], {"long_name": text, "units": ""})
+            for name, text in MEASURES.items()
+            if name in found
+        }
+        variables["kernel_eigenvalue"] = (
+            (*lead, "mode"),
+            found["kernel_eigenvalue"][:, None],
+            {"long_name": "largest eigenvalues of the kernel", "units": ""},
+        )
+        variables["kernel_eigenvalue_error"] = (
+            (*lead, "mode"),
+            found["kernel_eigenvalue_error"][:, None],
+            {"long_name": "bound on the error of the eigenvalues", "units": ""},
+        )
+        coords: dict[str, Any] = {
+            "step": ("step", [step], {"long_name": "training step", "units": "steps"}),
+            "seed": ("seed", np.arange(len(found["kernel_error"]))),
+        }
+        if self.frequencies is not None:
+            waves = self.frequencies
+            variables["kernel_rayleigh_quotient"] = (
+                (*lead, "kernel_frequency"),
+                found["kernel_rayleigh_quotient"][:, None],
+                {"long_name": "rate at which plane waves of a frequency begin to be learned", "units": ""},
+            )
+            coords["kernel_frequency"] = (
+                "kernel_frequency",
+                waves.frequency,
+                {"long_name": "frequency", "units": "cycles per unit"},
+            )
+            coords["infinite_rayleigh_quotient"] = (
+                "kernel_frequency",
+                self.scale * np.asarray(_rayleigh_quotients(self.infinite, waves.lag, waves.weights)),
+                {"long_name": "the same of the infinitely wide kernel", "units": ""},
+            )
+        return xr.Dataset(variables, coords=coords, attrs=self.attrs)
+
+
+def movement(
+    k: ComposedKernel | Network,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    max_points: int = 256,
+    num_eigenvalues: int = 8,
+    seed: int = 0,
+) -> Movement:
+    """An observer of training: ``observe(step, params)`` gives what has become of the kernels K_t of the networks.
+
+    The kernels are those of `ntk`, the mean over outputs, at no more than `max_points` of the points: of a lattice
+    every s-th point along each axis, where frequencies above the lower Nyquist frequency fold onto those below; of
+    scattered points a random choice. The mapping is fixed: a run with ``trainable=`` is refused at the first call.
+    Eigenvalues and Rayleigh quotients are multiplied by n/m
+    to stand for those of all n points: exactly so where m = n, else as far as a sum over m points is an integral.
+
+    Args:
+        k: mapping and network, or a network alone; `linearised` ones do not move.
+        x: training points, shape (n, d).
+        y: labels, shape (n,) or (n, channels).
+        max_points: at which kernels are compared, m at most.
+        num_eigenvalues: how many of the largest to record.
+        seed: of the choice among scattered points.
+
+    Returns:
+        The observer. In a run K_0 is the kernel of each network as it starts, whatever steps are recorded, in every
+        part of an ensemble and after `resume`; Θ is that of the kernel that is trained, so that one observer serves
+        all of `train_scales`. It remembers nothing: outside of a run ``observe.begin(k, params)`` is the observer that
+        looks back to these parameters, and called as it is, it leaves out what looks back, drift and rotation. Each
+        call returns a Dataset over (seed, step), one step:
+        `kernel_drift` ‖K_t − K_0‖/‖K_0‖, in Frobenius norms like the rest;
+        `kernel_rotation` 1 − ⟨K_t, K_0⟩/(‖K_t‖‖K_0‖), the part of it that is not mere growth;
+        `kernel_error` ‖K_t − Θ‖/‖Θ‖;
+        `kernel_alignment` ⟨K_t, yyᵀ⟩/(‖K_t‖‖yyᵀ‖), that is yᵀK_t y/(‖y‖²‖K_t‖) for one channel;
+        `centered_kernel_alignment`, the same of HK_tH and Hy, H = 1 − 11ᵀ/m;
+        `kernel_eigenvalue` (…, mode), descending, with `kernel_eigenvalue_error`, a bound;
+        on a lattice `kernel_rayleigh_quotient` (…, kernel_frequency), uᴴK_t u/uᴴu averaged over the plane waves u of a
+        frequency band, beside the coordinate `infinite_rayleigh_quotient` (kernel_frequency), that of Θ.
+
+    Raises:
+        ValueError: if points or labels have the wrong shape, the labels are all zero, or the network has no NTK or no
+            finite width.
+        TypeError: if an argument is of a wrong kind.
+
+    Source: Fort et al. 2020, "Deep learning versus kernel learning", section 3 (kernel distance); Cristianini et al.
+    2001, "On kernel-target alignment", definition 1; Cortes, Mohri & Rostamizadeh 2012, "Algorithms for learning
+    kernels based on centered alignment", definition 4.
+
+    Example:
+        >>> import jax, numpy as np, ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=64))
+        >>> x = np.arange(16)[:, None] / 16
+        >>> observe = ns.empirical.movement(k, x, np.sin(2 * np.pi * x[:, 0]))
+        >>> params = jax.vmap(k.init)(jax.random.split(jax.random.key(0), 3))
+        >>> before = observe(0, params)
+        >>> dict(before.sizes)["seed"], "kernel_alignment" in before, "kernel_drift" in before
+        (3, True, False)
+        >>> after = observe.begin(k, params)(10, jax.tree.map(lambda leaf: 1.1 * leaf, params))
+        >>> bool((after.kernel_drift > 0.1).all())
+        True
+    """
+    here = behind(k, x)
+    labels = check_labels(y, len(here.points))
+    check_sizes(max_points=max_points, num_eigenvalues=num_eigenvalues)
+    check_seed(seed)
+    chosen = sample(np.asarray(here.points), max_points, seed)
+    target = labels.reshape(len(labels), -1)[chosen]
+    if not bool(jnp.any(target)):
+        raise ValueError("the labels are all 0 at the points looked at, so no kernel is aligned with them")
+    points, m = here.points[chosen], len(chosen)
+    at_points = _at_points(k, points)
+    at_points["attrs"] |= {"kernel_points": m, "kernel_points_of": len(here.points)}
+    return Movement(
+        **at_points,
+        target=target,
+        frequencies=frequencies_of(np.asarray(points)),
+        scale=len(here.points) / m,
+        num_eigenvalues=min(num_eigenvalues, m),
+    )
+
+
+def _at_points(k: ComposedKernel | Network, points: Array) -> dict[str, Any]:
+    """What a `Movement` has of its kernel, by name."""
+    here = behind(k, points)
+    if here.network.width is None:
+        raise ValueError("this network has no width, so it cannot be trained; build it with MLP(..., width=512)")
+    here.network.require_derivative()
+    return {
+        "k": k,
+        "network": here.network,
+        "points": here.points,
+        "features": here.features,
+        "infinite": k.ntk(here.points),
+        "attrs": attributes(kernel=k),
+    }
+
+
+def _same(a: ComposedKernel | Network, b: ComposedKernel | Network) -> bool:
+    """Whether kernels are of one program and equal numbers."""
+    structure: Any = jax.tree.structure(a)
+    alike = a is b or structure == jax.tree.structure(b)
+    return alike and all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+@partial(jax.jit, static_argnames="together")
+def _kernels(network: Network, params: Any, features: Array, together: int) -> Array:
+    """The kernels (seed, m, m) of stacked parameters, `together` at a time."""
+
+    def one(params: Any) -> Array:
+        # What is trained in half precision is looked at in single.
+        params = jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), params)
+        rows = rows_of(network, params, None)
+        of_points = rows.rows(features)
+        return rows.tile(of_points, of_points).astype(float)
+
+    return jax.lax.map(one, params, batch_size=together)
+
+
+@jax.jit
+def _measures(
+    kernels: Array,
+    start: Array | None,
+    infinite: Array,
+    target: Array,
+    waves: tuple[Array, Array] | None,
+    scale: float,
+) -> dict[str, Array]:
+    """Of each kernel (seed, m, m), what `movement` records."""
+
+    def one(K: Array, K_0: Array | None) -> dict[str, Array]:
+        measured = {
+            "kernel_error": jnp.linalg.norm(K - infinite) / jnp.linalg.norm(infinite),
+            "kernel_alignment": _alignment(K, target),
+            "centered_kernel_alignment": _alignment(_centered(K), target - target.mean(axis=0)),
+        }
+        if K_0 is not None:
+            measured["kernel_drift"] = jnp.linalg.norm(K - K_0) / jnp.linalg.norm(K_0)
+            # As half the squared distance of unit vectors, which has digits where 1 − cosine has none.
+            turned = K / jnp.linalg.norm(K) - K_0 / jnp.linalg.norm(K_0)
+            measured["kernel_rotation"] = jnp.sum(turned**2) / 2
+        if waves is not None:
+            measured["kernel_rayleigh_quotient"] = scale * _rayleigh_quotients(K, *waves)
+        return measured
+
+    return jax.lax.map(lambda pair: one(*pair), (kernels, start))
+
+
+def _alignment(K: Array, target: Array) -> Array:
+    """⟨K, yyᵀ⟩/(‖K‖‖yyᵀ‖) for labels (m, channels)."""
+    return jnp.sum(target * (K @ target)) / (jnp.linalg.norm(K) * jnp.linalg.norm(target.T @ target))
+
+
+def _centered(K: Array) -> Array:
+    rows = K - K.mean(axis=0)
+    return rows - rows.mean(axis=1, keepdims=True)
+
+
+def _rayleigh_quotients(K: Array, lag: Array, weights: Array) -> Array:
+    """uᴴKu/uᴴu averaged over the plane waves of each band: entries summed by lag, then by frequency."""
+    return weights @ jax.ops.segment_sum(K.ravel(), lag.ravel(), num_segments=weights.shape[1])

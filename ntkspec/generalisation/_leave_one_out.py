@@ -1,0 +1,291 @@
+"""What each training point would have been predicted to be without it, of all points at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_labels, check_steps
+from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.eigen._trajectory import ConvergenceWarning
+from ntkspec.generalisation._contour import has_resolvents, resolvents
+from ntkspec.generalisation._decomposition import Decomposition, decompose
+from ntkspec.generalisation._inverse import check_resolved, check_ridge, exact_inverse, operator_of
+from ntkspec.generalisation._solve import circulant_of, solve
+from ntkspec.generalisation._tables import check_training, step_coordinate
+from ntkspec.operator import Operator, largest_eigenvalue
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes, variable
+
+__all__ = ["leave_one_out", "leave_one_out_path"]
+
+
+def leave_one_out(
+    K: Operator | Decomposition,
+    y: ArrayLike,
+    *,
+    ridge: float,
+    num_probes: int = 32,
+    tolerance: float = 1e-8,
+    max_products: int = 2048,
+    seed: int = 0,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """The residual of every point in a ridge regression on all the others: y_i − f_{−i}(x_i) = [A⁻¹y]_i / [A⁻¹]_ii.
+
+    A = K + δI. No regression is done again: the identity is exact. So is the computation on circulant lattices (by FFT;
+    all [A⁻¹]_ii are the same), for low-rank factors, from a `decompose`d operator, and up to n = 4,096 points (by
+    Cholesky). Beyond, A⁻¹y is solved by conjugate gradients, and the diagonal estimated from random signs z as the mean
+    of z_i [A⁻¹z]_i; on a whole lattice only its difference from that of the nearest circulant matrix is.
+
+    Args:
+        K: a kernel operator on n points, or `decompose(K)`.
+        y: labels, shape (n,) or (n, channels).
+        ridge: δ ≥ 0, in units of eigenvalues: above K's `approximation_error`, where that is not 0, and above rounding
+            where A is solved by products only.
+        num_probes: random vectors, where they are needed.
+        tolerance: on the relative residual of the solutions.
+        max_products: operator products a vector, at most.
+        seed: of the vectors.
+        progress: reporter.
+
+    Returns:
+        Dataset with `residual` (point[, channel]) and `prediction`, y less that; `residual_standard_error`, over the
+        probes; `mean_squared_error` of the residuals over points and channels, with `standard_error` (both by the
+        jackknife over probes, which takes out the bias of 1/[A⁻¹]_ii²); and `generalised`, the same with the mean of
+        the diagonal in place of each entry (generalised cross-validation). Standard errors are 0 where all is exact.
+        `solution_error` is the largest ‖y − Ax‖/‖y‖. Attributes: `exact`, `converged`, `num_products`.
+
+    Warns:
+        ConvergenceWarning: if a solution is short of the tolerance.
+
+    Raises:
+        ValueError: if the labels do not fit, or the ridge is not resolved.
+
+    Source: Craven & Wahba 1978, "Smoothing noisy data with spline functions", section 3; Rasmussen & Williams 2006,
+    equation 5.12; for the estimate, Bekas, Kokiopoulou & Saad 2007, "An estimator for the diagonal of a matrix".
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=2.0), ns.kernel.MLP(depth=2))
+        >>> K = ns.operator.lattice(k, shape=(64,))
+        >>> y = np.sin(2 * np.pi * K.points[:, 0])
+        >>> bool(ns.generalisation.leave_one_out(K, y, ridge=1e-3).mean_squared_error < 1e-2)
+        True
+    """
+    operator = operator_of(K)
+    labels = np.asarray(check_labels(y, operator.num_points), dtype=float)
+    ridge = check_ridge(operator, ridge)
+    columns = labels.reshape(len(labels), -1)
+    found = exact_inverse(K, columns, ridge, "ridge")
+    if found is not None:
+        residual = found.solution / found.diagonal[:, None]
+        generalised = np.mean(found.solution**2) / np.mean(found.diagonal) ** 2
+        zero = np.zeros_like(residual)
+        return _dataset(operator, labels, residual, zero, (np.mean(residual**2), 0.0), generalised, ridge=ridge)
+    check_resolved(operator, ridge, largest_eigenvalue(operator), "ridge")
+    if num_probes < 2:
+        raise ValueError(f"num_probes={num_probes}; expected at least 2, so that their scatter gives an error bar")
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, len(labels)))
+    right = jnp.asarray(np.concatenate([columns.T, signs]))
+    solved = solve(operator, right, ridge, tolerance=tolerance, max_steps=max_products, progress=progress)
+    solution = solved.columns[: columns.shape[1]].T
+    samples = _diagonal_samples(operator, ridge, signs, solved.columns[columns.shape[1] :])
+    least, most = 1 / (np.asarray(operator.diagonal(), dtype=float) + ridge), 1 / ridge
+    estimate = np.clip(samples.mean(axis=0), least, most)
+    residual = solution / estimate[:, None]
+    scatter = samples.std(axis=0, ddof=1) / np.sqrt(num_probes) / estimate
+    result = _dataset(
+        operator,
+        labels,
+        residual,
+        np.abs(residual) * scatter[:, None],
+        _jackknife(solution, samples, least, most),
+        np.mean(solution**2) / np.mean(samples) ** 2,
+        ridge=ridge,
+    )
+    result["solution_error"] = variable((), float(solved.error.max()), "largest relative residual of a solution")
+    result.attrs |= {
+        "exact": 0,
+        "num_products": solved.num_products,
+        "converged": int(solved.error.max() <= tolerance),
+    }
+    if not result.attrs["converged"]:
+        warnings.warn(
+            f"after {solved.num_products} products a solution has a relative residual of {solved.error.max():.2g}, "
+            f"above the tolerance {tolerance:.2g}; take more max_products, or a larger ridge",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return result
+
+
+def _diagonal_samples(K: Operator, ridge: float, signs: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+    """Unbiased samples (p, n) of the diagonal of A⁻¹, by the difference from a circulant inverse where there is one."""
+    circulant = circulant_of(K, ridge)
+    if circulant is None:
+        return signs * solutions
+    known = np.stack([np.asarray(circulant(jnp.asarray(z))) for z in signs])
+    return signs * (solutions - known) + circulant.diagonal()
+
+
+def _jackknife(solution: np.ndarray, samples: np.ndarray, least: np.ndarray, most: float) -> tuple[float, float]:
+    """The mean square of solution / mean of samples, and its standard error."""
+    count, power = len(samples), np.mean(solution**2, axis=1)
+    total = samples.sum(axis=0)
+
+    def of(diagonal: np.ndarray) -> float:
+        return float(np.mean(power / np.clip(diagonal, least, most) ** 2))
+
+    without = np.array([of((total - sample) / (count - 1)) for sample in samples])
+    mean = count * of(total / count) - (count - 1) * without.mean()
+    return mean, float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
+
+
+def leave_one_out_path(
+    K: Operator | Decomposition,
+    y: ArrayLike,
+    *,
+    steps: Sequence[float],
+    learning_rate: float,
+    loss: Loss = "sum",
+    dynamics: Dynamics | None = None,
+    tolerance: float = 1e-8,
+) -> xr.Dataset:
+    """The residual of every point at every step, had training been done on all the others.
+
+    **Exact** for gradient flow and gradient descent, each with or without a ridge: training is a sum of ridge
+    regressions with complex ridges s_j (`ntkspec.generalisation._contour`), and for each the leave-one-out identity
+    holds, y_i − f_{−i}(x_i, t) = y_i − Re Σ_j c_j (y_i − [(K + s_j)⁻¹y]_i / [(K + s_j)⁻¹]_ii).
+
+    **An approximation** for every other dynamics: [r(K, t) y]_i / [r(K, t)]_ii, the identity of ridge regression, of
+    another linear smoother. It is right at step 0 and at the end of training with a ridge, and no more than a guide
+    between. For gradient flow, where both can be had, the root mean square of its residuals was within 4 % of the exact
+    one up to ηλ_max t = 10, 0.2 to 1 times it at 100, 0.15 to 1.2 times at 10³, and off by factors up to 30 at 10⁵ (two
+    kernels on 256 and 576 points; sine, step, photograph and noise).
+
+    Args:
+        K: a kernel operator on n points that `decompose` takes, or its decomposition.
+        y: labels, shape (n,) or (n, channels).
+        steps: training steps to report, increasing.
+        learning_rate: η of the loss on all n points; every point is left out at the same rate of the summed loss.
+        loss: "sum" or "mean".
+        dynamics: gradient descent where None.
+        tolerance: on `error_bound`.
+
+    Returns:
+        Dataset over `step` with `residual` (step, point[, channel]), `prediction`, y less that, `mean_squared_error`
+        (step) over points and channels, and `error_bound` (step), on the error of every residual relative to ‖y‖
+        (root-sum-square over points and channels) that the contour makes, beside rounding; NaN for the approximation,
+        as are its residuals where nothing is left to learn.
+        Attribute: `exact`.
+
+    Warns:
+        ConvergenceWarning: if an error bound is above the tolerance, as for many steps of descent with ηλ_max near 2.
+
+    Raises:
+        ValueError: if the labels, steps or rate are no good, or K has more than 4,096 points and no structure.
+
+    Source: Craven & Wahba 1978 for ridge regression; Trefethen, Weideman & Schmelzer 2006 for the contour.
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=2.0), ns.kernel.MLP(depth=2))
+        >>> K = ns.operator.lattice(k, shape=(64,))
+        >>> y = np.sin(2 * np.pi * K.points[:, 0])
+        >>> left = ns.generalisation.leave_one_out_path(K, y, steps=[0, 100], learning_rate=1 / 64)
+        >>> bool(left.mean_squared_error[0] == np.mean(y**2)), bool(left.mean_squared_error[1] < 0.5)
+        (True, True)
+    """
+    modes = decompose(K)  # type: ignore[arg-type]  # a decomposition is its own
+    labels = np.asarray(check_labels(y, modes.num_points), dtype=float)
+    asked = check_steps(steps)
+    rate = summed_rate(learning_rate, modes.num_points, loss)
+    dynamics = gradient_descent() if dynamics is None else dynamics
+    check_training(modes.eigenvalue.max(), rate, dynamics, asked, loss, modes.num_points)
+    columns = labels.reshape(len(labels), -1)
+    exact = has_resolvents(dynamics)
+    one = _exact_at if exact else _shortcut_at
+    each = [one(modes, columns, dynamics, rate, step) for step in asked]
+    residual = np.stack([residual for residual, _ in each])
+    bound = np.array([bound for _, bound in each])
+    if exact and bound.max() > tolerance:
+        warnings.warn(
+            f"the error bound of the contour is {bound.max():.2g} of the labels, above the tolerance {tolerance:.2g}; "
+            "take a smaller learning rate, or gradient_flow()",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    dims = ("step", "point", "channel")[: 1 + labels.ndim]
+    residual = residual.reshape(len(asked), *labels.shape)
+    return xr.Dataset(
+        {
+            "residual": variable(dims, residual, "label less its prediction from the other points"),
+            "prediction": variable(dims, labels - residual, "prediction from the other points"),
+            "mean_squared_error": variable(
+                "step", np.mean(residual.reshape(len(asked), -1) ** 2, axis=1), "mean square of the residuals"
+            ),
+            "error_bound": variable("step", bound, "bound on the residuals' error relative to the labels"),
+        },
+        coords={"step": step_coordinate(asked)},
+        attrs={
+            **attributes(operator=modes.operator, dynamics=dynamics),
+            "learning_rate": learning_rate,
+            "loss": loss,
+            "exact": int(exact),
+        },
+    )
+
+
+def _exact_at(
+    K: Decomposition, columns: np.ndarray, dynamics: Dynamics, rate: float, step: float
+) -> tuple[np.ndarray, float]:
+    sums = resolvents(dynamics, rate, step, K.eigenvalue.max())
+    inverse = 1 / (K.eigenvalue[:, None] + sums.shift)
+    solution, diagonal = K.apply(inverse, columns), K.diagonal(inverse)
+    predicted = columns - solution / diagonal[:, :, None]
+    # k_i = K_{−i}^{1/2} v with |v|² ≤ K_ii, and the eigenvalues of K_{−i} lie within those of K.
+    largest = float(np.max(np.asarray(K.operator.diagonal())))
+    bound = np.sqrt(largest * K.num_points) * sums.error
+    return columns - np.tensordot(sums.coefficient, predicted, axes=1).real, bound
+
+
+def _shortcut_at(
+    K: Decomposition, columns: np.ndarray, dynamics: Dynamics, rate: float, step: float
+) -> tuple[np.ndarray, float]:
+    left = dynamics.at(rate).residual(rate * K.eigenvalue, np.asarray(step))[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return K.apply(left, columns)[0] / K.diagonal(left)[0][:, None], float("nan")
+
+
+def _dataset(
+    K: Operator,
+    labels: np.ndarray,
+    residual: np.ndarray,
+    standard_error: np.ndarray,
+    mean: tuple[float, float],
+    generalised: float,
+    *,
+    ridge: float,
+) -> xr.Dataset:
+    dims = ("point", "channel")[: labels.ndim]
+    residual = residual.reshape(labels.shape)
+    return xr.Dataset(
+        {
+            "residual": variable(dims, residual, "label less its prediction from the other points"),
+            "residual_standard_error": variable(
+                dims, standard_error.reshape(labels.shape), "standard error over the probes"
+            ),
+            "prediction": variable(dims, labels - residual, "prediction from the other points"),
+            "mean_squared_error": variable((), mean[0], "mean square of the residuals"),
+            "standard_error": variable((), mean[1], "standard error of the mean square over the probes"),
+            "generalised": variable((), generalised, "generalised cross-validation"),
+            "solution_error": variable((), 0.0, "largest relative residual of a solution"),
+        },
+        attrs={**attributes(operator=K), "ridge": ridge, "exact": 1, "converged": 1, "num_products": 0},
+    )

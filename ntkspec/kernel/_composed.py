@@ -1,0 +1,269 @@
+"""A network behind a mapping: its kernels on raw coordinates and, where stationary, as functions of the lag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_points
+from ntkspec.kernel._base import Network
+from ntkspec.kernel._coincidence import resolve_coincident
+from ntkspec.kernel._gram import Which, gram, tile_of_vectors, unit_vectors
+from ntkspec.kernel._network import Kernels
+from ntkspec.kernel._overflow import is_false, refuse_overflow
+from ntkspec.mapping import Mapping, StationaryMapping
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["ComposedKernel", "Which", "compose"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ComposedKernel:
+    """network ∘ γ, a pytree in the mapping's and the network's parameters.
+
+    Attributes:
+        mapping: γ.
+        network: the network behind it.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=2), ns.kernel.MLP(depth=2))
+        >>> k.ntk([[0.0, 0.0], [0.5, 0.5]]).shape
+        (2, 2)
+        >>> abs(k.ntk_lag([0.5, 0.5]) - k.ntk([[0.0, 0.0]], [[0.5, 0.5]])[0, 0]) < 1e-15
+        Array(True, dtype=bool)
+    """
+
+    mapping: Mapping
+    network: Network
+
+    @property
+    def dim(self) -> int:
+        """Number of raw coordinates d."""
+        return self.mapping.dim
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the kernel is a function of the lag alone; only then are there lag functions and lattices."""
+        return self.mapping.stationary and self.network.isotropic
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the kernel has period 1 on every axis; False where that cannot be known, as in a trace."""
+        return self.stationary and self._stationary_mapping().periodic
+
+    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """The neural tangent kernel of raw coordinates.
+
+        Args:
+            x: points, shape (n, d).
+            z: points, shape (k, d); None means `x`.
+
+        Returns:
+            Θ, shape (n, k); exactly symmetric where z is None.
+
+        Raises:
+            ValueError: if points do not have d columns.
+        """
+        return self.gram(x, z, "ntk")
+
+    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """The kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
+        return self.gram(x, z, "nngp")
+
+    def gram(
+        self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
+    ) -> Array:
+        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
+        x = check_points(x, self.dim)
+        z = None if z is None else check_points(z, self.dim)
+        which = self._exists(which)
+        if not self.stationary:
+            return self.network.gram(self.mapping(x), None if z is None else self.mapping(z), which, progress)
+        matrix, finite = gram(self, x, z, which, progress)
+        return self._checked(matrix, finite)
+
+    def rows(self, x: Array) -> tuple[Array, Array | None]:
+        """What `tile` needs of points (n, d): of a stationary kernel they and their features of length 1, if any."""
+        if not self.stationary:
+            return unit_vectors(self.mapping(x))
+        mapping = self._stationary_mapping()
+        return x, mapping(x) / jnp.sqrt(mapping.norm_squared) if mapping.finite else None
+
+    def tile(self, x: tuple[Array, Array | None], z: tuple[Array, Array | None], same: Array, which: Which) -> Array:
+        """A kernel of all pairs of two `rows`, (n, k); `same` (n, k) is True where a pair is one point twice."""
+        if not self.stationary:
+            return tile_of_vectors(self.network, x, z, same, which)  # type: ignore[arg-type]  # no part is missing
+        mapping = self._stationary_mapping()
+        (points_x, unit_x), (points_z, unit_z) = x, z
+        if unit_x is None or unit_z is None:
+            versine = mapping.versine(points_x[:, None] - points_z)
+        else:
+            versine = resolve_coincident(
+                1 - unit_x @ unit_z.T, lambda i, j: mapping.versine(points_x[i] - points_z[j]), same
+            )
+        return getattr(_of_versine(self, versine), which)
+
+    def ntk_lag(self, delta: ArrayLike) -> Array:
+        """The NTK as a function of the lag.
+
+        Args:
+            delta: lags, shape (..., d).
+
+        Returns:
+            Θ(Δ), shape (...).
+
+        Raises:
+            ValueError: if the kernel is not stationary.
+        """
+        return self._of_lag(self._stationary_mapping().versine(delta), self._exists("ntk"))
+
+    def nngp_lag(self, delta: ArrayLike) -> Array:
+        """The NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
+        return self._of_lag(self._stationary_mapping().versine(delta), "nngp")
+
+    def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
+        """A kernel on a grid of lags, by matrix products.
+
+        Args:
+            lags: d one-dimensional arrays of lags.
+            which: "ntk" or "nngp".
+
+        Returns:
+            The kernel, shape (len(lags[0]), ..., len(lags[d-1])).
+
+        Raises:
+            ValueError: if the kernel is not stationary.
+        """
+        which = self._exists(which)
+        return self._of_lag(self._stationary_mapping().versine_grid(lags), which)
+
+    def init(self, key: Array, outputs: int | None = None) -> Any:
+        """Random parameters of the finite network behind the mapping; see `MLP.init` and `StaxNetwork.init`.
+
+        Args:
+            key: a JAX random key.
+            outputs: number of outputs; None takes the network's own, 1 for an `MLP`.
+
+        Returns:
+            Parameters as the network keeps them.
+
+        Raises:
+            ValueError: if the network has no width or other outputs, or the mapping no features.
+        """
+        if not self.mapping.finite:
+            raise ValueError(
+                "the mapping has infinitely many frequencies: there is a kernel behind it and no finite network; "
+                "take a sampled mapping such as ns.mapping.gaussian(...)"
+            )
+        asked = () if outputs is None else (outputs,)
+        return self.network.init(key, self.mapping.num_features, *asked)
+
+    def apply(self, params: Any, x: ArrayLike) -> Array:
+        """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
+        return self.network.apply(params, self.mapping(x))
+
+    def _of_lag(self, versine: Array, which: Which) -> Array:
+        values = getattr(_of_versine(self, versine), which)
+        return self._checked(values, _all_finite(values))
+
+    def _checked(self, values: Array, finite: Array) -> Array:
+        """`values`, unless they are known not to be finite."""
+        if is_false(finite):
+            mapping = self._stationary_mapping()
+            refuse_overflow(self.network, mapping.norm_squared / mapping.num_features)
+        return values
+
+    def _exists(self, which: Which) -> Which:
+        """`which`, if it names a kernel that the network has."""
+        check_which(which)
+        if which == "ntk":
+            self.network.require_derivative()
+        return which
+
+    def _stationary_mapping(self) -> StationaryMapping:
+        if not self.network.isotropic:
+            raise ValueError(
+                "the network's kernel is not known as a function of norms and angles, so not of the lag either; give "
+                "from_stax the kernel_fn of stax itself, not wrapped by nt.batch or the like, or use operator.dense"
+            )
+        if not self.stationary:
+            raise ValueError(
+                "this kernel has no mapping, or one beside raw coordinates, so it is not a function of the lag; put a "
+                "Fourier mapping alone in front (for example ns.mapping.basic(dim)), or use operator.dense"
+            )
+        return cast(StationaryMapping, self.mapping)
+
+
+def compose(mapping: Mapping, network: Network) -> ComposedKernel:
+    """The kernel and the finite network of `network` behind `mapping`.
+
+    Args:
+        mapping: γ, from `ntkspec.mapping`.
+        network: an `MLP`, a neural-tangents network by `from_stax`, or whatever answers `ntkspec.kernel.Network`.
+
+    Returns:
+        One object for both.
+
+    Raises:
+        TypeError: if the arguments are swapped or of another kind.
+        ValueError: if a neural-tangents network takes no feature vectors, or its last layer is not linear.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
+        >>> k.dim, k.stationary
+        (1, True)
+    """
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"`mapping` is a {type(mapping).__name__}; expected one from ntkspec.mapping, then a network")
+    if not isinstance(network, Network):
+        triple = isinstance(network, tuple | list)
+        hint = "ns.kernel.from_stax(*network)" if triple else "ns.kernel.MLP(...) or ns.kernel.from_stax(...)"
+        raise TypeError(f"`network` is a {type(network).__name__}; expected a network: build one with {hint}")
+    # A network that takes other inputs than vectors says so itself.
+    if hasattr(network, "require_composable"):
+        network.require_composable()
+    return ComposedKernel(mapping, network)
+
+
+def check_composed(k: object) -> None:
+    """Refuse what is no kernel of raw coordinates, such as a network alone.
+
+    Raises:
+        TypeError: saying how to make one of it.
+    """
+    if not isinstance(k, ComposedKernel):
+        raise TypeError(
+            f"the kernel is a {type(k).__name__}; expected a network behind a mapping, which knows the dimension of "
+            "its points: ns.kernel.compose(ns.mapping.identity(d), network), or another of ns.mapping"
+        )
+
+
+def check_which(which: str) -> str:
+    """`which`, if it names a kernel.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if which not in Kernels._fields:
+        raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
+    return which
+
+
+@jax.jit
+def _all_finite(values: Array) -> Array:
+    return jnp.isfinite(values).all()
+
+
+@jax.jit
+def _of_versine(kernel: ComposedKernel, versine: Array) -> Kernels:
+    mapping = kernel._stationary_mapping()
+    q = mapping.norm_squared / mapping.num_features
+    return kernel.network.kernels(q, q, versine, mapping.num_features)

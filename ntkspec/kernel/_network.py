@@ -1,0 +1,383 @@
+"""The multilayer perceptron: its infinite-width kernels and the same network at finite width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_numbers, check_points
+from ntkspec.kernel._factor import Factor
+from ntkspec.kernel._gram import Which, gram, tile_of_vectors, unit_vectors
+from ntkspec.kernel._overflow import is_false, refuse_overflow
+from ntkspec.kernel._pair import add, constant, scale
+from ntkspec.kernel.activation import Activation, Pair, named
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["MLP", "Kernels", "Parameters"]
+
+Parametrization = Literal["ntk", "standard"]
+#: One layer: {"w": (fan_in, fan_out), "b": (fan_out,)}, and "skip": (p, fan_out) where the input comes in again.
+Layer = dict[str, Array]
+Parameters = list[Layer]
+
+
+class Kernels(NamedTuple):
+    """Both kernels of a network for pairs of inputs."""
+
+    nngp: Array
+    ntk: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MLP:
+    """A fully connected network: `depth` hidden layers, that is depth + 1 Dense layers, linear output.
+
+    Each Dense layer of fan-in f computes
+    ``parametrization="ntk"``: y = W_std/√f · w x + b_std · b with all parameters N(0, 1);
+    ``parametrization="standard"``: y = w x + b with w ~ N(0, W_std²/f), b ~ N(0, b_std²), trained with one rate.
+
+    The same object is the infinite-width kernel (`ntk`, `nngp`) and the finite network (`init`, `apply`). Several
+    outputs share the kernel: theirs is Θ ⊗ I.
+
+    Args:
+        depth: number of hidden layers, at least 1.
+        activation: a name, or an object with ``__call__`` and ``dual`` (see `ntkspec.kernel.activation`).
+        W_std: standard deviation of the weights, before the 1/√f; one number, or one for each Dense layer.
+        b_std: standard deviation of the biases; likewise.
+        parametrization: "ntk" or "standard".
+        width: units in each hidden layer; needed by `init` and by the standard parametrization's kernel.
+        residual: add each hidden layer's pre-activations to the next one's, y ← y + Dense(φ(y)).
+        skip: the Dense layer (1 to depth, counted from the input's 0) that is fed the input again, through weights of
+            its own: y = Dense(φ(y)) + W_std/√p · w x. NeRF has one in the middle.
+        trained: "all" parameters, or those of the "last" Dense layer alone, whose kernel is that of random features.
+
+    Raises:
+        ValueError: on a depth below 1, an unknown name, a non-positive `W_std` or width, a negative `b_std`, a list of
+            another length than depth + 1, a skip to a layer that is not there, or a standard parametrization
+            without a width.
+
+    Source: Jacot et al. 2018 (the NTK); Lee et al. 2019, "Wide neural networks of any depth evolve as linear
+    models", section 2; Sohl-Dickstein et al. 2020 for the standard parametrization.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> net = ns.kernel.MLP(depth=1, W_std=2**0.5)
+        >>> net.nngp([[1.0, 0.0], [0.0, 1.0]]).round(4).tolist()
+        [[1.0, 0.3183], [0.3183, 1.0]]
+    """
+
+    depth: int = field(metadata={"static": True})
+    activation: Activation | str = "relu"
+    W_std: float | tuple[float, ...] | Array = 2**0.5
+    b_std: float | tuple[float, ...] | Array = 0.0
+    parametrization: Parametrization = field(default="ntk", metadata={"static": True})
+    width: int | None = field(default=None, metadata={"static": True})
+    residual: bool = field(default=False, metadata={"static": True})
+    skip: int | None = field(default=None, metadata={"static": True})
+    trained: Literal["all", "last"] = field(default="all", metadata={"static": True})
+    #: The Jacobian is known as `factors`.
+    layered: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        # JAX calls this again with tracers and placeholders as leaves: only concrete numbers are checked.
+        if not isinstance(self.depth, int | np.integer) or self.depth < 1:
+            raise ValueError(f"depth={self.depth!r}; expected a positive integer, the number of hidden layers")
+        if callable(self.activation) and not hasattr(self.activation, "dual"):
+            raise TypeError(
+                "activation is a plain function, of which no expectations are known; wrap it as "
+                "ns.kernel.Numerical(function, kinks=(...)), which computes them by quadrature, or take a name"
+            )
+        if isinstance(self.activation, str):
+            object.__setattr__(self, "activation", named(self.activation))
+        for name, least in (("W_std", "a positive number"), ("b_std", "a number that is not negative")):
+            object.__setattr__(self, name, _each_layer(name, getattr(self, name), self.depth, least))
+        if self.width is not None and (not isinstance(self.width, int | np.integer) or self.width < 1):
+            raise ValueError(f"width={self.width!r}; expected a positive integer")
+        if self.parametrization not in ("ntk", "standard"):
+            raise ValueError(f"parametrization={self.parametrization!r}; expected 'ntk' or 'standard'")
+        if self.parametrization == "standard" and self.width is None:
+            raise ValueError(
+                "parametrization='standard' needs a width: its kernel grows with the width; "
+                "give width=..., or take parametrization='ntk'"
+            )
+        if self.skip is not None and not (isinstance(self.skip, int | np.integer) and 1 <= self.skip <= self.depth):
+            raise ValueError(f"skip={self.skip}; expected a Dense layer between 1 and depth={self.depth}, or None")
+        if self.trained not in ("all", "last"):
+            raise ValueError(f"trained={self.trained!r}; expected 'all' or 'last'")
+
+    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """The neural tangent kernel of inputs.
+
+        Args:
+            x: inputs, shape (n, p).
+            z: inputs, shape (k, p); None means `x`.
+
+        Returns:
+            Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
+
+        Raises:
+            ValueError: if the inputs are not matrices of one number of columns or not finite, the activation has no
+                derivative, or the variance overflows on its way through the layers.
+        """
+        return self.gram(x, z, "ntk")
+
+    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """The kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
+
+        Returns:
+            E[f(x_i) f(z_j)], shape (n, k).
+        """
+        return self.gram(x, z, "nngp")
+
+    def gram(
+        self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
+    ) -> Array:
+        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
+        if which == "ntk":
+            self.require_derivative()
+        x, z = _check_inputs(x, z)
+        matrix, finite = gram(self, x, z, which, progress)
+        if is_false(finite):
+            both = x if z is None else jnp.concatenate([x, z])
+            refuse_overflow(self, jnp.max(jnp.sum(both**2, axis=1)) / x.shape[1])
+        return matrix
+
+    def rows(self, x: Array) -> tuple[Array, Array]:
+        """What `tile` needs of inputs (n, p): unit vectors (n, p) and mean squares (n,)."""
+        return unit_vectors(x)
+
+    def tile(self, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
+        """A kernel of all pairs of two `rows`, (n, k)."""
+        return tile_of_vectors(self, x, z, same, which)
+
+    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
+        """The layer recursion, from the inputs' mean squares and versines.
+
+        Args:
+            q_x: |x|²/p, broadcastable.
+            q_z: |z|²/p, broadcastable.
+            versine: 1 − x·z/(|x||z|), broadcastable.
+            fan_in: p, the number of input coordinates.
+
+        Returns:
+            NNGP and NTK of the output, broadcast shape.
+        """
+        *_, (pair, theta, gradient) = self.layers(q_x, q_z, versine, fan_in)
+        return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
+
+    def layers(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Iterator[tuple[Pair, Array, Array]]:
+        """The recursion behind each Dense layer: second moments, NTK, and the layer's own part of it."""
+        source = Pair.of_versine(q_x, q_z, versine)
+        pair, theta = source, jnp.zeros(())
+        for layer in range(self.depth + 1):
+            inputs, inherited = source, jnp.zeros(())
+            if layer > 0:
+                inputs, derivative = self._activation.dual(pair)
+                inherited = theta * derivative
+            W_variance, b_variance = self._std(layer)[0] ** 2, self._std(layer)[1] ** 2
+            new = add(scale(inputs, W_variance), constant(b_variance))
+            standard = self.parametrization == "standard"
+            gradient = (self.width if layer else fan_in) * inputs.covariance + 1 if standard else new.covariance  # type: ignore[operator]  # checked on construction
+            if layer == self.skip:
+                again = scale(source, W_variance)
+                new = add(new, again)
+                gradient = gradient + (fan_in * source.covariance if standard else again.covariance)
+            new_theta = gradient + W_variance * inherited
+            if self._adds_up(layer):
+                new, new_theta = add(pair, new), theta + new_theta
+            pair, theta = new, new_theta
+            yield pair, theta, gradient
+
+    def init(self, key: Array, dim: int, outputs: int = 1) -> Parameters:
+        """Random parameters of the finite network.
+
+        Args:
+            key: a JAX random key.
+            dim: number of input coordinates p.
+            outputs: number of outputs.
+
+        Returns:
+            One {"w": (fan_in, fan_out), "b": (fan_out,)} a layer; the one that `skip` names also has "skip".
+
+        Raises:
+            ValueError: if the network has no width.
+        """
+        if self.width is None:
+            raise ValueError("this network has no width; build it with MLP(..., width=512) to train it")
+        sizes = [dim, *[self.width] * self.depth, outputs]
+        layers = []
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            W_std, b_std = self._std(layer) if self.parametrization == "standard" else (None, 1.0)
+            w_key, b_key, skip_key = jax.random.split(jax.random.fold_in(key, layer), 3)
+            parameters = {
+                "w": _weights(w_key, fan_in, fan_out, W_std),
+                "b": b_std * jax.random.normal(b_key, (fan_out,)),
+            }
+            if layer == self.skip:
+                parameters["skip"] = _weights(skip_key, dim, fan_out, W_std)
+            layers.append(parameters)
+        return layers
+
+    def apply(self, params: Parameters, x: ArrayLike) -> Array:
+        """The finite network's outputs.
+
+        Args:
+            params: from `init`.
+            x: inputs, shape (n, p).
+
+        Returns:
+            Outputs, shape (n, outputs), in the parameters' precision.
+
+        Raises:
+            ValueError: if the inputs have another shape than the parameters are for.
+        """
+        return self._forward(params, self._source(params, x))[0]
+
+    def factors(self, params: Parameters, x: ArrayLike) -> list[Factor]:
+        """The Jacobian with respect to the trained parameters, each Dense layer's as outer products.
+
+        Args:
+            params: from `init`.
+            x: inputs, shape (n, p).
+
+        Returns:
+            One for each trained Dense layer: its inputs, scaled as its weights are, a constant for the bias and what
+            `skip` brings in again beside them; and ∂f/∂(its outputs), by one pass back an output.
+        """
+        source = self._source(params, x)
+        shifts = [jnp.zeros((len(source), layer["w"].shape[1]), source.dtype) for layer in params]
+        outputs, pullback, inputs = jax.vjp(lambda s: self._forward(params, source, s), shifts, has_aux=True)
+        # Points do not see each other: one pass serves all of them.
+        units = jnp.eye(outputs.shape[1], dtype=outputs.dtype)
+        (signals,) = jax.vmap(lambda unit: pullback(jnp.broadcast_to(unit, outputs.shape)), out_axes=1)(units)
+        return [
+            Factor(self._weighted(layer, params[layer], inputs[layer], source), signals[layer])
+            for layer in (range(self.depth + 1) if self.trained == "all" else [self.depth])
+        ]
+
+    def _source(self, params: Parameters, x: ArrayLike) -> Array:
+        source = jnp.asarray(x, dtype=params[0]["w"].dtype)
+        if source.ndim != 2 or source.shape[1] != params[0]["w"].shape[0]:
+            raise ValueError(
+                f"inputs have shape {source.shape}; expected (n, {params[0]['w'].shape[0]}), the coordinates that the "
+                "parameters were made for by init(key, dim)"
+            )
+        return source
+
+    def _forward(
+        self, params: Parameters, source: Array, shifts: list[Array] | None = None
+    ) -> tuple[Array, list[Array]]:
+        """Outputs, and the inputs of each Dense layer; `shifts` are added to the layers' own outputs."""
+        stream, inputs = source, []
+        for layer, parameters in enumerate(params):
+            hidden = self._activation(stream) if layer > 0 else source
+            if self.trained == "last" and layer == self.depth:
+                hidden = jax.lax.stop_gradient(hidden)
+            new = self._product(layer, hidden, parameters["w"]) + self._bias(layer, parameters["b"])
+            if "skip" in parameters:
+                new = new + self._product(layer, source, parameters["skip"])
+            if shifts is not None:
+                new = new + shifts[layer]
+            stream = stream + new if self._adds_up(layer) else new
+            inputs.append(hidden)
+        return stream, inputs
+
+    def _weighted(self, layer: int, parameters: Layer, hidden: Array, source: Array) -> Array:
+        """What the parameters of a Dense layer multiply, (n, fan_in + 1) and more where `skip` enters."""
+        products = [hidden, source] if "skip" in parameters else [hidden]
+        constant = self._bias(layer, jnp.ones((len(hidden), 1), hidden.dtype))
+        return jnp.concatenate([*(self._gain(layer, each, each.shape[1]) for each in products), constant], axis=1)
+
+    def _product(self, layer: int, hidden: Array, w: Array) -> Array:
+        return self._gain(layer, hidden @ w, len(w))
+
+    def _gain(self, layer: int, values: Array, fan_in: int) -> Array:
+        """What a layer of that fan-in multiplies its products by."""
+        if self.parametrization == "standard":
+            return values
+        return jnp.asarray(self._std(layer)[0] / fan_in**0.5, dtype=values.dtype) * values
+
+    def _bias(self, layer: int, b: Array) -> Array:
+        return b if self.parametrization == "standard" else jnp.asarray(self._std(layer)[1], dtype=b.dtype) * b
+
+    def _adds_up(self, layer: int) -> bool:
+        """Whether a Dense layer adds to the stream it reads: not the first nor the last, whose sizes differ."""
+        return self.residual and 0 < layer < self.depth
+
+    def _std(self, layer: int) -> tuple[Array | float, Array | float]:
+        return self._at("W_std", layer), self._at("b_std", layer)
+
+    def _at(self, name: str, layer: int) -> Array | float:
+        """The deviation of a layer. Only here is a wrong shape one: JAX builds networks of stacked leaves, too."""
+        value = getattr(self, name)
+        shape = (len(value),) if isinstance(value, tuple) else np.shape(value)
+        if value is None or shape not in ((), (self.depth + 1,)):
+            given = "None" if value is None else f"an array of shape {shape}"
+            raise ValueError(
+                f"{name} is {given}; expected one number, or one for each of {self.depth + 1} Dense layers"
+            )
+        return value[layer] if shape else value
+
+    def require_derivative(self) -> None:
+        """Refuse an NTK that does not exist.
+
+        Raises:
+            ValueError: if the activation has no derivative, as a jump has not.
+        """
+        if not self._activation.differentiable:
+            raise ValueError(
+                f"activation {type(self._activation).__name__} has no derivative, so the network has no NTK; its NNGP "
+                "kernel exists (`nngp`, `nngp_lag`, which='nngp'), and a steep Erf approaches Sign with both"
+            )
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether the kernels depend on |x|, |z| and the angle between them alone: always."""
+        return True
+
+    @property
+    def _activation(self) -> Activation:
+        return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
+
+
+def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
+    """A standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
+    listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    many = tuple(value) if listed else None
+    if many is not None and len(many) != depth + 1:
+        raise ValueError(
+            f"{name} has {len(many)} values; expected one number, or one for each of {depth + 1} Dense layers"
+        )
+    for one in many or (value,):
+        if isinstance(one, str | complex):
+            raise TypeError(f"{name}={one!r}; expected {least}")
+        if isinstance(one, int | float | np.floating) and not (
+            0 <= one < float("inf") and (one > 0 or least != "a positive number")
+        ):
+            hint = " (ReLU keeps its variance at 2**0.5)" if least == "a positive number" else ""
+            raise ValueError(f"{name}={one}; expected {least}{hint}")
+    return value if many is None else many
+
+
+def _weights(key: Array, fan_in: int, fan_out: int, W_std: Array | float | None) -> Array:
+    """N(0, 1), or N(0, W_std²/fan_in) where the network itself does not scale them."""
+    w = jax.random.normal(key, (fan_in, fan_out))
+    return w if W_std is None else w * W_std / fan_in**0.5
+
+
+def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
+    x = check_numbers(
+        "inputs", x, "shape (n, p), one row an input", "give real and imaginary parts as features of their own"
+    )
+    if x.ndim != 2:
+        raise ValueError(f"inputs have shape {x.shape}; expected (n, p), one row an input")
+    return x, None if z is None else check_points(z, x.shape[1])

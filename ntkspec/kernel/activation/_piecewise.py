@@ -1,0 +1,160 @@
+"""Piecewise linear activations with a kink at zero, and the sign: functions of the angle between the inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntkspec.kernel.activation._base import (
+    Pair,
+    angle_differences,
+    angles,
+    register,
+    safe_divide,
+    safe_sqrt,
+    sine_squared,
+)
+
+__all__ = ["Abs", "Identity", "LeakyRelu", "Relu", "Sign"]
+
+
+@register
+@dataclass(frozen=True)
+class Identity:
+    """φ(u) = u: E[φφ] = c and E[φ'φ'] = 1, a deep linear network."""
+
+    differentiable: ClassVar[bool] = True
+
+    def __call__(self, u: Array) -> Array:
+        """The input itself."""
+        return u
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """The pair itself, and 1."""
+        return pair, jnp.ones(())
+
+
+@register
+@dataclass(frozen=True)
+class Relu:
+    """φ(u) = max(u, 0).
+
+    With θ = arccos ρ: E[φφ] = √(q_x q_z) (sin θ + (π − θ) cos θ)/2π and E[φ'φ'] = (π − θ)/2π.
+
+    Source: Cho & Saul 2009, "Kernel methods for deep learning", equations 3 to 6.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> pair, derivative = ns.kernel.Relu().dual(Pair.of_versine(1.0, 1.0, 0.5))
+        >>> pair.covariance.round(4), derivative.round(4)
+        (Array(0.3045, dtype=float64), Array(0.3333, dtype=float64))
+    """
+
+    differentiable: ClassVar[bool] = True
+
+    def __call__(self, u: Array) -> Array:
+        """max(u, 0)."""
+        return jax.nn.relu(u)
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """Arc-cosine kernels of order one and zero."""
+        return _leaky_dual(pair, 0.0)
+
+
+@register
+@dataclass(frozen=True)
+class LeakyRelu:
+    """φ(u) = u for u > 0 and a·u below, with the slope a a parameter that differentiates.
+
+    φ(u) = a u + (1 − a) max(u, 0), hence E[φφ] = a c + (1 − a)² R and E[φ'φ'] = a + (1 − a)² (π − θ)/2π with R
+    the expectation for `Relu`.
+
+    Args:
+        negative_slope: a; 0 is `Relu`, −1 is `Abs`.
+
+    Source: Cho & Saul 2009, and linearity.
+    """
+
+    differentiable: ClassVar[bool] = True
+    negative_slope: float | Array = 0.01
+
+    def __call__(self, u: Array) -> Array:
+        """The input where positive, a times it below."""
+        return jnp.where(u > 0, u, self.negative_slope * u)
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """The linear part plus the rectified part."""
+        return _leaky_dual(pair, self.negative_slope)
+
+
+@register
+@dataclass(frozen=True)
+class Abs:
+    """φ(u) = |u|: E[φφ] = 2 √(q_x q_z) (sin θ + (π/2 − θ) cos θ)/π and E[φ'φ'] = 1 − 2θ/π.
+
+    Source: Cho & Saul 2009; |u| = −u + 2 max(u, 0).
+    """
+
+    differentiable: ClassVar[bool] = True
+
+    def __call__(self, u: Array) -> Array:
+        """|u|."""
+        return jnp.abs(u)
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """`LeakyRelu` of slope −1, with E[φ'φ'] as the arcsine that keeps the digits of a small covariance."""
+        return _leaky_dual(pair, -1.0)[0], _arcsine(pair)
+
+
+@register
+@dataclass(frozen=True)
+class Sign:
+    """φ(u) = sign u: E[φφ] = 1 − 2θ/π = 2 asin(ρ)/π.
+
+    φ' is zero but for a jump, and E[φ'φ'] = 2/(π √(q_x q_z) sin θ) is infinite on the diagonal: the network has an
+    NNGP kernel and no NTK. `dual` gives NaN for it.
+
+    Source: Cho & Saul 2009, order zero; Williams 1997 in the limit of a steep erf.
+    """
+
+    differentiable: ClassVar[bool] = False
+
+    def __call__(self, u: Array) -> Array:
+        """−1, 0 or 1."""
+        return jnp.sign(u)
+
+    def dual(self, pair: Pair) -> tuple[Pair, Array]:
+        """Arcsine kernel; a zero-norm input has sign 0."""
+        theta, _ = angles(pair.versine)
+        one_x, one_z = (jnp.where(q > 0, 1.0, 0.0) for q in (pair.second_x, pair.second_z))
+        both = one_x * one_z
+        moments = Pair(one_x, one_z, both * _arcsine(pair), jnp.where(both > 0, 2 * theta / jnp.pi, 1))
+        return moments, jnp.full((), jnp.nan)
+
+
+def _arcsine(pair: Pair) -> Array:
+    """(2/π) asin ρ = (2/π) atan2(c, √(q_x q_z) sin θ), to relative precision also where ρ is small or near ±1."""
+    norm = safe_sqrt(pair.second_x) * safe_sqrt(pair.second_z)
+    correlation = jnp.where(norm > 0, safe_divide(pair.covariance, norm), 1 - pair.versine)
+    return 2 / jnp.pi * jnp.arctan2(correlation, safe_sqrt(sine_squared(pair.versine)))
+
+
+def _leaky_dual(pair: Pair, slope: float | Array) -> tuple[Pair, Array]:
+    _, supplement = angles(pair.versine)
+    norm = safe_sqrt(pair.second_x) * safe_sqrt(pair.second_z)
+    gain, rectified = 1 + slope**2, (1 - slope) ** 2
+    near, far = angle_differences(pair.versine)
+    # From θ = 0 and from θ = π: each without the terms that would cancel at its own end (slope 0 needs only one).
+    near_versine = pair.versine - rectified / gain * near / jnp.pi
+    far_versine = ((1 + slope) ** 2 - 2 * slope * (2 - pair.versine) - rectified * far / jnp.pi) / gain
+    moments = Pair(
+        second_x=pair.second_x * gain / 2,
+        second_z=pair.second_z * gain / 2,
+        covariance=slope * pair.covariance + rectified * norm * far / (2 * jnp.pi),
+        versine=jnp.where(pair.versine < 1, near_versine, far_versine),
+    )
+    return moments, slope + rectified * supplement / (2 * jnp.pi)

@@ -1,0 +1,247 @@
+"""Mappings of mappings: side by side, multiplied, over several inputs, turned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.mapping._base import Mapping, StationaryMapping, as_array, check_matrix
+from ntkspec.mapping._compound import JoinedMapping, ProductMapping, SumMapping
+from ntkspec.mapping._fourier import FourierMapping
+
+__all__ = ["concatenate", "direct_product", "direct_sum", "multiply", "rotate"]
+
+
+#: What a sum of mappings is: stationary if all parts are.
+Combined = FourierMapping | SumMapping | JoinedMapping
+
+
+def concatenate(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True) -> Combined:
+    """Features of several mappings of the same coordinates, side by side: k_γ = Σ w_i k_i.
+
+    ``g + h`` is the same without weights and without rescaling.
+
+    Args:
+        mappings: at least one; raw coordinates (`identity`) among them make the sum one that is not stationary.
+        weights: w, not negative, one a mapping: γ = [√w_1 γ_1, √w_2 γ_2, …]. None means 1 each.
+        normalize: rescale to |γ|² = 1; raw coordinates have no constant norm and need False.
+
+    Returns:
+        A Fourier mapping where all are; else a `SumMapping`, or a `JoinedMapping` with raw coordinates.
+
+    Raises:
+        TypeError: if one is not a mapping.
+        ValueError: if there are none, their dimensions or the number of weights differ, a weight is negative, or raw
+            coordinates are to be normalized or joined with a limit.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> coarse, fine = (ns.mapping.gaussian(2, 128, scale=s) for s in (2.0, 20.0))
+        >>> g = ns.mapping.concatenate([coarse, fine], weights=[0.9, 0.1])
+        >>> g.num_features, round(float(g.norm_squared), 12)
+        (512, 1.0)
+    """
+    parts = _checked(mappings)
+    w = _weights(weights, len(parts))
+    if not all(part.stationary for part in parts):
+        if normalize:
+            raise ValueError("raw coordinates have no constant norm, so nothing to normalize by; pass normalize=False")
+        if not all(part.finite for part in parts):
+            raise ValueError(
+                "raw coordinates beside a limit have neither features nor a function of the lag; sample the limit "
+                "(ns.mapping.gaussian and the like), or leave the coordinates out"
+            )
+        return JoinedMapping(tuple(parts), w)
+    scaled = [part.scaled(w[i]) for i, part in enumerate(_stationary(parts))]
+    flat = [p for part in scaled for p in (part.parts if isinstance(part, SumMapping) else (part,))]
+    fourier = [part for part in flat if isinstance(part, FourierMapping)]
+    if len(fourier) == len(flat):
+        frequencies = jnp.concatenate([part.frequencies for part in fourier])
+        total: FourierMapping | SumMapping = FourierMapping(
+            frequencies, jnp.concatenate([part.amplitudes for part in fourier])
+        )
+    else:
+        total = SumMapping(tuple(flat))
+    return total.scaled(1 / total.norm_squared) if normalize else total
+
+
+def multiply(mappings: Sequence[Mapping]) -> StationaryMapping:
+    """Products of features of mappings of the same coordinates: k_γ = Π k_i. ``g * h`` is the same.
+
+    cos A cos B = ½(cos(A + B) + cos(A − B)), so the product of Fourier mappings is the Fourier mapping of the 2 m₁ m₂
+    frequencies b₁ ± b₂ with amplitudes a₁a₂/√2: the tensor product of the features, turned.
+
+    Args:
+        mappings: at least one, all stationary.
+
+    Returns:
+        A Fourier mapping where all are, else a `ProductMapping`; |γ|² is the product of theirs.
+
+    Raises:
+        TypeError: if one is not a mapping.
+        ValueError: if there are none, their dimensions differ, or one is not stationary.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> g = ns.mapping.from_frequencies([[3.0]]) * ns.mapping.from_frequencies([[1.0]])
+        >>> g.frequencies[:, 0].tolist()
+        [4.0, 2.0]
+    """
+    parts = [p for part in _stationary(_checked(mappings)) for p in _factors(part)]
+    fourier = [part for part in parts if isinstance(part, FourierMapping)]
+    limits = [part for part in parts if not isinstance(part, FourierMapping)]
+    if not fourier:
+        return limits[0] if len(limits) == 1 else ProductMapping(tuple(limits))
+    product = fourier[0]
+    for other in fourier[1:]:
+        product = _product(product, other)
+    return ProductMapping((product, *limits)) if limits else product
+
+
+def direct_sum(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True) -> Combined:
+    """Mappings of different inputs side by side, as for (position, direction): k_γ(Δx, Δd) = Σ w_i k_i(Δ_i).
+
+    Args:
+        mappings: all stationary; their coordinates follow one another, d = Σ d_i.
+        weights: w, not negative, one a mapping. None means 1 each.
+        normalize: rescale to |γ|² = 1.
+
+    Returns:
+        The mapping of all coordinates.
+
+    Raises:
+        TypeError: if one is not a mapping.
+        ValueError: if there are none, one is not stationary, or weights are negative or of another number.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> position, direction = ns.mapping.nerf(3, 10), ns.mapping.nerf(3, 4)
+        >>> ns.mapping.direct_sum([position, direction]).frequencies.shape
+        (42, 6)
+    """
+    return concatenate(_side_by_side(mappings), weights, normalize=normalize)
+
+
+def direct_product(mappings: Sequence[Mapping]) -> StationaryMapping:
+    """Mappings of different inputs multiplied, as for position × direction: k_γ(Δx, Δd) = Π k_i(Δ_i).
+
+    Args:
+        mappings: all stationary; their coordinates follow one another, d = Σ d_i.
+
+    Returns:
+        The mapping of all coordinates; for Fourier mappings of m₁ and m₂ frequencies one of 2 m₁ m₂.
+
+    Raises:
+        TypeError: if one is not a mapping.
+        ValueError: if there are none or one is not stationary.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> position = ns.mapping.gaussian_limit(dim=3, scale=4.0)
+        >>> g = ns.mapping.direct_product([position, ns.mapping.power_law(4, p=1.0)])
+        >>> g.dim, round(float(g.inner([0, 0, 0, 0])), 12)
+        (4, 1.0)
+    """
+    return multiply(_side_by_side(mappings))
+
+
+def rotate(mapping: StationaryMapping, rotation: ArrayLike) -> StationaryMapping:
+    """The mapping with its frequencies turned, b → R b, so that k_γ(Δ) → k_γ(RᵀΔ).
+
+    Args:
+        mapping: stationary, of d coordinates.
+        rotation: R, orthogonal, shape (d, d); for d = 2 also an angle in radians, from the first axis to the second.
+
+    Returns:
+        The mapping, of the same kind.
+
+    Raises:
+        TypeError: if it is not a mapping.
+        ValueError: if it is not stationary, or R is not orthogonal or of another shape.
+
+    Source: Tancik et al. 2020, table 1 (positional encoding, rotated).
+
+    Example:
+        >>> import math, ntkspec as ns
+        >>> g = ns.mapping.rotate(ns.mapping.from_frequencies([[3.0, 0.0]]), math.pi / 2)
+        >>> [round(abs(float(b)), 12) for b in g.frequencies[0]]
+        [0.0, 3.0]
+    """
+    (part,) = _stationary(_checked([mapping]))
+    matrix = as_array(rotation)
+    if matrix.ndim == 0:
+        if part.dim != 2:
+            raise ValueError(
+                f"an angle turns two coordinates, and the mapping has {part.dim}; "
+                f"give a matrix of shape ({part.dim}, {part.dim})"
+            )
+        c, s = jnp.cos(matrix), jnp.sin(matrix)
+        return part.through(jnp.array([[c, s], [-s, c]]))
+    matrix = check_matrix(matrix, part.dim)
+    square = matrix.shape == (part.dim, part.dim)
+    if square and not isinstance(matrix, jax.core.Tracer):
+        values = np.asarray(matrix)
+        square = np.allclose(values @ values.T, np.eye(part.dim), rtol=0, atol=1e-9)
+    if not square:
+        raise ValueError(f"`rotation` is not orthogonal; a rotation of {part.dim} coordinates has R Rᵀ = 1")
+    return part.through(matrix.T)
+
+
+def _checked(mappings: Sequence[Mapping]) -> list[Mapping]:
+    parts = list(mappings)
+    for part in parts:
+        if not isinstance(part, Mapping):
+            raise TypeError(f"a {type(part).__name__} is no mapping; expected those from ntkspec.mapping")
+    if not parts:
+        raise ValueError("no mappings were given; expected at least one")
+    if len({part.dim for part in parts}) > 1:
+        raise ValueError(
+            f"the mappings have {[part.dim for part in parts]} coordinates; expected the same number, "
+            "or take direct_sum and direct_product for those of different inputs"
+        )
+    return parts
+
+
+def _stationary(parts: Sequence[Mapping]) -> list[StationaryMapping]:
+    found = [part for part in parts if isinstance(part, StationaryMapping)]
+    if len(found) < len(parts):
+        raise ValueError(
+            "a mapping with raw coordinates is not stationary: it can stand beside others in `concatenate`, but it "
+            "can be neither multiplied, turned nor spread over other inputs"
+        )
+    return found
+
+
+def _weights(weights: ArrayLike | None, count: int) -> Array:
+    w = as_array(np.ones(count) if weights is None else weights)
+    if w.shape != (count,):
+        raise ValueError(f"`weights` has shape {w.shape}; expected ({count},), one a mapping")
+    if isinstance(w, jax.core.Tracer):
+        return w
+    values = np.asarray(w)
+    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise ValueError(f"weights={values.tolist()}; expected finite numbers, none negative and not all zero")
+    return w
+
+
+def _side_by_side(mappings: Sequence[Mapping]) -> list[StationaryMapping]:
+    """Every mapping on the coordinates of all, each reading its own block."""
+    parts = _stationary([part for mapping in mappings for part in _checked([mapping])])
+    ends = np.cumsum([0, *[part.dim for part in parts]])
+    return [part.through(np.eye(ends[-1])[start : start + part.dim]) for start, part in zip(ends, parts, strict=False)]
+
+
+def _factors(part: StationaryMapping) -> tuple[StationaryMapping, ...]:
+    return part.parts if isinstance(part, ProductMapping) else (part,)
+
+
+def _product(one: FourierMapping, other: FourierMapping) -> FourierMapping:
+    first, second = one.frequencies[:, None, :], other.frequencies[None, :, :]
+    pairs = jnp.stack([first + second, first - second], axis=2).reshape(-1, one.dim)
+    amplitudes = jnp.repeat((one.amplitudes[:, None] * other.amplitudes).ravel(), 2) / jnp.sqrt(2.0)
+    return FourierMapping(pairs, amplitudes)

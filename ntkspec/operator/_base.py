@@ -1,0 +1,250 @@
+"""What every operator answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_points
+from ntkspec.grid import Placement, place
+from ntkspec.kernel._composed import ComposedKernel, Which
+from ntkspec.operator._expansion import expand, trace_at
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["OfKernel", "OnPoints", "Operator", "check_operator", "refuse_if_too_large"]
+
+_NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
+
+
+_NO_KERNEL = (
+    "this operator is a matrix and knows no kernel between its points and others; build it by operator.dense(k, x) or "
+    "another of ns.operator, or give Dense its kernel"
+)
+
+
+class Operator(ABC):
+    """A symmetric positive semi-definite kernel matrix K on n points; a frozen pytree.
+
+    A new operator answers `num_points`, `points`, `placement`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`;
+    the eigen and prediction rooms ask for nothing else. One that knows of a whole lattice around its points also
+    answers `field_shape`, `field`, `restrict` and `field_norm`; one that knows its kernel between any points `_expand`
+    and `_trace_at`.
+    """
+
+    @property
+    @abstractmethod
+    def num_points(self) -> int:
+        """Number of points n."""
+
+    @property
+    @abstractmethod
+    def points(self) -> np.ndarray:
+        """The points, shape (n, d); a measurement that belongs to no place has a row of NaN."""
+
+    @property
+    @abstractmethod
+    def placement(self) -> Placement | None:
+        """Where the points lie on a lattice; None for scattered points and for measurements that are no samples."""
+
+    @abstractmethod
+    def matvec(self, v: Array) -> Array:
+        """K v for one vector, (n,) -> (n,); jits, vmaps and differentiates."""
+
+    @abstractmethod
+    def diagonal(self) -> Array:
+        """K's diagonal, shape (n,)."""
+
+    @abstractmethod
+    def to_dense(self) -> Array:
+        """K as a matrix, shape (n, n).
+
+        Raises:
+            ValueError: if it would not fit in memory.
+        """
+
+    @abstractmethod
+    def frobenius_norm(self) -> Array:
+        """√Σ K_ij² = √Σ λ², a scalar."""
+
+    def trace(self) -> Array:
+        """Σ K_ii, a scalar."""
+        return jnp.sum(self.diagonal())
+
+    @property
+    def approximation_error(self) -> float:
+        """A bound on ‖K − the exact kernel‖ in the spectral norm; 0 where products are exact up to rounding."""
+        return 0.0
+
+    @property
+    def field_shape(self) -> tuple[int, ...] | None:
+        """The lattice on which `field` gives the learned function; None where no other points are known."""
+        return None
+
+    def field(self, weights: ArrayLike) -> Array:
+        """The learned function Σ_j k(x, ·_j) w_j at every point x of a lattice.
+
+        Args:
+            weights: w, shape (n,) or (n, c).
+
+        Returns:
+            Values, shape `field_shape` or (*field_shape, c).
+
+        Raises:
+            ValueError: if the operator has no field.
+        """
+        raise ValueError(_NO_FIELD)
+
+    def restrict(self, values: ArrayLike) -> Array:
+        """What the operator's points see of values on that lattice: (*field_shape[, c]) to (n,) or (n, c).
+
+        Raises:
+            ValueError: if the operator has no field, or the shape is another.
+        """
+        raise ValueError(_NO_FIELD)
+
+    def field_norm(self) -> float:
+        """An upper bound on the norm of the kernel on that whole lattice.
+
+        Raises:
+            ValueError: if the operator has no field.
+        """
+        raise ValueError(_NO_FIELD)
+
+    def at(self, asked: ArrayLike, weights: ArrayLike, *, progress: Progress = NO_PROGRESS) -> Array:
+        """The learned function Σ_j k(z, ·_j) w_j at any points z, on the lattice or off it.
+
+        Costs an entry of the kernel for each pair of points; they are computed block by block and used at once.
+
+        Args:
+            asked: z, shape (m, d); they may be the operator's own.
+            weights: w, shape (n,) or (n, c); columns share the entries.
+            progress: reporter.
+
+        Returns:
+            Values, shape (m,) or (m, c).
+
+        Raises:
+            ValueError: if the operator knows no kernel beyond its own points, or a shape is wrong.
+        """
+        points, columns = self._check_asked(asked), jnp.asarray(weights, dtype=float)
+        if columns.ndim not in (1, 2) or columns.shape[0] != self.num_points:
+            n = self.num_points
+            raise ValueError(f"weights have shape {columns.shape}; expected ({n},) or ({n}, columns)")
+        values = self._expand(points, columns if columns.ndim == 2 else columns[:, None], progress)
+        return values if columns.ndim == 2 else values[:, 0]
+
+    def norm_at(self, asked: ArrayLike) -> float:
+        """An upper bound on the norm of the kernel on points (m, d): its trace there.
+
+        Raises:
+            ValueError: if the operator knows no kernel beyond its own points, or the shape is wrong.
+        """
+        return self._trace_at(self._check_asked(asked))
+
+    def _check_asked(self, asked: ArrayLike) -> Array:
+        points = check_points(asked, self.points.shape[1])
+        if not len(points):
+            raise ValueError("no points were asked for; expected at least one row")
+        return points
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        """`at` of checked points (m, d) and columns (n, c); an operator that knows its kernel answers it."""
+        raise ValueError(_NO_KERNEL)
+
+    def _trace_at(self, asked: Array) -> float:
+        """`norm_at` of checked points (m, d)."""
+        raise ValueError(_NO_KERNEL)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of products; the package's own float64 unless an operator says otherwise."""
+        return jnp.zeros(()).dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return self.num_points, self.num_points
+
+    def __matmul__(self, v: ArrayLike) -> Array:
+        """K v for a vector (n,) or for each column of (n, c)."""
+        v = jnp.asarray(v)
+        if jnp.iscomplexobj(v):
+            raise TypeError("the right-hand side is complex; an operator is real: K @ v.real + 1j * (K @ v.imag)")
+        if v.ndim not in (1, 2) or v.shape[0] != self.num_points:
+            n = self.num_points
+            raise ValueError(f"the right-hand side has shape {v.shape}; expected ({n},) or ({n}, channels)")
+        return product(self, v)
+
+
+class OnPoints(Operator):
+    """An operator that keeps the coordinates of its points as an attribute, shape (n, d)."""
+
+    coordinates: Array
+
+    @property
+    def num_points(self) -> int:
+        """Number of points n."""
+        return self.coordinates.shape[0]
+
+    @property
+    def points(self) -> np.ndarray:
+        """The points, shape (n, d)."""
+        return np.asarray(self.coordinates)
+
+    @property
+    def placement(self) -> Placement | None:
+        """The lattice that the points happen to lie on, if they do."""
+        return place(self.points)
+
+
+class OfKernel(Operator):
+    """An operator that keeps the kernel it is of, and so knows the learned function anywhere."""
+
+    kernel: ComposedKernel
+    which: Which
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        return expand(self.kernel, self.points, asked, columns, self.which, progress)
+
+    def _trace_at(self, asked: Array) -> float:
+        return trace_at(self.kernel, asked, self.which)
+
+
+@jax.jit
+def product(K: Operator, v: Array) -> Array:
+    """K v, compiled once for each kind and size of operator."""
+    return K.matvec(v) if v.ndim == 1 else jax.vmap(K.matvec, in_axes=1, out_axes=1)(v)
+
+
+def check_operator(K: object) -> None:
+    """Refuse what is no operator.
+
+    Raises:
+        TypeError: saying how to make one.
+    """
+    if not isinstance(K, Operator):
+        raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")
+
+
+def refuse_if_too_large(num_bytes: float, what: str, instead: str) -> None:
+    """Refuse an allocation before it is made.
+
+    Args:
+        num_bytes: that the work would need.
+        what: it is, in words, with its size.
+        instead: what fits.
+
+    Raises:
+        ValueError: if that much memory is not available now.
+    """
+    available = psutil.virtual_memory().available
+    if num_bytes > available:
+        raise ValueError(
+            f"{what} would need {num_bytes / 2**30:.3g} GiB, of {available / 2**30:.3g} GiB available; {instead}"
+        )

@@ -1,0 +1,104 @@
+"""A kernel on any points as an explicit matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.checks import check_points
+from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
+from ntkspec.operator._base import OnPoints, refuse_if_too_large
+from ntkspec.operator._expansion import expand, trace_at
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["Dense", "dense"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dense(OnPoints):
+    """A Gram matrix on arbitrary points; build one with `dense`.
+
+    Attributes:
+        coordinates: the points, shape (n, d).
+        matrix: K, shape (n, n).
+        kernel: whose matrix it is, for values at other points (`at`); None where it is of no kernel known here.
+        which: "ntk" or "nngp".
+    """
+
+    coordinates: Array
+    matrix: Array
+    kernel: ComposedKernel | None = None
+    which: Which = field(default="ntk", metadata={"static": True})
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the matrix."""
+        return self.matrix.dtype
+
+    def matvec(self, v: Array) -> Array:
+        """K v for one vector (n,)."""
+        return self.matrix @ v
+
+    def diagonal(self) -> Array:
+        """K's diagonal, shape (n,)."""
+        return jnp.diagonal(self.matrix)
+
+    def to_dense(self) -> Array:
+        """K, shape (n, n)."""
+        return self.matrix
+
+    def frobenius_norm(self) -> Array:
+        """√Σ K_ij²."""
+        return jnp.linalg.norm(self.matrix)
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        if self.kernel is None:
+            return super()._expand(asked, columns, progress)
+        return expand(self.kernel, self.coordinates, asked, columns, self.which, progress)
+
+    def _trace_at(self, asked: Array) -> float:
+        return super()._trace_at(asked) if self.kernel is None else trace_at(self.kernel, asked, self.which)
+
+
+def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progress = NO_PROGRESS) -> Dense:
+    """The kernel matrix K_ij = k(x_i, x_j).
+
+    Args:
+        k: a composed kernel.
+        x: points, shape (n, d).
+        which: "ntk" or "nngp".
+        progress: reporter.
+
+    Returns:
+        The operator.
+
+    Raises:
+        ValueError: if the points have the wrong shape, or if the matrix would not fit in memory.
+        TypeError: if the kernel is a network without a mapping.
+
+    Example:
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.identity(dim=1), ns.kernel.MLP(depth=2, b_std=0.1))
+        >>> ns.operator.dense(k, [[0.0], [0.3], [0.9]]).shape
+        (3, 3)
+    """
+    check_composed(k)
+    check_which(which)
+    x = check_points(x, k.dim)
+    n = x.shape[0]
+    if n == 0:
+        raise ValueError("`x` holds no points; expected at least one row")
+    # The matrix, and a margin for features and tiles.
+    refuse_if_too_large(
+        1.25 * n * n * x.dtype.itemsize,
+        f"a dense Gram matrix of {n:,} points ({n:,} x {n:,})",
+        "on a regular lattice use operator.lattice(k, shape, mask), which never forms it, on any points "
+        "operator.scattered(k, x)",
+    )
+    return Dense(x, k.gram(x, which=which, progress=progress), k, which)

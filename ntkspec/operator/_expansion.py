@@ -1,0 +1,68 @@
+"""The kernel between points and others, multiplied block by block and never formed whole."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.kernel._composed import ComposedKernel, Which
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["expand", "trace_at"]
+
+#: Points on a side of a block at most: 32 MiB of kernel, whose features cost little beside its entries.
+SIDE = 2048
+#: Points whose diagonal is found at a time where it is not the same for all.
+FEW = 64
+
+
+def expand(
+    k: ComposedKernel,
+    x: ArrayLike,
+    asked: Array,
+    weights: Array,
+    which: Which,
+    progress: Progress = NO_PROGRESS,
+) -> Array:
+    """Σ_j k(z_i, x_j) w_j for points z.
+
+    Args:
+        k: a composed kernel.
+        x: its points, shape (n, d).
+        asked: z, shape (m, d).
+        weights: w, one function a column, shape (n, c).
+        which: "ntk" or "nngp".
+        progress: reporter.
+
+    Returns:
+        Values, shape (m, c).
+    """
+    rows = _blocks(np.asarray(asked))
+    columns = _blocks(np.asarray(x))
+    parts = np.pad(np.asarray(weights, dtype=float), ((0, columns.shape[0] * columns.shape[1] - len(weights)), (0, 0)))
+    parts = parts.reshape(*columns.shape[:2], -1)
+    found = []
+    with progress.start("asked points", len(rows) * len(columns), "blocks") as stage:
+        for row in rows:
+            total = jnp.zeros((len(row), parts.shape[-1]))
+            for column, part in zip(columns, parts, strict=True):
+                total += jnp.matmul(k.gram(row, column, which), part, precision="highest")
+                stage.advance()
+            found.append(total)
+    return jnp.concatenate(found)[: len(asked)]
+
+
+def trace_at(k: ComposedKernel, asked: Array, which: Which) -> float:
+    """Σ_i k(z_i, z_i), a bound on the norm of the kernel on points z, shape (m, d)."""
+    if k.stationary:
+        return len(asked) * float(k.gram(asked[:1], None, which)[0, 0])
+    return float(sum(jnp.trace(k.gram(block, None, which)) for block in np.array_split(asked, -(-len(asked) // FEW))))
+
+
+def _blocks(points: np.ndarray) -> np.ndarray:
+    """Points in even blocks, shape (count, size, d): one program does for all; the last point fills up."""
+    count = -(-len(points) // SIDE)
+    size = -(-len(points) // count)
+    return np.pad(points, ((0, count * size - len(points)), (0, 0)), mode="edge").reshape(count, size, -1)

@@ -1,0 +1,263 @@
+"""The kernel of measurements: A K Aᵀ for a kernel K on points and a linear measurement A of values there."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.grid import Placement
+from ntkspec.kernel.activation._base import register
+from ntkspec.operator._base import Operator, check_operator, refuse_if_too_large
+from ntkspec.operator._lattice import Lattice
+from ntkspec.operator.measurement import Measurement, matrix
+from ntkspec.progress import Progress
+
+__all__ = ["EstimateWarning", "Measured", "measured"]
+
+#: Numbers that go through products to find a trace or a norm exactly; beyond, both are estimated (a minute or so).
+EXACT_LIMIT = 2**28
+
+#: Random products in an estimate.
+PROBES = 64
+
+
+class EstimateWarning(UserWarning):
+    """A number that was estimated by random products because finding it exactly would take too many."""
+
+
+@register
+@dataclass(frozen=True)
+class Measured(Operator):
+    """A K Aᵀ, multiplied factor by factor; build one with `measured`.
+
+    Its points are the measurements: `points` says where each was taken (NaN where that has no meaning), `field`
+    is the learned function K Aᵀ w on the whole lattice, and `restrict` measures such a function.
+
+    Attributes:
+        kernel: K, on n points.
+        measurement: A, n values to m measurements.
+    """
+
+    kernel: Operator
+    measurement: Measurement
+
+    @property
+    def num_points(self) -> int:
+        """Number of measurements m."""
+        return self.measurement.num_measurements
+
+    @property
+    def points(self) -> np.ndarray:
+        """Where each measurement was taken, shape (m, d); NaN where it belongs to no place."""
+        return self.measurement.positions(self.kernel.points)
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the measurements lie on the points' lattice, if they are samples of it."""
+        placement = self.kernel.placement
+        return None if placement is None else self.measurement.placement(placement)
+
+    def matvec(self, v: Array) -> Array:
+        """A K Aᵀ v for one vector (m,)."""
+        values = self.kernel.matvec(self.measurement.transpose(v).ravel())
+        return self.measurement.forward(values.reshape(self.measurement.points_shape)).astype(v.dtype)
+
+    def diagonal(self) -> Array:
+        """The diagonal, exactly: in closed form, or by one product for each row of A that is no shift of another.
+
+        Raises:
+            ValueError: if that would take too many products; `trace` and `frobenius_norm` are then estimated.
+        """
+        closed, representative = self._stationary()
+        if closed is not None:
+            return closed
+        own, back = np.unique(representative, return_inverse=True)
+        if len(own) * self.measurement.shape[1] > EXACT_LIMIT:
+            raise ValueError(
+                f"the diagonal of {self.num_points:,} measurements would take {len(own):,} products; "
+                "its sum is estimated by `trace()`"
+            )
+        return _probe(self, jnp.asarray(own), self._batch)[0][back]
+
+    def trace(self) -> Array:
+        """Σ of the diagonal: exact where `diagonal` is, else estimated from random products with a warning.
+
+        Warns:
+            EstimateWarning: with the standard error.
+        """
+        closed, representative = self._stationary()
+        if closed is not None or len(np.unique(representative)) * self.measurement.shape[1] <= EXACT_LIMIT:
+            return jnp.sum(self.diagonal())
+        return self._estimate("trace", _random_products(self)[0])
+
+    def frobenius_norm(self) -> Array:
+        """√Σ of squares: by one product a measurement up to a size, else estimated from random products with a warning.
+
+        Warns:
+            EstimateWarning: with the standard error.
+        """
+        m, n = self.measurement.shape
+        if m * n <= EXACT_LIMIT:
+            return jnp.sqrt(jnp.sum(_probe(self, jnp.arange(m), self._batch)[1]))
+        return jnp.sqrt(self._estimate("squared Frobenius norm", _random_products(self)[1]))
+
+    def to_dense(self) -> Array:
+        """A K Aᵀ as a matrix (m, m), exactly symmetric, by m products.
+
+        Raises:
+            ValueError: if it would not fit in memory.
+        """
+        m = self.num_points
+        refuse_if_too_large(
+            3 * 8 * m * m,
+            f"a dense Gram matrix of {m:,} measurements",
+            "multiply by K @ v instead, which never forms it",
+        )
+        columns = _columns(self, self._batch)
+        return (columns + columns.T) / 2
+
+    @property
+    def field_shape(self) -> tuple[int, ...] | None:
+        """The lattice of the kernel that is measured."""
+        return self.kernel.field_shape
+
+    def field(self, weights: ArrayLike) -> Array:
+        """The learned function K Aᵀ w on the whole lattice; see `Operator.field`."""
+        weights = jnp.asarray(weights)
+        columns = weights if weights.ndim == 2 else weights[:, None]
+        spread = _transposed(self.measurement, columns)
+        return self.kernel.field(spread if weights.ndim == 2 else spread[:, 0])
+
+    def restrict(self, values: ArrayLike) -> Array:
+        """The measurements A f of values on the whole lattice; see `Operator.restrict`."""
+        return self.measurement @ self.kernel.restrict(values)
+
+    def field_norm(self) -> float:
+        """That of the kernel that is measured: ‖K Aᵀ e^{−s A K Aᵀ}‖² ≤ ‖K‖ max_λ λe^{−2sλ}, whatever A is."""
+        return self.kernel.field_norm()
+
+    def _check_asked(self, asked: ArrayLike) -> Array:
+        return self.kernel._check_asked(asked)
+
+    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+        """k(z, x) Aᵀ w: the learned function itself, not its measurements."""
+        return self.kernel._expand(asked, _transposed(self.measurement, columns), progress)
+
+    def _trace_at(self, asked: Array) -> float:
+        return self.kernel._trace_at(asked)
+
+    @property
+    def _batch(self) -> int:
+        """Vectors multiplied side by side: many where they are short, one where a transform fills the machine."""
+        return max(1, min(self.num_points, 2**18 // self.measurement.shape[1]))
+
+    def _stationary(self) -> tuple[Array | None, np.ndarray]:
+        """What is known because K is stationary on a whole lattice: the diagonal itself, or rows that are shifts."""
+        K, A = self.kernel, self.measurement
+        if not isinstance(K, Lattice) or K.index is not None or A.points_shape != K.sublattice.shape:
+            return None, np.arange(self.num_points)
+        each = zip(K.sublattice.shape, K.sublattice.torus, strict=True)
+        lags = K.lags()[np.ix_(*(np.arange(1 - n, n) % size for n, size in each))]
+        return A.stationary_diagonal(lags), A.representative()
+
+    def _estimate(self, what: str, samples: Array) -> Array:
+        """The mean of random samples, with their standard error said aloud."""
+        mean, error = jnp.mean(samples), jnp.std(samples, ddof=1) / len(samples) ** 0.5
+        warnings.warn(
+            f"the {what} of {self.num_points:,} measurements is estimated from {len(samples)} random products, with a "
+            f"relative standard error of {float(error / mean):.1e}; exactly, it would take a product a measurement",
+            EstimateWarning,
+            stacklevel=4,
+        )
+        return mean
+
+
+@partial(jax.jit, static_argnames="batch")
+def _probe(K: Measured, index: Array, batch: int) -> tuple[Array, Array]:
+    """K_ii and Σ_j K_ij² for the rows i in `index`, a row each product."""
+
+    def one(i: Array) -> tuple[Array, Array]:
+        row = K.matvec(jnp.zeros(K.num_points).at[i].set(1))
+        return row[i], jnp.sum(row**2)
+
+    return jax.lax.map(one, index, batch_size=batch)
+
+
+@partial(jax.jit, static_argnames="batch")
+def _columns(K: Measured, batch: int) -> Array:
+    def one(i: Array) -> Array:
+        return K.matvec(jnp.zeros(K.num_points).at[i].set(1))
+
+    return jax.lax.map(one, jnp.arange(K.num_points), batch_size=batch)
+
+
+@jax.jit
+def _random_products(K: Measured) -> tuple[Array, Array]:
+    """zᵀKz and |Kz|² for vectors z of random signs, whose means are the trace and the squared Frobenius norm.
+
+    Source: Hutchinson 1989, "A stochastic estimator of the trace of the influence matrix".
+    """
+
+    def one(key: Array) -> tuple[Array, Array]:
+        z = jax.random.rademacher(key, (K.num_points,), dtype=float)
+        image = K.matvec(z)
+        return z @ image, image @ image
+
+    return jax.lax.map(one, jax.random.split(jax.random.key(0), PROBES))
+
+
+@jax.jit
+def _transposed(A: Measurement, columns: Array) -> Array:
+    return jax.lax.map(lambda w: A.transpose(w).ravel(), columns.T).T
+
+
+def measured(K: Operator, A: Measurement | ArrayLike) -> Measured:
+    """The kernel of measurements y = A f: A K Aᵀ.
+
+    Training on measurements is training on labels with this kernel, and all that holds for an operator holds for it:
+    spectrum, largest learning rate, `ns.predict`, with `everywhere=True` the reconstruction on the whole lattice.
+
+    Args:
+        K: a kernel operator on n points, mostly a lattice.
+        A: a measurement from `ntkspec.operator.measurement` of values on these points, or a matrix (m, n).
+
+    Returns:
+        The operator on m measurements. Its diagonal is exact; where it takes too many products, its trace and its
+        Frobenius norm are estimated and say so.
+
+    Raises:
+        TypeError: if `K` is no operator.
+        ValueError: if `A` takes values of another shape.
+
+    Source: theory of linear inverse problems in the kernel regime; Tancik et al. 2020, section 6 (CT, MRI).
+
+    Example:
+        >>> import numpy as np
+        >>> import ntkspec as ns
+        >>> k = ns.kernel.compose(ns.mapping.gaussian(2, 64, scale=2.0), ns.kernel.MLP(depth=3))
+        >>> A = ns.operator.measurement.parallel_beam((16, 16), np.linspace(0, np.pi, 6)[:-1], num_detectors=16)
+        >>> K = ns.operator.measured(ns.operator.lattice(k, (16, 16)), A)
+        >>> K.shape
+        (80, 80)
+    """
+    check_operator(K)
+    if not isinstance(A, Measurement):
+        A = matrix(A)
+    n = K.num_points
+    lattice = K.sublattice.shape if isinstance(K, Lattice) and K.index is None else (n,)
+    if A.points_shape not in (lattice, (n,)):
+        whole = f"those of the whole lattice {lattice}, or ({n},)" if lattice != (n,) else f"({n},), one a point"
+        hint = (
+            "; this lattice has a mask: keep all points and choose by ns.operator.measurement.subsample(mask)"
+            if isinstance(K, Lattice) and K.index is not None
+            else ""
+        )
+        raise ValueError(f"the measurement takes values of shape {A.points_shape}; expected {whole}{hint}")
+    return Measured(K, A)

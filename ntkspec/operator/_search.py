@@ -1,0 +1,302 @@
+"""The shortest Fourier series of a kernel that meets a tolerance on given points, and what its error is.
+
+The search is bounded: no table has more lags than `MAX_TABLE`, and each table is followed by a look ahead. Where
+the decay that it shows puts the tolerance out of reach of the largest table the search ends there, and where so many
+frequencies would make a product dearer than one of exact entries, those are taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jax import Array
+
+from ntkspec.kernel._composed import ComposedKernel, Which
+from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.operator._finufft import transforms
+from ntkspec.operator._nonuniform import Nonuniform
+from ntkspec.operator._recurrence import recur
+from ntkspec.operator._series import Series, kernel_series, period_of
+from ntkspec.operator._sieve import Sieve, sieve
+from ntkspec.operator._streamed import Streamed
+from ntkspec.progress import NO_PROGRESS, Progress
+
+__all__ = ["Search", "beyond", "left_out"]
+
+#: Lags of the first table on an axis, and lags at most: 1.3 GiB, and about a minute on two cores.
+SMALLEST_TABLE, MAX_TABLE = 64, 2**24
+#: Lags in all up to which tables cost nothing to speak of, and a look ahead is not yet taken for the truth.
+LAGS = 2**16
+#: Points up to which exact entries take less than the planning of two transforms, a millisecond; and up to which a
+#: product of them takes less than a second, so that it may stand for a series that is longer still.
+FEW, MODERATE = 128, 8192
+#: Of the tolerance: what each transform may use, and what is left to the series.
+TRANSFORM_SHARE, SERIES_SHARE = 0.02, 0.9
+#: Points whose pairs check the series, and rows that check the products.
+PAIRS_OF, ROWS = 512, 32
+#: Products that estimate λ_max from below.
+LANCZOS_STEPS = 8
+#: Columns of the checked rows at a time.
+COLUMNS = 8192
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What is known of λ_max: `below` is 0 where nothing is."""
+
+    below: float
+    above: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """Tables of growing size, until one shows enough of the decay.
+
+    Attributes:
+        kernel: a stationary kernel.
+        points: in [0, 1)^d, shape (n, d).
+        tolerance: on the error relative to λ_max.
+        which: "ntk" or "nngp".
+    """
+
+    kernel: ComposedKernel
+    points: Array
+    tolerance: float
+    which: Which
+
+    def run(self, progress: Progress = NO_PROGRESS) -> Nonuniform | Streamed:
+        """The operator: of a series, or of exact entries where these are quicker than any series that is long enough.
+
+        Raises:
+            ValueError: if the tolerance is out of reach.
+        """
+        if self.points.shape[0] <= FEW:
+            return self._exact(progress)
+        position = np.asarray(self.points)
+        # Points that coincide still need a torus to lie on.
+        period = period_of(self.kernel, max(float(np.max(np.ptp(position, axis=0))), 1e-6))
+        bound = sieve(position / period)
+        # λ_max is known from products alone; until there are any, it is as large as the diagonal allows.
+        norm = Norm(0.0, self.points.shape[0] * self._origin)
+        best, size, foretold = np.inf, SMALLEST_TABLE, np.inf
+        with progress.start("Fourier series", None, "tables") as stage:
+            while size**self.kernel.dim <= MAX_TABLE:
+                # The table with its margins, its transform and their magnitudes.
+                what = f"{self._out_of_reach(best)}. A table of {size}^{self.kernel.dim} lags"
+                refuse_if_too_large(80 * size**self.kernel.dim, what, "take a larger tol")
+                series = kernel_series(self.kernel, period, size, self.which)
+                ahead = None
+                if series.summable:
+                    found, norm, reached = self._shortest(series, bound, norm)
+                    best = min(best, reached)
+                    stage.advance(lags=size, error=best)
+                    if found is not None:
+                        return found
+                    # A look ahead is taken for the truth once the last one has not been too dark about this table, and
+                    # not before the table holds four times the mapping's own frequencies.
+                    scale = norm.below or norm.above
+                    believed = reached * scale >= foretold / 1.5 and size >= 16 * self._highest * period
+                    looked = _ahead(series, bound, reached)
+                    foretold = float(looked.errors[4]) * scale if len(looked.errors) > 4 else np.inf
+                    if believed and size**self.kernel.dim >= LAGS:
+                        ahead = looked
+                # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
+                cutoff = size / 4 if ahead is None else ahead.cutoff(self.tolerance)
+                if self._slower_than_exact(cutoff):
+                    return self._exact(progress)
+                if ahead is not None and ahead.least > 2 * self.tolerance:
+                    # The fall may slow down somewhat yet, as it does where the mapping's last frequencies end.
+                    raise ValueError(self._out_of_reach(2 * ahead.least))
+                size *= 2
+        raise ValueError(self._out_of_reach(best))
+
+    def _exact(self, progress: Progress) -> Streamed:
+        with progress.start("exact entries, quicker than a Fourier series", 1, "form") as stage:
+            stage.advance(error=0.0)
+        return Streamed(self.kernel, self.points, self.which)
+
+    def _slower_than_exact(self, cutoff: float) -> bool:
+        """Whether a product by so many frequencies an axis takes longer than one of exact entries, in layer entries.
+
+        Each point touches (digits + 2)^d cells of a grid twice as fine as the modes in each of two transforms; a
+        cell costs about as much as a layer of the kernel at one entry, and so do two levels of an FFT.
+        """
+        n, dim = self.points.shape
+        grid = (4 * cutoff) ** dim
+        fast = 2 * (n * (2 - np.log10(self.tolerance)) ** dim + grid * np.log2(grid) / 2)
+        layers = getattr(self.kernel.network, "depth", 3) + 1
+        return n <= MODERATE and fast > layers * n * n / 2
+
+    @property
+    def _origin(self) -> float:
+        """k(0)."""
+        return float(self.kernel.lag_grid((np.zeros(1),) * self.kernel.dim, self.which).ravel()[0])
+
+    @property
+    def _highest(self) -> float:
+        """The highest frequency of the mapping on an axis, in cycles per unit; 0 where it is no list of them."""
+        return float(np.max(np.abs(getattr(self.kernel.mapping, "frequencies", 0.0)), initial=0.0))
+
+    def _out_of_reach(self, best: float) -> str:
+        reached = f"the smallest error within reach is about {best:.2g}" if best < 1 else "no error is within reach"
+        return (
+            f"tol={self.tolerance:g} is out of reach of a Fourier series for this kernel on {self.points.shape[0]:,} "
+            f"points: {reached} (of a cusp, as ReLU has, or of high frequencies a series is long); take a larger tol, "
+            "or operator.scattered(k, x) without tol, which is exact"
+        )
+
+    def _shortest(self, series: Series, bound: Sieve, norm: Norm) -> tuple[Nonuniform | None, Norm, float]:
+        """The operator of the shortest series that this table can vouch for, if it can; λ_max; the least error."""
+        cutoffs = np.unique(np.round(np.geomspace(1, series.size // 4, 64)).astype(int))
+        absolute = np.array([left_out(series, bound, int(cutoff)) for cutoff in cutoffs]) + self._unseen(series)
+        share = SERIES_SHARE * self.tolerance
+        while True:
+            enough = np.flatnonzero(absolute <= share * (norm.below or norm.above))
+            if not len(enough):
+                return None, norm, float(absolute[-1] / (norm.below or norm.above)) / SERIES_SHARE
+            error, K = float(absolute[enough[0]]), self._operator(series, int(cutoffs[enough[0]]))
+            if not norm.below:
+                theta = _largest(K)
+                # Known well enough, or at least no longer taken for more than it is.
+                norm = Norm(theta - error if error <= theta / 8 else 0.0, min(theta + error, norm.above / 2))
+                continue
+            measured = self._measured(K) / norm.below
+            stated = max(error / norm.below + 2 * K.transform_tolerance, measured)
+            return (replace(K, error=stated, norm=norm.below) if stated <= self.tolerance else None), norm, stated
+
+    def _operator(self, series: Series, cutoff: int) -> Nonuniform:
+        """A series cut off, its error not yet known."""
+        kept = series.within(cutoff)
+        return Nonuniform(
+            kernel=self.kernel,
+            coordinates=self.points,
+            coefficients=jnp.asarray(kept),
+            remainder=jnp.asarray(self._origin - float(np.sum(kept))),
+            error=np.inf,
+            norm=np.nan,
+            period=series.period,
+            transform_tolerance=max(TRANSFORM_SHARE * self.tolerance, 1e-14),
+            which=self.which,
+        )
+
+    def _measured(self, K: Nonuniform) -> float:
+        """‖(K − fast form) v‖/‖v‖ from exact entries of random rows, the larger of a smooth v and a rough one."""
+        n = K.num_points
+        rng = np.random.default_rng(0)
+        probes = jnp.asarray(rng.choice([-1.0, 1.0], (n, 2)))
+        # A product brings out what the kernel passes most of, where the transforms' own error is largest.
+        smooth = K @ (1 + probes[:, 0])
+        probes = probes.at[:, 0].set(smooth / jnp.linalg.norm(smooth) * n**0.5)
+        rows = jnp.asarray(rng.choice(n, min(ROWS, n), replace=False))
+        misfit = _rows(self.kernel, self.points, rows, probes, self.which) - (K @ probes)[rows]
+        return float(jnp.max(jnp.sqrt(jnp.mean(misfit**2, axis=0))))
+
+    def _unseen(self, series: Series) -> float:
+        """n/s ‖k − series‖ over the pairs of s random points: what shows only between the lags of the table.
+
+        Not the cusp at lag zero, which the sieve has: pairs within eight lags of the table are left out.
+        """
+        n = self.points.shape[0]
+        chosen = np.random.default_rng(1).choice(n, min(PAIRS_OF, n), replace=False)
+        x = np.asarray(self.points)[np.sort(chosen)]
+        turns = (x[:, None] - x) / series.period
+        turns -= np.round(turns)
+        far = np.max(np.abs(turns), axis=-1) > 8 / series.size
+        # Transforms run on a grid twice as fine as their modes; all modes of the table, where that fits.
+        fits = 16 * (2 * series.size) ** series.dim <= 2**30
+        cutoff = series.size // 2 - 1 if fits else series.size // 4
+        phases = [2 * np.pi * turns[..., axis].ravel() for axis in range(series.dim)]
+        values = transforms()[1](series.within(cutoff).astype(complex), *phases, iflag=1, eps=1e-13).real
+        exact = np.asarray(self.kernel.gram(x, which=self.which))
+        misfit = np.where(far, exact - np.asarray(values).reshape(exact.shape), 0)
+        return float(n / len(x) * np.linalg.norm((misfit + misfit.T) / 2, 2))
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What longer series would reach if all that is left out fell on as the coefficients do.
+
+    Attributes:
+        cutoffs: frequencies an axis, up to four to a lag of the largest table.
+        errors: reached with them, relative to λ_max, falling.
+    """
+
+    cutoffs: np.ndarray
+    errors: np.ndarray
+
+    @property
+    def least(self) -> float:
+        """The error of the longest series that there is a table for."""
+        return float(self.errors[-1])
+
+    def cutoff(self, tolerance: float) -> float:
+        """The frequencies an axis that a tolerance takes; the most there are where that is not enough."""
+        enough = np.flatnonzero(self.errors <= tolerance)
+        return float(self.cutoffs[enough[0] if len(enough) else -1])
+
+
+def _ahead(series: Series, bound: Sieve, reached: float) -> Ahead:
+    """From the error reached at the end of a table on, in quarters of an octave."""
+    first, last = np.log2(series.size / 4), np.log2(MAX_TABLE) / series.dim - 2
+    cutoffs = 2.0 ** np.arange(first, max(first, np.floor(last)) + 0.125, 0.25)
+    left = np.array([beyond(series, bound, cutoff) for cutoff in cutoffs])
+    return Ahead(cutoffs, reached * left / left[0])
+
+
+def left_out(series: Series, bound: Sieve, cutoff: int) -> float:
+    """A bound on ‖K − series cut off at M‖ from the coefficients beyond, those beyond the table, and r = k(0) − Σ k̂.
+
+    With κ_j = max |k̂| beyond N_j and M = N_0 < N_1 < …, the coefficients beyond M are at most Σ_j (κ_j − κ_{j+1}) on
+    |ξ| ≤ N_{j+1}, so that the norm is at most Σ_j (κ_j − κ_{j+1}) S(N_{j+1}). Each coefficient within M is off by
+    the aliases, whose norm is at most their largest times S(M).
+
+    Args:
+        series: of the kernel; `summable`.
+        bound: S of the points.
+        cutoff: M, at most a quarter of the table's size.
+
+    Returns:
+        The bound on the operator norm.
+    """
+    kept = series.within(cutoff)
+    remainder = abs(float(np.sum(series.coefficients)) - float(np.sum(kept)))
+    return beyond(series, bound, cutoff) + remainder + series.aliasing(cutoff) * float(bound(np.array(cutoff)))
+
+
+def beyond(series: Series, bound: Sieve, cutoff: float) -> float:
+    """The first term of `left_out`, Σ_j (κ_j − κ_{j+1}) S(N_{j+1}), for any cutoff."""
+    # Finely at first, where S is to be taken as small as it is; 60 octaves leave nothing that shows.
+    ladder = cutoff * np.concatenate([1.25 ** np.arange(12), 1.25**12 * 2.0 ** np.arange(60)])
+    tail = series.tail(ladder)
+    return float(np.sum((tail[:-1] - tail[1:]) * bound(ladder[1:])))
+
+
+def _largest(K: Nonuniform) -> float:
+    """λ_max of the fast form from below, by a few Lanczos steps."""
+    # A kernel's top eigenvector is close to one sign: a positive start overlaps it.
+    start = jnp.asarray(0.5 + np.random.default_rng(0).random(K.num_points))[None]
+    state = (jnp.zeros_like(start), start / jnp.linalg.norm(start), jnp.zeros(1))
+    _, (_, alpha, beta) = recur(K, state, min(LANCZOS_STEPS, K.num_points))
+    diagonal, off_diagonal = np.asarray(alpha)[:, 0], np.asarray(beta)[:-1, 0]
+    return float(scipy.linalg.eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True)[-1])
+
+
+@partial(jax.jit, static_argnames="which")
+def _rows(k: ComposedKernel, x: Array, rows: Array, v: Array, which: Which) -> Array:
+    """Rows of K v by exact entries, shape (len(rows), c)."""
+    n, dim = x.shape
+    count = -(-n // COLUMNS)
+    padding = count * COLUMNS - n
+    asked, never = k.rows(x[rows]), jnp.zeros((len(rows), COLUMNS), dtype=bool)
+
+    def tile(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + k.tile(asked, k.rows(part[0]), never, which) @ part[1], None
+
+    x = jnp.pad(x, ((0, padding), (0, 0)), mode="edge").reshape(count, COLUMNS, dim)
+    v = jnp.pad(v, ((0, padding), (0, 0))).reshape(count, COLUMNS, -1)
+    return jax.lax.scan(tile, jnp.zeros((len(rows), v.shape[-1])), (x, v))[0]

@@ -1,0 +1,118 @@
+"""What every measurement answers."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.grid import Placement
+from ntkspec.operator._base import refuse_if_too_large
+
+__all__ = ["Measurement", "check_lattice_shape"]
+
+
+class Measurement(ABC):
+    """A real linear map A from values at points to measurements; a frozen pytree.
+
+    A new measurement answers `points_shape`, `num_measurements` and `forward`; its transpose then follows by
+    `jax.linear_transpose`, which is exact, and is overridden only where a faster one is known.
+    """
+
+    @property
+    @abstractmethod
+    def points_shape(self) -> tuple[int, ...]:
+        """Shape of the values it takes: a lattice, or (n,)."""
+
+    @property
+    @abstractmethod
+    def num_measurements(self) -> int:
+        """Number of measurements m."""
+
+    @abstractmethod
+    def forward(self, f: Array) -> Array:
+        """A f for one array of values: (*points_shape) -> (m,); jits, vmaps and differentiates."""
+
+    def transpose(self, w: Array) -> Array:
+        """Aᵀ w for one vector of weights: (m,) -> (*points_shape)."""
+        values = jax.ShapeDtypeStruct(self.points_shape, w.dtype)
+        return jax.linear_transpose(self.forward, values)(w)[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(m, n)."""
+        return self.num_measurements, math.prod(self.points_shape)
+
+    def positions(self, points: np.ndarray) -> np.ndarray:
+        """Where each measurement was taken, from the points' coordinates (n, d).
+
+        Args:
+            points: coordinates of the values it takes, row-major.
+
+        Returns:
+            Coordinates, shape (m, d); rows of NaN for a measurement that belongs to no place.
+        """
+        return np.full((self.num_measurements, points.shape[1]), np.nan)
+
+    def placement(self, placement: Placement) -> Placement | None:
+        """Where the measurements lie on the points' lattice, if each is the value at one of its points."""
+        return None
+
+    def representative(self) -> np.ndarray:
+        """For each measurement one whose row of A is the same up to a shift of the lattice, shape (m,)."""
+        return np.arange(self.num_measurements)
+
+    def stationary_diagonal(self, lags: Array) -> Array | None:
+        """The diagonal of A K Aᵀ for K_ij = k(x_i − x_j) on the lattice, where it is known without products.
+
+        Args:
+            lags: k at the lags −(n − 1) … n − 1 of each axis, shape (2n − 1, …).
+
+        Returns:
+            Shape (m,), or None.
+        """
+        return None
+
+    def __matmul__(self, values: ArrayLike) -> Array:
+        """The measurements of values (*points_shape) or (n,), with or without a last axis of channels.
+
+        Raises:
+            ValueError: if the values have another shape.
+        """
+        values = jnp.asarray(values, dtype=float)
+        n = self.shape[1]
+        for leading in (self.points_shape, (n,)):
+            if values.shape == leading:
+                return self.forward(values.reshape(self.points_shape))
+            if values.shape[:-1] == leading:
+                columns = values.reshape(*self.points_shape, values.shape[-1])
+                return jax.vmap(self.forward, in_axes=-1, out_axes=-1)(columns)
+        raise ValueError(f"values have shape {values.shape}; expected {self.points_shape} or ({n},), or with channels")
+
+    def to_dense(self) -> Array:
+        """A as a matrix (m, n).
+
+        Raises:
+            ValueError: if it would not fit in memory.
+        """
+        m, n = self.shape
+        refuse_if_too_large(3 * 8 * m * n, f"a dense matrix of {m:,} x {n:,}", "use A @ values instead")
+        return jax.vmap(lambda w: self.transpose(w).ravel())(jnp.eye(m))
+
+
+def check_lattice_shape(shape: Any, least: int = 1) -> tuple[int, ...]:
+    """A lattice shape as a tuple.
+
+    Raises:
+        ValueError: if a size is below `least`.
+    """
+    sizes = tuple(int(n) for n in np.atleast_1d(shape))
+    if not sizes or min(sizes) < least:
+        raise ValueError(f"shape={shape!r}; expected sizes of at least {least}, one an axis")
+    return sizes

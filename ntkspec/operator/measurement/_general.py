@@ -1,0 +1,261 @@
+"""Measurements given by a matrix or a function, some of the values, and several measurements together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from ntkspec.grid import Placement
+from ntkspec.kernel.activation._base import register
+from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
+
+__all__ = ["Function", "Matrix", "Stacked", "Subsample", "function", "matrix", "stacked", "subsample"]
+
+
+@register
+@dataclass(frozen=True)
+class Matrix(Measurement):
+    """A as a dense matrix (m, n); build one with `matrix`."""
+
+    entries: Array
+
+    @property
+    def points_shape(self) -> tuple[int, ...]:
+        """(n,)."""
+        return self.entries.shape[1:]
+
+    @property
+    def num_measurements(self) -> int:
+        """Number of rows m."""
+        return self.entries.shape[0]
+
+    def forward(self, f: Array) -> Array:
+        """A f."""
+        return self.entries @ f
+
+
+def matrix(entries: ArrayLike) -> Matrix:
+    """A given as a matrix, for any operator.
+
+    Args:
+        entries: A, shape (m, n).
+
+    Returns:
+        The measurement.
+
+    Raises:
+        ValueError: if it is not a matrix of finite numbers.
+
+    Example:
+        >>> (matrix([[1.0, 1.0, 0.0]]) @ [1.0, 2.0, 3.0]).tolist()
+        [3.0]
+    """
+    A = jnp.asarray(entries, dtype=float)
+    if A.ndim != 2 or 0 in A.shape or not bool(jnp.isfinite(A).all()):
+        raise ValueError(f"`entries` has shape {A.shape}; expected a matrix (m, n) of finite numbers")
+    return Matrix(A)
+
+
+@register
+@dataclass(frozen=True)
+class Function(Measurement):
+    """A as a linear function of the values; build one with `function`."""
+
+    call: Callable[[Array], Array] = field(metadata={"static": True})
+    values_shape: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def points_shape(self) -> tuple[int, ...]:
+        """What the function takes."""
+        return self.values_shape
+
+    @property
+    def num_measurements(self) -> int:
+        """Size of what the function gives."""
+        return int(np.prod(jax.eval_shape(self.call, jax.ShapeDtypeStruct(self.values_shape, float)).shape))
+
+    def forward(self, f: Array) -> Array:
+        """The function of the values, flat."""
+        return self.call(f).ravel()
+
+
+def function(call: Callable[[Array], Array], shape: tuple[int, ...]) -> Function:
+    """A given as a linear JAX function; its transpose is found by JAX.
+
+    Args:
+        call: linear, values of shape `shape` to a real array of any shape (of which the measurements are the entries).
+        shape: of the values.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        ValueError: if the function is not linear.
+
+    Example:
+        >>> A = function(lambda f: f.sum(axis=0), (2, 3))
+        >>> (A @ [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).tolist(), A.shape
+        ([5.0, 7.0, 9.0], (3, 6))
+    """
+    shape = check_lattice_shape(shape)
+    try:
+        offset = call(jnp.zeros(shape))
+        jax.eval_shape(
+            jax.linear_transpose(call, jax.ShapeDtypeStruct(shape, offset.dtype)),
+            jax.ShapeDtypeStruct(offset.shape, offset.dtype),
+        )
+    # JAX says so in several ways: an assertion, a missing rule, a value that depends on no input.
+    except (AssertionError, NotImplementedError, TypeError) as error:
+        raise ValueError("`call` is not a linear function of its argument (or JAX cannot transpose it)") from error
+    if jnp.iscomplexobj(offset) or bool(jnp.any(offset != 0)):
+        raise ValueError(
+            "`call` gives complex numbers or does not take 0 to 0; expected a real linear function "
+            "(of complex values stack the real and the imaginary part)"
+        )
+    return Function(call, shape)
+
+
+@register
+@dataclass(frozen=True)
+class Subsample(Measurement):
+    """Some of the values, at flat positions `index` (m,); build one with `subsample`."""
+
+    index: Array
+    values_shape: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def points_shape(self) -> tuple[int, ...]:
+        """Of the values to choose from."""
+        return self.values_shape
+
+    @property
+    def num_measurements(self) -> int:
+        """Number of kept values."""
+        return self.index.shape[0]
+
+    def forward(self, f: Array) -> Array:
+        """The kept values."""
+        return f.ravel()[self.index]
+
+    def transpose(self, w: Array) -> Array:
+        """Weights at the kept points, zero elsewhere."""
+        flat = jnp.zeros(self.shape[1], dtype=w.dtype).at[self.index].set(w, unique_indices=True)
+        return flat.reshape(self.values_shape)
+
+    def positions(self, points: np.ndarray) -> np.ndarray:
+        """The kept points."""
+        return points[np.asarray(self.index)]
+
+    def placement(self, placement: Placement) -> Placement:
+        """The kept points on the lattice of all."""
+        index = np.asarray(self.index)
+        return Placement(placement.grid, index if placement.index is None else placement.index[index])
+
+    def representative(self) -> np.ndarray:
+        """Every point is a shift of the first."""
+        return np.zeros(self.num_measurements, dtype=int)
+
+
+def subsample(mask: ArrayLike) -> Subsample:
+    """The values where a mask is True.
+
+    Args:
+        mask: boolean, the lattice's shape (or (n,) for any operator).
+
+    Returns:
+        The measurement; m is the number of True entries, in row-major order.
+
+    Raises:
+        ValueError: if the mask is not boolean or keeps nothing.
+
+    Example:
+        >>> (subsample([True, False, True]) @ [1.0, 2.0, 3.0]).tolist()
+        [1.0, 3.0]
+    """
+    kept = np.asarray(mask)
+    if kept.dtype != np.bool_ or not kept.any():
+        raise ValueError(f"the mask has type {kept.dtype} and keeps {int(kept.sum())}; expected booleans, one True")
+    return Subsample(jnp.asarray(np.flatnonzero(kept)), kept.shape)
+
+
+@register
+@dataclass(frozen=True)
+class Stacked(Measurement):
+    """Several measurements of the same values, one after the other, each times its weight; see `stacked`."""
+
+    parts: tuple[Measurement, ...]
+    weights: Array
+
+    @property
+    def points_shape(self) -> tuple[int, ...]:
+        """Of the values all parts take."""
+        return self.parts[0].points_shape
+
+    @property
+    def num_measurements(self) -> int:
+        """The sum over the parts."""
+        return sum(part.num_measurements for part in self.parts)
+
+    @property
+    def _ends(self) -> list[int]:
+        return np.cumsum([part.num_measurements for part in self.parts]).tolist()
+
+    def forward(self, f: Array) -> Array:
+        """All measurements in order."""
+        return jnp.concatenate(
+            [weight * part.forward(f) for part, weight in zip(self.parts, self.weights, strict=True)]
+        )
+
+    def transpose(self, w: Array) -> Array:
+        """The sum of what each part sends back."""
+        split = jnp.split(w, self._ends[:-1])
+        each = zip(self.parts, self.weights, split, strict=True)
+        return jnp.sum(jnp.stack([part.transpose(weight * of) for part, weight, of in each]), axis=0)
+
+    def positions(self, points: np.ndarray) -> np.ndarray:
+        """Of each part."""
+        return np.concatenate([part.positions(points) for part in self.parts])
+
+    def representative(self) -> np.ndarray:
+        """Of each part."""
+        starts = [0, *self._ends[:-1]]
+        return np.concatenate([start + part.representative() for start, part in zip(starts, self.parts, strict=True)])
+
+    def stationary_diagonal(self, lags: Array) -> Array | None:
+        """Of each part, where all know it."""
+        known = [part.stationary_diagonal(lags) for part in self.parts]
+        found = [weight**2 * part for weight, part in zip(self.weights, known, strict=True) if part is not None]
+        return jnp.concatenate(found) if len(found) == len(self.parts) else None
+
+
+def stacked(*parts: Measurement, weights: ArrayLike | None = None) -> Stacked:
+    """Several measurements as one: boundary values and a differential equation's residual, say.
+
+    Args:
+        *parts: measurements of the same values.
+        weights: of each part, shape (parts,); a part of weight w counts w² in the loss. None means 1.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        ValueError: if there are no parts, they take values of different shapes, or the weights are no good.
+
+    Example:
+        >>> A = stacked(subsample([True, False, True]), matrix([[1.0, 1.0, 1.0]]), weights=[1.0, 2.0])
+        >>> (A @ [1.0, 2.0, 3.0]).tolist()
+        [1.0, 3.0, 12.0]
+    """
+    shapes = {part.points_shape for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"the parts take values of shapes {sorted(shapes)}; expected one or more parts of one shape")
+    factor = jnp.ones(len(parts)) if weights is None else jnp.asarray(weights, dtype=float)
+    if factor.shape != (len(parts),) or not bool((jnp.isfinite(factor) & (factor > 0)).all()):
+        raise ValueError(f"weights={weights!r}; expected {len(parts)} positive numbers, one a part")
+    return Stacked(parts, factor)

@@ -1,0 +1,167 @@
+"""What theory says of a problem, at one scale or side by side at several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from scipy.special import expit
+
+from ntkspec import dynamics, eigen
+from ntkspec.dynamics._function_space import TooStiff
+from ntkspec.prediction import predict
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.study._problem import Problem
+from ntkspec.task import Task
+from ntkspec.validation import psnr
+
+__all__ = [
+    "PREDICTED_STEPS",
+    "best",
+    "convergences",
+    "first_good_step",
+    "predicted",
+    "predicted_occupancy",
+    "predictions",
+    "spectra",
+    "with_quality",
+]
+
+#: Steps of the whole prediction, evenly spaced in their logarithm: cheap, since all come from one basis.
+PREDICTED_STEPS = (0, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+#: The same for every scale: kept once.
+SHARED = ("target", "target_energy")
+
+
+def spectra(
+    problems: dict[float, Problem],
+    *,
+    num_modes: int = 64,
+    max_basis: int = 256,
+    progress: Progress = NO_PROGRESS,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """The leading spectrum of each scale, and its bandwidth measures, with a dimension `scale`."""
+    found = {}
+    for scale, one in problems.items():
+        count = min(num_modes, one.K.num_points)
+        found[scale] = eigen.spectrum(one.K, count, max_basis=max_basis, progress=progress)
+    return _stack(found), _stack({scale: eigen.bandwidth(s) for scale, s in found.items()})
+
+
+def convergences(
+    problems: dict[float, Problem], steps: Sequence[int], *, progress: Progress = NO_PROGRESS
+) -> xr.Dataset:
+    """How fast each frequency of the signal is learned, with a dimension `scale`."""
+    return _stack(
+        {
+            scale: eigen.convergence(
+                one.K,
+                one.task.train_values,
+                steps=steps,
+                learning_rate=one.learning_rate,
+                loss=one.loss,
+                progress=progress,
+            )
+            for scale, one in problems.items()
+        }
+    )
+
+
+def predictions(
+    problems: dict[float, Problem],
+    steps: Sequence[int],
+    *,
+    of: dynamics.Dynamics | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """The trajectory of each scale on the whole lattice, with `train_psnr` and `test_psnr`, and a dimension `scale`.
+
+    It is `of` gradient descent where None.
+    """
+    return _stack({scale: predicted(one, steps, of=of, progress=progress) for scale, one in problems.items()})
+
+
+def predicted(
+    one: Problem,
+    steps: Sequence[int],
+    *,
+    initial: float | None = None,
+    of: dynamics.Dynamics | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """One prediction on the whole lattice, with its `train_psnr` and, where points are held out, `test_psnr` in dB.
+
+    It starts from a constant where `initial` is given, and is `of` gradient descent where None.
+    """
+    start = None if initial is None else np.full(one.task.values.shape, initial)
+    options: dict = {"steps": steps, "learning_rate": one.learning_rate, "loss": one.loss, "dynamics": of}
+    p = predict(one.K, one.task.train_values, everywhere=True, initial=start, progress=progress, **options)
+    return with_quality(p, one.task)
+
+
+def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
+    """The sigmoid of logits that follow the flow of the summed logistic loss from zero, as `predicted` shows it.
+
+    Raises:
+        ValueError: if the flow is too stiff to be followed to the last step.
+    """
+    try:
+        p = dynamics.function_space_flow(
+            one.K,
+            one.task.train_values,
+            point_loss=dynamics.logistic,
+            steps=steps,
+            learning_rate=one.learning_rate,
+            everywhere=True,
+            progress=progress,
+        )
+    except TooStiff as error:
+        raise ValueError(
+            f"the flow of the logistic loss at learning_rate={one.learning_rate:.4g} is too stiff to be followed to "
+            f"step {steps[-1]:,}; take an earlier last step (steps), or a smaller learning rate"
+        ) from error
+    p = p.assign({name: (p[name].dims, expit(p[name].values), p[name].attrs) for name in ("train", "field")})
+    return with_quality(p.assign_attrs(output="sigmoid", starts_from_zero=0), one.task)
+
+
+def with_quality(result: xr.Dataset, task: Task) -> xr.Dataset:
+    """A prediction or training with the PSNR of its training points and, where some are held out, of the others."""
+    quality = {"train_psnr": psnr(result.train, result.target)}
+    if task.test_mask.any():
+        axes = [f"axis{i}" for i in range(task.dim)]
+        channels = () if task.channels is None else ("channel",)
+        truth = xr.DataArray(task.values, dims=(*axes, *channels))
+        held_out = xr.DataArray(task.test_mask, dims=axes)
+        quality["test_psnr"] = psnr(result.field.where(held_out), truth)
+    return result.assign({**quality, "learning_rate": result.attrs["learning_rate"]})
+
+
+def best(predicted: xr.Dataset) -> tuple[float, int]:
+    """The scale with the highest predicted PSNR on held-out points, and the first step within 0.1 dB of it.
+
+    Without held-out points it is that of the training points.
+    """
+    quality = predicted.test_psnr if "test_psnr" in predicted else predicted.train_psnr
+    chosen = quality.isel(scale=int(quality.max("step").values.argmax()))
+    return float(chosen.scale), first_good_step(chosen)
+
+
+def first_good_step(quality: xr.DataArray) -> int:
+    """The first step whose PSNR (step) is within 0.1 dB of the highest: later ones are not worth their time."""
+    good = (quality >= float(quality.max()) - 0.1).values
+    return int(quality.step[int(good.argmax())])
+
+
+def _stack(by_scale: dict[float, xr.Dataset]) -> xr.Dataset:
+    first = next(iter(by_scale.values()))
+    attrs = {"long_name": "scale", "units": "cycles per unit"}
+    return xr.concat(
+        list(by_scale.values()),
+        dim=xr.DataArray(list(by_scale), dims="scale", name="scale", attrs=attrs),
+        data_vars=[str(name) for name in first.data_vars if name not in SHARED],
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="drop_conflicts",
+    )

@@ -1,0 +1,346 @@
+"""Checkpoints: all that a run needs to go on to the same bits, in a safetensors file with its configuration inside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import stat
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ntkspec.checks import check_positive, check_sizes, shown
+from ntkspec.record import load, replace_file, save
+from ntkspec.trainer._interrupt import Interruption
+
+__all__ = ["Checkpoints", "Saved", "newest", "restored", "write"]
+
+FORMAT = "ntkspec trainer 1"
+#: Where a configuration has what tells things of the same name apart; absent where names tell all.
+BEHAVIOUR = "behaviour"
+SUFFIX = ".safetensors"
+#: How the names of files and folders begin that are not whole yet.
+BEGUN = ".checkpoint-"
+#: Checkpoints in a folder: the newest, and the one before it.
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often a run is saved; the two newest are kept.
+
+    Attributes:
+        folder: of its own for each run; it is made if it is not there.
+        every: save after each so many steps; None leaves it to the time.
+        minutes: save when so many have passed since the last time; None leaves it to the steps.
+
+    Raises:
+        ValueError: if a number is not positive, or the folder has no name.
+        TypeError: if the folder is no name.
+
+    Example:
+        >>> Checkpoints("run", every=1000).minutes
+        10.0
+    """
+
+    folder: str | Path
+    every: int | None = None
+    minutes: float | None = 10.0
+
+    def within(self, name: str) -> Checkpoints:
+        """The same in a folder of its own inside of this one, for one run of several."""
+        return replace(self, folder=Path(self.folder) / name)
+
+    def __post_init__(self) -> None:
+        """Refuse a folder without a name, and intervals that are none."""
+        expected = "expected the name of a folder, such as 'run'"
+        if not isinstance(self.folder, str | os.PathLike):
+            raise TypeError(f"checkpoint={shown(self.folder)}; {expected}")
+        if not str(self.folder):
+            raise ValueError(f"checkpoint={self.folder!r}; {expected}")
+        if self.every is not None:
+            check_sizes(every=self.every)
+        if self.minutes is not None:
+            check_positive("minutes", self.minutes, "such as 10, or None")
+
+
+@dataclass
+class Saved:
+    """What a checkpoint holds.
+
+    Attributes:
+        arrays: by name.
+        configuration: of the run, as JSON holds it.
+        progress: where it stood: step, part and the like.
+        path: its file.
+    """
+
+    arrays: dict[str, np.ndarray]
+    configuration: dict[str, Any]
+    progress: dict[str, Any]
+    path: Path = field(default_factory=Path)
+
+    @property
+    def seen(self) -> int:
+        """The last step that some network of the run has taken: of several parts, those before have ended."""
+        return int(self.progress["last"] if self.progress["part"] else self.progress["step"])
+
+
+@dataclass
+class Clock:
+    """When the next checkpoint is due."""
+
+    checkpoints: Checkpoints
+    interruption: Interruption
+    step: int = 0
+    moment: float = field(default_factory=time.monotonic)
+    path: Path | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether one is."""
+        every, minutes = self.checkpoints.every, self.checkpoints.minutes
+        by_time = minutes is not None and time.monotonic() - self.moment >= 60 * minutes
+        by_step = every is not None and step % every == 0
+        return step != self.step and (by_time or by_step or self.interruption.asked)
+
+    def until_due(self, step: int) -> float:
+        """Steps to the next one that is due by its number."""
+        every = self.checkpoints.every
+        return math.inf if every is None else every - step % every
+
+    def saved(self, step: int, path: Path) -> None:
+        """Begin a new interval after a checkpoint."""
+        self.step, self.moment, self.path = step, time.monotonic(), path
+
+
+def write(checkpoints: Checkpoints, saved: Saved) -> Path:
+    """Write a checkpoint whole or not at all, and forget all but the two newest.
+
+    Args:
+        checkpoints: where.
+        saved: what.
+
+    Returns:
+        Its file.
+    """
+    from safetensors.numpy import save_file
+
+    number = f"{saved.progress['part']:04d}-{saved.progress['step']:010d}"
+    path = Path(checkpoints.folder).expanduser() / f"checkpoint-{number}{SUFFIX}"
+    arrays = {name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}
+    told = {
+        "configuration": json.dumps(saved.configuration, ensure_ascii=False),
+        "progress": json.dumps(saved.progress),
+    }
+    metadata = {"format": FORMAT, **told, "checksum": _checksum(arrays, told)}
+    # Safetensors writes to a temporary name of its own choice first, which only a folder around it lets be found again.
+    with replace_file(path) as temporary, tempfile.TemporaryDirectory(prefix=BEGUN, dir=path.parent) as apart:
+        inner, ordinary = Path(apart, path.name), Path(apart, "ordinary")
+        save_file(arrays, inner, metadata)
+        # Its files are for their owner alone, whatever others are; where modes cannot be set, that is no loss.
+        ordinary.touch()
+        with contextlib.suppress(OSError):
+            inner.chmod(stat.S_IMODE(ordinary.stat().st_mode))
+        with open(inner, "rb") as file:
+            os.fsync(file.fileno())
+        inner.replace(temporary)
+    # What a killed process was writing, and no process but this one writes here.
+    for left in path.parent.glob(f"{BEGUN}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    for old in files(checkpoints.folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> str:
+    """CRC-32 of texts and arrays with their names, kinds and shapes: no single burst of 32 bits goes unseen."""
+    value = zlib.crc32(json.dumps(dict(sorted(told.items()))).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        value = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), value)
+        value = zlib.crc32(array.reshape(-1).view(np.uint8).data, value)
+    return f"{value:08x}"
+
+
+def files(folder: str | Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted(Path(folder).expanduser().glob(f"checkpoint-*{SUFFIX}"), reverse=True)
+
+
+def refuse_used(folder: str | Path) -> None:
+    """Keep a new run from writing over another one's checkpoints.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    if found := files(folder):
+        raise ValueError(
+            f"{folder} holds a checkpoint, {found[0].name}; resume=True goes on from it, another folder begins anew"
+        )
+
+
+def refuse_used_within(folder: str | Path) -> None:
+    """The same for several runs that are to keep theirs inside of a folder.
+
+    Raises:
+        ValueError: if there are any, there or below.
+    """
+    top = Path(folder).expanduser()
+    for one in [top, *sorted(path for path in top.rglob("*") if path.is_dir())]:
+        refuse_used(one)
+
+
+def newest(folder: str | Path, configuration: Callable[[int], Mapping[str, Any]], *, previous: bool) -> Saved | None:
+    """The newest checkpoint of a run, if there is one.
+
+    Args:
+        folder: where.
+        configuration: of the run that is to go on, up to a step, as JSON holds it.
+        previous: take the one before where the newest cannot be read or is another run's.
+
+    Returns:
+        What it holds; None if there is none.
+
+    Raises:
+        ValueError: if it cannot be read, or belongs to another run; with what differs, and what to try.
+    """
+    problems = []
+    for path in files(folder):
+        try:
+            saved = _read(path)
+            _require_same(saved, configuration(saved.seen))
+        except ValueError as error:
+            problems.append(str(error))
+            if not previous:
+                break
+        else:
+            return saved
+    if not problems:
+        return None
+    others = [path for path in files(folder)[len(problems) :]]
+    hint = "an empty folder begins anew"
+    if others and not previous:
+        hint = f"resume='previous' takes the one before it, {others[0].name}; " + hint
+    raise ValueError(f"{'; '.join(problems)}; {hint}")
+
+
+def _read(path: Path) -> Saved:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"checkpoint {path.name} is cut short or damaged ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path.name} is no checkpoint of a training run: its format is {metadata.get('format')!r}")
+    try:
+        told = {name: metadata[name] for name in ("configuration", "progress")}
+        configuration, progress = (json.loads(text) for text in told.values())
+        checksum = metadata["checksum"]
+    except (KeyError, ValueError) as error:
+        missing = f"it has no {error.args[0]}" if isinstance(error, KeyError) else f"its JSON is broken ({error})"
+        raise ValueError(f"checkpoint {path.name} does not tell its run: {missing}") from error
+    if checksum != (found := _checksum(arrays, told)):
+        raise ValueError(
+            f"checkpoint {path.name} is cut short or damaged (its checksum is {found}, and {checksum} was written)"
+        )
+    return Saved(arrays, configuration, progress, path)
+
+
+def _require_same(saved: Saved, configuration: Mapping[str, Any]) -> None:
+    asked = json.loads(json.dumps(configuration))
+    was = dict(saved.configuration)
+    told, now = was.pop(BEHAVIOUR, {}), asked.pop(BEHAVIOUR, {})
+    changes = list(_differences(was, asked, ""))
+    both = [name for name in now if told.get(name) and now[name]]
+    changes += [f"its {name} has the same name and does something else" for name in both if told[name] != now[name]]
+    if changes:
+        raise ValueError(f"checkpoint {saved.path.name} belongs to another run: {'; '.join(changes[:3])}")
+    if unknown := sorted({*told, *now} - set(both)):
+        raise ValueError(
+            f"checkpoint {saved.path.name} has a name of its {' and '.join(unknown)} and no more, so that it cannot be "
+            "told from others of that name; give an optimizer by name, which can go on"
+        )
+
+
+def _differences(ours: Any, theirs: Any, where: str) -> Any:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted({*ours, *theirs}):
+            yield from _differences(ours.get(key), theirs.get(key), f"{where}.{key}" if where else key)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differences(*pair, f"{where}[{i}]")
+    elif ours != theirs:
+        yield f"{where} was {_short(ours)} and now is {_short(theirs)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def flattened(prefix: str, tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by name; random keys as their numbers."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        found[prefix + jax.tree_util.keystr(path)] = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    return found
+
+
+def restored(prefix: str, tree: Any, saved: Saved) -> Any:
+    """A pytree shaped as `tree` with the leaves of a checkpoint.
+
+    Raises:
+        ValueError: if a leaf is not there or has another shape: the optimizer, say, is another version's.
+    """
+
+    def leaf_of(path: Any, leaf: Any) -> Any:
+        name = prefix + jax.tree_util.keystr(path)
+        found = saved.arrays.get(name)
+        expected = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
+            was = "nothing" if found is None else f"{found.dtype} {found.shape}"
+            raise ValueError(
+                f"checkpoint {saved.path.name} belongs to another run: {name} is {was}, expected {expected.dtype} "
+                f"{expected.shape}"
+            )
+        return jax.random.wrap_key_data(jnp.asarray(found)) if _is_key(leaf) else jnp.asarray(found)
+
+    return jax.tree_util.tree_map_with_path(leaf_of, tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def packed(dataset: xr.Dataset) -> np.ndarray:
+    """A Dataset as the bytes of its netCDF file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "observed.nc"
+        save(dataset, path)
+        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+
+
+def unpacked(content: np.ndarray) -> xr.Dataset:
+    """The Dataset of such bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "observed.nc"
+        path.write_bytes(content.tobytes())
+        return load(path)

@@ -1,0 +1,205 @@
+"""How many networks fit in memory at once, known before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+
+from ntkspec.trainer._cores import takes_turns, threads_for
+from ntkspec.trainer._ensemble import EVALUATED, begin
+from ntkspec.trainer._model import raw
+from ntkspec.trainer._parallel import apart_of
+from ntkspec.trainer._plan import Plan
+
+__all__ = ["Need", "Part", "TooLarge", "available", "need_of", "partition"]
+
+#: Copies of the parameters in a step (they, their gradient, the update), and of every product's output (before and
+#: after the activation, its derivative, and both on the way back). Compilers use between half and all of it.
+PARAMETERS, OUTPUTS = 3, 5
+#: Copies of the states of networks that take turns in threads: as they were, apart, and as they are now.
+COPIES = 3
+#: The part of the free memory that is planned for.
+USED = 0.8
+#: Bytes for each recorded number: float32, float64, residual and its transform.
+RECORDED, RECORDED_FIELD = 40, 16
+
+
+class TooLarge(ValueError):
+    """What a run would need does not fit in memory."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a run takes.
+
+    Attributes:
+        parameters: of one network.
+        state: of one network, with its optimizer's memory.
+        step: of one network, with its state, its gradient and the outputs of its layers.
+        evaluated: of the outputs of all layers where all networks are evaluated, so many rows at a time.
+        shared: features of the points and the lattice of one kernel.
+        recorded: of all networks.
+    """
+
+    parameters: int
+    state: int
+    step: int
+    evaluated: int
+    shared: int
+    recorded: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Networks that are trained together.
+
+    Attributes:
+        groups: first kernel and the one after the last.
+        first: number of the first seed.
+        count: of seeds.
+    """
+
+    groups: tuple[int, int]
+    first: int
+    count: int
+
+    def describe(self) -> list[int]:
+        """As numbers, for a checkpoint."""
+        return [*self.groups, self.first, self.count]
+
+    @classmethod
+    def of(cls, numbers: list[int]) -> Part:
+        """From such numbers."""
+        start, end, first, count = numbers
+        return cls((start, end), first, count)
+
+
+def need_of(plan: Plan) -> Need:
+    """What a run will take, from the shapes of its arrays."""
+    params, memory, products = _shapes(plan)
+    n, channels = plan.labels.shape
+    itemsize = np.dtype(plan.dtype).itemsize
+    width = plan.points.shape[1] if plan.recipe.trainable else plan.kernels[0].mapping.num_features
+    lattice = 0 if plan.lattice is None else plan.lattice.size
+    points = n if plan.recipe.batch_size is None else min(n, plan.recipe.batch_size)
+    per_step = PARAMETERS * _bytes(params) + _bytes(memory) + OUTPUTS * points * products * itemsize
+    networks = len(plan.kernels) * plan.seeds
+    return Need(
+        parameters=_bytes(params),
+        state=_bytes(params) + _bytes(memory),
+        step=per_step + (0 if plan.recipe.batch_size is None else points * width * itemsize),
+        evaluated=min(networks * max(n, lattice), EVALUATED) * products * itemsize,
+        # Features are computed in float64.
+        shared=(n + lattice) * width * (itemsize + 8),
+        recorded=networks * len(plan.steps) * channels * (n * RECORDED + lattice * RECORDED_FIELD),
+    )
+
+
+def available(devices: list[jax.Device]) -> float:
+    """Bytes that may be planned for on all devices together."""
+    stats = [device.memory_stats() for device in devices]
+    if all(one and "bytes_limit" in one for one in stats):
+        return USED * sum(one["bytes_limit"] - one.get("bytes_in_use", 0) for one in stats if one)
+    # Several devices of a processor share its memory.
+    return USED * psutil.virtual_memory().available
+
+
+def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
+    """All seeds of all kernels at once if they fit; else as many seeds at a time as do, else kernel by kernel.
+
+    Args:
+        plan: of the run.
+        need: of that plan.
+        devices: that train.
+
+    Raises:
+        TooLarge: if a single network does not fit, or what is recorded does not; with the predicted size.
+    """
+    free, groups = available(devices), len(plan.kernels)
+    host = USED * psutil.virtual_memory().available
+    if need.recorded > host:
+        raise TooLarge(
+            f"recording {plan.seeds * groups} networks at {len(plan.steps)} steps would need {_gib(need.recorded)}, of "
+            f"{_gib(host)} available; ask for fewer steps or seeds, or for no field_shape"
+        )
+    left = free - (need.recorded if devices[0].platform == "cpu" else 0)
+    together = _seeds_that_fit(plan, need, left, groups, devices)
+    if together >= 1:
+        return _by_seeds(plan, (0, groups), together, devices)
+    alone = _seeds_that_fit(plan, need, left, 1, devices)
+    if alone < 1:
+        raise TooLarge(
+            f"one network would need {_gib(need.step + need.shared)} (its parameters are {_gib(need.parameters)}), of "
+            f"{_gib(left)} available; take a smaller width, a batch_size below {len(plan.points)}, dtype='float32', or "
+            "an optimizer that remembers less"
+        )
+    return [part for g in range(groups) for part in _by_seeds(plan, (g, g + 1), alone, devices)]
+
+
+def _seeds_that_fit(plan: Plan, need: Need, left: float, groups: int, devices: list[jax.Device]) -> int:
+    """How many networks of each of the groups are trained together."""
+    left -= groups * need.shared
+    side_by_side = int(left // (groups * need.step))
+    if not takes_turns(devices, 2):
+        return side_by_side
+    threads = min(threads_for(need.step), groups * plan.seeds)
+    # Of several kernels, each thread takes out the features of its own.
+    at_work = max(threads * (need.step + (need.shared if groups > 1 else 0)), need.evaluated)
+    # One thread has no copies, but states are made of parameters that are still there.
+    each = COPIES * need.state if threads > 1 else need.state + need.parameters
+    in_turn = int((left - at_work) // (groups * each))
+    # One by itself has no turns to take.
+    return in_turn if in_turn * groups > 1 else min(side_by_side, 1) if groups == 1 else 0
+
+
+def _by_seeds(plan: Plan, groups: tuple[int, int], together: int, devices: list[jax.Device]) -> list[Part]:
+    if together < plan.seeds:
+        # In equal parts, which are one program; a multiple of what the devices train apart.
+        apart = apart_of(devices, plan.seeds)
+        parts = -(-plan.seeds // together)
+        together = min(together, -(-plan.seeds // parts // apart) * apart) if together >= apart else together
+    firsts = range(0, plan.seeds, together)
+    return [Part(groups, first, min(together, plan.seeds - first)) for first in firsts]
+
+
+def _shapes(plan: Plan) -> tuple[Any, Any, int]:
+    """Of the parameters and the optimizer's memory of one network, and the outputs of its products at one point."""
+    network = plan.kernels[0].network
+    params = jax.eval_shape(lambda: plan.params(0, 1))
+    problem = jax.eval_shape(lambda params: plan.problem(params, 0)._replace(network=None), params)  # type: ignore[arg-type]
+    problem = problem._replace(network=network)
+    state = jax.eval_shape(lambda problem, params: begin(plan.recipe, problem, params), problem, params)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), params)
+    inputs = jax.ShapeDtypeStruct((1, problem.inputs.shape[2]), problem.inputs.dtype)
+    fixed = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in problem.fixed.items()}
+    traced = jax.make_jaxpr(lambda params, x, fixed: raw(plan.recipe, network, params, x, fixed))(one, inputs, fixed)
+    return params, state.memory, _products(traced.jaxpr)
+
+
+def _products(jaxpr: Any) -> int:
+    """Numbers in the outputs of all matrix products."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            total += sum(prod(variable.aval.shape) for variable in equation.outvars)
+        for value in equation.params.values():
+            total += _products(value.jaxpr) if hasattr(value, "jaxpr") else 0
+    return total
+
+
+def _bytes(tree: Any) -> int:
+    return sum(
+        leaf.size * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    )
+
+
+def _gib(number: float) -> str:
+    return f"{number / 2**30:.3g} GiB"

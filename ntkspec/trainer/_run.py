@@ -1,0 +1,333 @@
+"""The loop of a training run: stretches of steps, and what is looked at and kept between them."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkspec.checks import check_progress
+from ntkspec.progress import Progress, Stage
+from ntkspec.trainer._checkpoint import Checkpoints, Clock, Saved, flattened, newest, refuse_used, restored, write
+from ntkspec.trainer._cores import Cores, takes_turns, threads_for
+from ntkspec.trainer._ensemble import Problem, State, begin, outputs
+from ntkspec.trainer._interrupt import postponed
+from ntkspec.trainer._memory import Part, need_of, partition
+from ntkspec.trainer._observer import Observe, Observer, check_observe
+from ntkspec.trainer._parallel import Layout, check_devices, layout
+from ntkspec.trainer._plan import Plan, highest_saved, losses_of
+from ntkspec.trainer._rate import default_rates, stable_rates
+from ntkspec.trainer._result import require_fitting
+from ntkspec.trainer._trajectory import Trajectory, joined
+
+__all__ = ["Keeping", "run"]
+
+#: Steps of the first call of the compiled loop, and seconds that a call should take: a progress bar moves.
+FIRST_STRETCH = 1
+SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What happens to checkpoints.
+
+    Attributes:
+        checkpoints: where and how often; None keeps none.
+        resume: go on from the newest.
+        previous: or from the one before, where the newest is no good.
+    """
+
+    checkpoints: Checkpoints | None = None
+    resume: bool = False
+    previous: bool = False
+
+
+def run(
+    plan: Plan,
+    devices: Sequence[jax.Device] | None,
+    keeping: Keeping,
+    observe: Observe | None,
+    progress: Progress,
+) -> tuple[Plan, Trajectory]:
+    """Train as planned.
+
+    Args:
+        plan: of the run.
+        devices: to train on; None is all local ones.
+        keeping: of checkpoints.
+        observe: looks at parameters at recorded steps.
+        progress: reporter.
+
+    Returns:
+        The plan with its learning rates, and what was recorded.
+
+    Raises:
+        FloatingPointError: if a loss stops being finite or grows a million times.
+        KeyboardInterrupt: after Ctrl-C; where checkpoints are kept, once one more is.
+        ValueError: if a network does not fit in memory, or a checkpoint does not fit the run.
+        TypeError: if devices, observer or reporter are none.
+    """
+    used = check_devices(devices)
+    check_observe(observe)
+    check_progress(progress)
+    saved = _found(plan, keeping)
+    need = need_of(plan)
+    parts = partition(plan, need, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
+    rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
+    number, done, observer = 0, [], None if observe is None else _observer(observe, parts, saved)
+    if saved is not None:
+        number, rates = saved.progress["part"], saved.progress["rates"]
+        done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
+        for trajectory in done:
+            trajectory.require_observed(observe is not None)
+    path = None if saved is None else saved.path
+    # On a GPU the default product of float32 is coarser than float32. What is laid out over no devices is made on the
+    # one that was asked for.
+    with (
+        postponed(keeping.checkpoints is not None) as interruption,
+        jax.default_device(used[0]),
+        jax.default_matmul_precision("highest"),
+        progress.start("training", plan.last * len(parts), "steps") as stage,
+    ):
+        clock = None if keeping.checkpoints is None else Clock(keeping.checkpoints, interruption, path=path)
+        stage.advance(plan.last * number) if number else None
+        for part in parts[number:]:
+            networks = Networks(plan.part(part.groups, rates), part.first, part.count, used, threads_for(need.step))
+            rates[slice(*part.groups)] = networks.plan.rates or ()
+            # Before they stand where a checkpoint stood: an observer that looks back sees how they started.
+            if observer is not None:
+                networks.begin(observer)
+            if saved is not None and len(done) == number:
+                networks.resume(saved, stage)
+                networks.trajectory.require_observed(observe is not None)
+            try:
+                for _ in networks.train(stage, clock):
+                    if clock is not None:
+                        high = networks.unsettled()
+                        # Two are kept: on the way up they would replace the good ones. The end of a run is its result.
+                        if high and networks.step < plan.last and not interruption.asked:
+                            continue
+                        clock.saved(
+                            networks.step, write(clock.checkpoints, _to_save(plan, parts, rates, done, networks))
+                        )
+                        interruption.obey(f"saved at step {networks.step} in {clock.checkpoints.folder}{high}")
+            except FloatingPointError as error:
+                kept = "" if clock is None or clock.path is None else f"; the last good checkpoint is {clock.path.name}"
+                raise FloatingPointError(f"{error}{kept}") from None
+            done.append(networks.trajectory)
+    return replace(plan, rates=tuple(rates)), joined(parts, done)  # type: ignore[arg-type]  # all are known now
+
+
+def _found(plan: Plan, keeping: Keeping) -> Saved | None:
+    """The checkpoint to go on from, if there is one and it is asked for."""
+    if keeping.checkpoints is None:
+        return None
+    if not keeping.resume:
+        refuse_used(keeping.checkpoints.folder)
+        return None
+    saved = newest(keeping.checkpoints.folder, plan.configuration, previous=keeping.previous)
+    if saved is not None:
+        plan.require_same_path(saved)
+    return saved
+
+
+def _observer(observe: Observe, parts: list[Part], saved: Saved | None) -> Observer:
+    """The observer of all parts, which goes on saying what a checkpoint holds."""
+    seen = [] if saved is None else Trajectory.of(saved.arrays, "part0").observed
+    apart = max(sum(part.groups == one.groups for one in parts) for part in parts)
+    return Observer(observe, seen[0][0] if seen else None, bool(seen), apart)
+
+
+def _to_save(
+    plan: Plan, parts: list[Part], rates: list[float | None], done: list[Trajectory], networks: Networks
+) -> Saved:
+    trajectories = [*done, networks.trajectory]
+    arrays = flattened("state", networks.state)
+    for i, trajectory in enumerate(trajectories):
+        arrays |= trajectory.arrays(f"part{i}")
+    # Parts before this one have taken all steps.
+    seen = plan.last if done else networks.step
+    progress = {
+        "step": networks.step,
+        "part": len(done),
+        "parts": [part.describe() for part in parts],
+        "rates": rates,
+        **plan.path(seen),
+    }
+    return Saved(arrays, plan.configuration(seen), progress)
+
+
+class Networks:
+    """Some networks of a plan under training: `count` seeds from `first` on; on one processor so many at a time."""
+
+    def __init__(self, plan: Plan, first: int, count: int, devices: Sequence[jax.Device], threads: int) -> None:
+        params = plan.params(first, count)
+        problem = plan.problem(params, first)
+        if plan.rates is None:
+            rates = default_rates(plan.recipe, problem, params)
+            plan = replace(plan, rates=tuple(rates.tolist()))
+            problem = problem._replace(rate=jnp.asarray(rates, dtype=plan.dtype))
+        self.plan, self.first = plan, first
+        self.fixed = problem.fixed
+        self.lattice = None if plan.lattice is None else plan.inputs(plan.lattice.points())
+        self.lattice_start: np.ndarray | float = 0.0
+        if self.lattice is not None and plan.centered:
+            self.lattice_start = self._outputs(params, self.lattice)
+        # Not what `start` is where nothing is subtracted.
+        self.beginning = None if plan.centered else self._outputs(params, problem.inputs)
+        state = begin(plan.recipe, problem, params)
+        if takes_turns(devices, state.loss.size):
+            self.layout: Layout | Cores = Cores(devices[0], state.loss.size, threads)
+        else:
+            self.layout = layout(devices, count, len(plan.points), plan.recipe)
+        self.problem: Problem = self.layout.problem(problem)
+        self.state: State = self.layout.state(state)
+        self.step = 0
+        self.trajectory = Trajectory()
+        self.observers: list[Observe] = []
+
+    def begin(self, observer: Observer) -> None:
+        """Be looked at, each group by an observer that has seen how it starts."""
+        groups = zip(self.plan.kernels, self._by_group(self._read()), strict=True)
+        self.observers = [observer.begin(k, params) for k, params in groups]
+
+    def resume(self, saved: Saved, stage: Stage) -> None:
+        """Stand where a checkpoint stood."""
+        self.state = self.layout.state(restored("state", self.state, saved))
+        self.trajectory = Trajectory.of(saved.arrays, f"part{saved.progress['part']}")
+        self.step = saved.progress["step"]
+        stage.advance(self.step)
+
+    def train(self, stage: Stage, clock: Clock | None) -> Iterator[None]:
+        """Take all steps and record; yields whenever a checkpoint is due, and at the end."""
+        stretch = FIRST_STRETCH
+        for step in self.plan.steps[len(self.trajectory.values) :].tolist():
+            while self.step < step:
+                count = min(stretch, step - self.step, math.inf if clock is None else clock.until_due(self.step))
+                started = time.perf_counter()
+                self._advance(int(count), stage)
+                seconds = time.perf_counter() - started
+                # What is seen changes with the length of a stretch, what is computed does not.
+                if count == stretch and seconds < SECONDS / 2:
+                    stretch *= 2
+                elif seconds > 2 * SECONDS and self.step > count:
+                    stretch = max(1, stretch // 2)
+                if clock is not None and clock.due(self.step) and self.step < step:
+                    self._require_finite()
+                    yield
+            self._record(step)
+            if clock is not None and clock.due(self.step) and self.step < self.plan.last:
+                self._require_finite()
+                yield
+        yield
+
+    def _advance(self, count: int, stage: Stage) -> None:
+        first, self.step = self.step, self.step + count
+        self.state = self.layout.advance(
+            self.plan.recipe, self.problem, self.state, jnp.asarray(first), jnp.asarray(count)
+        )
+        diverged = np.asarray(self.state.diverged)
+        if (diverged >= 0).any():
+            raise self._divergence(int(diverged[diverged >= 0].min()))
+        error = float(np.mean(self.state.error))
+        psnr = -10 * math.log10(error) if error > 0 else math.inf
+        stage.advance(count, loss=float(np.mean(self.state.loss)), psnr=psnr)
+
+    def _require_finite(self) -> None:
+        """Keep a state that is already lost out of a checkpoint."""
+        if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params)):
+            raise self._divergence(self.step)
+
+    def unsettled(self) -> str:
+        """Words for a loss that is far above its start, such as of a run that diverges; empty where none is."""
+        found = np.asarray(losses_of(self.plan.recipe, self._values(self._read()), *self._measure())).ravel()
+        start, highest = (np.asarray(loss).ravel() for loss in self.heights)
+        above = ~(found <= highest)
+        if not above.any():
+            return ""
+        one = int(np.argmax(above))
+        return f"; a loss there is {found[one]:.3g}, from {start[one]:.3g} at the start, as in a run that diverges"
+
+    @functools.cached_property
+    def heights(self) -> tuple[jax.Array, jax.Array]:
+        """The loss of each network at its start, and the highest that is saved."""
+        start = np.asarray(self.problem.start)[:, :, : len(self.plan.points)]
+        beginning = start if self.beginning is None else self.beginning
+        return highest_saved(self.plan.recipe, beginning, start, *self._measure())
+
+    def _measure(self) -> tuple[np.ndarray, float]:
+        """Labels and the scale of the loss."""
+        return self.plan.labels.astype(self.plan.dtype), 1 / len(self.plan.points) if self.plan.mean else 1.0
+
+    def _record(self, step: int) -> None:
+        params = self._read()
+        f = self._values(params)
+        if not np.isfinite(f).all():
+            raise self._divergence(step)
+        self.trajectory.values.append(f)
+        if self.lattice is not None:
+            self.trajectory.fields.append(self._outputs(params, self.lattice) - self.lattice_start)
+        if self.observers:
+            groups = zip(self.observers, self._by_group(params), strict=True)
+            self.trajectory.observed.append([observe(step, one) for observe, one in groups])
+            if len(self.trajectory.observed) == 1:
+                require_fitting(self.plan, self.trajectory)
+
+    def _read(self) -> Any:
+        """The parameters that the networks are read at."""
+        return self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
+
+    def _by_group(self, params: Any) -> Iterator[Any]:
+        """Copies of the parameters (seed, …) of one group after another."""
+        return (jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in range(len(self.plan.kernels)))
+
+    def _values(self, params: Any) -> np.ndarray:
+        """Outputs at the training points, less those at the start if they are subtracted."""
+        f = self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start)
+        return np.asarray(f[:, :, : len(self.plan.points)])
+
+    def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
+        return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))
+
+    def _divergence(self, step: int) -> FloatingPointError:
+        """What went wrong, with the limit and what to change."""
+        plan, recipe = self.plan, self.plan.recipe
+        where = f"training diverged by step {step}"
+        if step == 0 and not np.isfinite(self.heights[0]).all():
+            start = self._outputs(plan.params(self.first, 1), self.problem.inputs)
+            return FloatingPointError(
+                f"{where}: before any step, the loss of outputs up to {np.abs(start).max():.3g} and labels "
+                f"up to {np.abs(plan.labels).max():.3g} is not finite in {plan.dtype}; scale the labels or the "
+                "mapping's amplitudes down, or take dtype='float64'"
+            )
+        if not recipe.optimizer.takes_rate or recipe.optimizer.rateless:
+            return FloatingPointError(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
+        # Of the step that led there.
+        rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, max(step - 1, 0), side="right") - 1]
+        if recipe.optimizer.limit is None:
+            return FloatingPointError(f"{where}; take a learning rate below {rates.min():.3g} ({recipe.optimizer})")
+        limits = stable_rates(recipe, self.problem, plan.params(self.first, 1))
+        worst = int(np.argmax(rates / limits))
+        rate, limit = rates[worst], limits[worst]
+        if rate > limit:
+            return FloatingPointError(
+                f"{where}; take a learning rate below the stability limit, {limit:.3g} for this network as it starts "
+                f"(got {rate:.3g}); ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own"
+            )
+        if not math.isfinite(limit):
+            return FloatingPointError(
+                f"{where}; take a learning rate below {rate:.3g}. There is no stability limit to go by: at the start "
+                "the loss has no curvature, or a negative one"
+            )
+        noisy, larger = (", or batches are noisy", "larger ones, ") if recipe.batch_size is not None else ("", "")
+        return FloatingPointError(
+            f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "
+            f"the network's kernel has grown{noisy}; {larger}a greater width or dtype='float64' help"
+        )

@@ -1,0 +1,296 @@
+"""A run and its prediction as their attributes tell them, or one of their controls: what can be done again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ntkspec import dynamics
+from ntkspec.checks import shown
+from ntkspec.dynamics import Dynamics
+from ntkspec.kernel import ComposedKernel
+from ntkspec.kernel._composed import check_composed
+from ntkspec.operator import Operator, dense
+from ntkspec.prediction import predict
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+from ntkspec.trainer import Checkpoints, Optimizer, stability_limit, train
+from ntkspec.trainer._asked import planned
+from ntkspec.trainer._model import BUILT_IN
+from ntkspec.trainer._optimizer import as_optimizer
+from ntkspec.trainer._train import DEFAULTS
+from ntkspec.validation._errors import common_steps, require_on, require_same_start, signal_norm
+
+__all__ = ["Case", "case_of", "kept"]
+
+#: Settings of a run that its attributes may not hold.
+NOT_HELD = {"optimizer", "point_loss", "schedule"}
+#: Points at which the size of a network's function at its start is found.
+LOOKED_AT = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run and its prediction, or one of their controls.
+
+    Attributes:
+        k: mapping and network.
+        p: the prediction as it was given, at the steps to explain.
+        settings: options of `train`.
+        filters: dynamics of the prediction.
+        stretch: steps for each of the prediction's.
+        from_zero: whether the prediction starts from zero, whatever the given one does.
+        K: the kernel on the points; None makes a dense one where another prediction is needed.
+    """
+
+    k: ComposedKernel
+    p: xr.Dataset
+    settings: dict[str, Any]
+    filters: Dynamics
+    stretch: int = 1
+    from_zero: bool = False
+    K: Operator | None = None
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Those of the given prediction."""
+        return np.asarray(self.p.step.values).astype(int)
+
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        """That the networks are trained by."""
+        return as_optimizer(self.settings["optimizer"])
+
+    @property
+    def rate(self) -> float:
+        """η of this case's prediction."""
+        return float(self.p.attrs["learning_rate"]) / self.stretch
+
+    @property
+    def largest(self) -> float:
+        """ηλ of the largest eigenvalue."""
+        rate = dynamics.summed_rate(self.rate, self.p.sizes["point"], self.p.attrs["loss"])
+        return rate * float(self.p.attrs["largest_eigenvalue"])
+
+    @property
+    def limit_share(self) -> float:
+        """η over the stability limit of infinite width; NaN where the optimizer has none."""
+        limit = self.optimizer.limit
+        return math.nan if limit is None else self.largest / limit
+
+    @cached_property
+    def own_limit_share(self) -> float:
+        """η over the stability limit of its first network, where batches or a learned mapping lower that; else 0."""
+        rate = self.settings["learning_rate"]
+        if self.theory_limits or self.optimizer.limit is None or rate is None:
+            return 0.0
+        settings = {name: value for name, value in self.settings.items() if name != "learning_rate"}
+        return float(rate / stability_limit(self.k, self.p.x.values, self.p.target.values, **settings))
+
+    @property
+    def theory_limits(self) -> bool:
+        """Whether the stability limit of theory is that of the run, but for the width."""
+        return self.settings["batch_size"] is None and not self.settings["trainable"]
+
+    @cached_property
+    def start_norm(self) -> float:
+        """‖f_0‖ of networks, root mean square, relative to the signal: f − f_0 keeps the roundings of f."""
+        x = self.p.x.values
+        variance = np.diagonal(self.k.gram(x[:: -(-len(x) // LOOKED_AT)], which="nngp")).mean()
+        return float(np.sqrt(variance * self.p.target.size)) / signal_norm(self.p)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is of squares of a linear output."""
+        squares = self.settings["loss"] != "logistic" and self.settings.get("point_loss") is None
+        return squares and self.settings["output"] == "linear"
+
+    @property
+    def own_filters(self) -> Dynamics:
+        """What the optimizer does to a mode; only those that have a theory."""
+        beta, schedule = self.optimizer.momentum, self.settings.get("schedule")
+        makers: dict[str, Callable[[], Dynamics]] = {
+            "gradient_descent": lambda: schedule if isinstance(schedule, Dynamics) else dynamics.gradient_descent(),
+            "heavy_ball": lambda: dynamics.heavy_ball(beta),
+            "nesterov": lambda: dynamics.nesterov(beta),
+        }
+        return makers[self.optimizer.name]()
+
+    def differing(self, *, settings: dict[str, Any] | None = None, **fields: Any) -> Case:
+        """The same case but for these."""
+        return replace(self, settings={**self.settings, **(settings or {})}, **fields)
+
+    def trains_as(self, other: Case) -> bool:
+        """Whether it is the same run."""
+        return (self.k is other.k) and (self.settings, self.stretch) == (other.settings, other.stretch)
+
+    def predicts_as(self, other: Case) -> bool:
+        """Whether it is the same prediction, wherever it starts."""
+        mine, theirs = ((c.filters, c.stretch, c.from_zero) for c in (self, other))
+        return mine == theirs
+
+    @property
+    def own_starts(self) -> bool:
+        """Whether each network is compared with theory from its own function at step 0, which is not zero."""
+        return not self.settings["centered"]
+
+    def theory(self, trained: np.ndarray, progress: Progress = NO_PROGRESS) -> np.ndarray:
+        """The prediction at the steps, (step, point[, channel]), or of each network, (seed, step, point[, channel]).
+
+        Args:
+            trained: its networks, (seed, step, point[, channel]), of whom only step 0 is looked at.
+            progress: reporter.
+        """
+        if self.own_starts:
+            return self._from_own_starts(trained, progress)
+        start = None if self.from_zero or self.p.attrs["starts_from_zero"] else self.p.train.sel(step=0).values
+        return self._predicted(self.p.target.values, start, progress)
+
+    def _from_own_starts(self, trained: np.ndarray, progress: Progress) -> np.ndarray:
+        """f_0 + (1 − r(K, t))(y − f_0) of each network's f_0: they are so many channels of one prediction."""
+        starts = trained[:, list(self.steps).index(0)]
+        seeds, n = starts.shape[:2]
+        side_by_side = np.moveaxis(starts.reshape(seeds, n, -1), 0, 1)
+        labels = np.broadcast_to(self.p.target.values.reshape(n, 1, -1), side_by_side.shape)
+        found = self._predicted(labels.reshape(n, -1), side_by_side.reshape(n, -1), progress)
+        return np.moveaxis(found.reshape(len(found), n, seeds, *trained.shape[3:]), 2, 0)
+
+    def _predicted(self, labels: np.ndarray, start: np.ndarray | None, progress: Progress) -> np.ndarray:
+        K = dense(self.k, self.p.x.values, progress=progress) if self.K is None else self.K
+        found = predict(
+            K,
+            labels,
+            steps=(self.steps * self.stretch).tolist(),
+            learning_rate=self.rate,
+            loss=self.p.attrs["loss"],
+            dynamics=self.filters,
+            initial=start,
+            tolerance=self.p.attrs["tolerance"],
+            progress=progress,
+        )
+        return np.asarray(found.train.values)
+
+    def trained(self, keeping: dict[str, Any], progress: Progress = NO_PROGRESS) -> np.ndarray:
+        """The networks at the steps, (seed, step, point[, channel]); `keeping` from `kept`."""
+        found = train(
+            self.k,
+            self.p.x.values,
+            self.p.target.values,
+            steps=(self.steps * self.stretch).tolist(),
+            progress=progress,
+            **keeping,
+            **self.settings,
+        )
+        return np.asarray(found.train.values)
+
+
+def kept(checkpoint: Checkpoints | str | Path | None, resume: bool | str, name: str) -> dict[str, Any]:
+    """Where one run of several keeps its checkpoints, as `train` takes it: a folder of its own by `name`."""
+    if checkpoint is not None:
+        given = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
+        checkpoint = given.within(name)
+    return {"checkpoint": checkpoint, "resume": resume}
+
+
+def _filters(p: xr.Dataset, options: dict[str, Any]) -> Dynamics:
+    """The dynamics that a prediction is of."""
+    described = json.loads(p.attrs["configuration"]).get("dynamics")
+    if described is None:
+        raise ValueError(
+            "controls start from a prediction by a filter of the spectrum, and this one is a flow in function space; "
+            "give one from ns.predict"
+        )
+    if described["class"] == "Schedule":
+        # Its numbers may be too many for attributes.
+        given = options.get("schedule")
+        if not isinstance(given, dynamics.Schedule):
+            raise ValueError(
+                "the prediction has a schedule that its attributes cannot hold; give the same one as "
+                "options={'schedule': ns.dynamics.schedule(...)}"
+            )
+        return given
+    settings = {name: value for name, value in described.items() if name != "class"}
+    found: Dynamics = getattr(dynamics, described["class"])(**settings)
+    return found
+
+
+def case_of(
+    k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
+) -> tuple[Case, np.ndarray]:
+    """The run as its attributes tell it, and its networks, at the steps that both know.
+
+    Raises:
+        ValueError: if the three do not belong together, or something is needed that attributes cannot hold.
+        TypeError: if one of them is of another kind.
+    """
+    check_composed(k)
+    steps = common_steps(p, r)
+    signal_norm(p)
+    if K is not None:
+        require_on(K, p.x.values)
+    if not isinstance(options, Mapping) or not set(options) <= NOT_HELD:
+        raise TypeError(
+            f"options={shown(options)}; expected what attributes cannot hold, by name: {', '.join(sorted(NOT_HELD))}"
+        )
+    if "seed" not in r.dims or not np.array_equal(r.seed, np.arange(r.sizes["seed"])):
+        raise ValueError("the training holds a part of its seeds; give the whole, for controls start from the same")
+    if json.loads(attributes(kernel=k)["configuration"])["kernel"] != json.loads(r.attrs["configuration"])["kernel"]:
+        raise ValueError("the networks were not trained from this kernel; give the `k` that `train` was given")
+    if r.attrs["centered"]:
+        require_same_start(p, r)
+    elif not p.attrs["starts_from_zero"]:
+        raise ValueError(
+            "each of these networks starts from a function of its own, and so does the theory it is compared with; "
+            "predict without `initial`"
+        )
+    if not r.attrs["starts_from_zero"] and 0 not in steps:
+        raise ValueError("the functions that these networks start from are not known; record step 0 in both")
+    settings = {**_settings(r, options), **options}
+    _require_run(k, p, steps, settings)
+    trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
+    return Case(k, p.sel(step=steps), settings, _filters(p, options), K=K), trained
+
+
+def _require_run(k: ComposedKernel, p: xr.Dataset, steps: np.ndarray, settings: dict[str, Any]) -> None:
+    """Refuse settings that no run can have; what memory it takes depends on the control."""
+    others = {**DEFAULTS, **settings}
+    rate = others.pop("learning_rate")
+    rates = None if rate is None else (rate,)
+    planned((k,), p.x.values, p.target.values, steps=steps.tolist(), rates=rates, **others)
+
+
+def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `train` as the attributes of its result tell them."""
+    a, points = r.attrs, r.sizes["point"]
+    name = BUILT_IN.get(str(json.loads(a["point_loss"])))
+    for article, option, lost in (
+        ("an", "optimizer", a["optimizer"].startswith("optax.")),
+        ("a", "schedule", bool(a["schedule"])),
+        ("a", "point_loss", name is None),
+    ):
+        if lost and option not in options:
+            raise ValueError(
+                f"the run had {article} {option} that its attributes cannot hold; give options={{'{option}': ...}}"
+            )
+    return {
+        "learning_rate": None if np.isnan(a["learning_rate"]) else float(a["learning_rate"]),
+        "loss": "logistic" if name == "logistic" else a["loss"],
+        "optimizer": None if a["optimizer"].startswith("optax.") else as_optimizer(a["optimizer"]),
+        "batch_size": None if a["batch_size"] == points else int(a["batch_size"]),
+        "output": a["output"],
+        "init": a["init"],
+        "trainable": tuple(filter(None, a["trainable"].split(","))),
+        "centered": bool(a["centered"]),
+        "seeds": r.sizes["seed"],
+        "seed": int(a["first_seed"]),
+        "dtype": a["dtype"],
+        "matmul_precision": "bfloat16" if a["matmul_precision"] == "bfloat16" else "float32",
+    }

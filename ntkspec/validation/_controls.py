@@ -1,0 +1,385 @@
+"""Controls: the same run differing in one respect, and the part of its distance to theory that goes with it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ntkspec import empirical
+from ntkspec.checks import check_progress, shown
+from ntkspec.kernel import ComposedKernel
+from ntkspec.operator import Operator, largest_eigenvalue
+from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.record import attributes
+from ntkspec.trainer import Checkpoints, train
+from ntkspec.trainer._asked import keeping
+from ntkspec.trainer._memory import TooLarge
+from ntkspec.validation._case import Case, case_of, kept
+from ntkspec.validation._causes import CAUSES
+from ntkspec.validation._errors import inner_dims, signal_norm
+from ntkspec.validation._explanation import gap_in_words, named
+from ntkspec.validation._seeds import jackknife, products, split
+from ntkspec.validation._width import at_width
+
+__all__ = ["explain"]
+
+#: How many times as wide the networks are that the spread is compared with.
+WIDER = 2
+#: What makes the stability limit of a run lower than that of theory.
+LOWER_THE_LIMIT = {"batches", "learned_mapping"}
+
+
+def explain(
+    k: ComposedKernel,
+    p: xr.Dataset,
+    r: xr.Dataset,
+    *,
+    K: Operator | None = None,
+    causes: Sequence[str] | None = None,
+    options: dict[str, Any] | None = None,
+    budget: float = 24.0,
+    checkpoint: Checkpoints | str | Path | None = None,
+    resume: bool | str = False,
+    progress: Progress = NO_PROGRESS,
+) -> xr.Dataset:
+    """Say what a gap between prediction and training is due to, by controls.
+
+    A control is the same run, from the same seeds, differing in one respect: in smaller steps, with a linear output, in
+    float64, linear in its parameters (a kernel that stands still), or compared with the prediction of another dynamics.
+    They are taken away one after the other, in the order of the result's `cause`. With E = ⟨‖f − f_theory‖²⟩/‖y‖² over
+    seeds, the part of a cause is E before it is taken away, less E after.
+
+    The width comes last. Without bias, however few the seeds, E splits into what all networks share and their spread,
+    E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var. Spread that linearised networks have too is the part of finite-width fluctuation
+    (all of it, where none are trained). What is beyond that, and what networks share and linearised ones do not, is the
+    part of the moving kernel. What linearised networks share is left `unexplained`, so all parts add up to E.
+
+    Networks that start from functions of their own (centered=False) are compared each with the theory that starts from
+    its f_0 at step 0 and is told nothing after, f_0 + (1 − r(K, t))(y − f_0); f_theory above is then of each network.
+
+    Causes that act together are told apart by that order only, and a part below zero says that networks come out nearer
+    to theory with it than without.
+
+    Args:
+        k: mapping and network that were trained.
+        p: from `ntkspec.predict`; without `initial` where networks start from functions of their own.
+        r: from `ntkspec.trainer.train`.
+        K: the operator of the prediction; None makes a dense one if a control needs another prediction.
+        causes: names of those to look at, such as ("moving_kernel", "fluctuation"); None looks at all that can matter.
+        options: what the run was given that its attributes cannot hold: an `optimizer` from optax itself, a `schedule`,
+            a `point_loss`.
+        budget: of the controls together, in units of the run's own cost; what would exceed it is left out, and named.
+        checkpoint: folder, or `ntkspec.trainer.Checkpoints`, in which each control keeps its own.
+        resume: as in `ntkspec.trainer.train`: controls that had ended are not trained again.
+        progress: reporter.
+
+    Returns:
+        Dataset over `cause` and `step` (those after 0), all squares relative to ‖y‖²:
+
+        - `error_squared`, `common_squared`, `spread_squared` (step): E and its parts;
+        - `explained` (cause, step) with its standard error `explained_error` (leaving out one seed at a time), and
+          of it `explained_common`, `explained_common_error` and `explained_spread`;
+        - `unexplained`, `unexplained_error`, `unexplained_common`, `unexplained_common_error` (step);
+        - `share` and `share_error` (cause, step): of E; `unexplained_share` and its error (step); `words` (cause);
+        - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
+          the spread falls from this width to twice it, 1/2 in theory (of a run in which no cause before can matter);
+        - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
+        - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start; NaN for all
+          but the first where batches or a learned mapping lower it;
+
+        and attributes: `verdict`, sentences; `cause`, the name of the largest part where networks are farthest from
+        theory, and `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts
+        where each network does; `spread_in_theory`, whether theory knows a power for the spread; `left_out`, why others
+        were not looked at (JSON); `catapults`, networks whose recorded loss rose above its start.
+
+    Raises:
+        ValueError: if the three do not belong together, a cause is unknown, or an option is needed that the run's
+            attributes cannot hold.
+        TypeError: if something is no Dataset, or an argument is of a wrong kind.
+
+    Source: Lee et al. 2019, section 2 (linearised networks); Lewkowycz et al. 2020, "The large learning rate phase of
+    deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=16))
+        >>> K = ns.operator.lattice(k, shape=(8,))
+        >>> run = dict(steps=[0, 20], learning_rate=ns.dynamics.max_learning_rate(K) / 4)
+        >>> y = np.sin(2 * np.pi * K.points[:, 0])
+        >>> p, r = ns.predict(K, y, **run), ns.trainer.train(k, K.points, y, seeds=3, **run)
+        >>> found = ns.validation.explain(k, p, r, causes=["fluctuation", "moving_kernel"], budget=3)
+        >>> found.cause.values.tolist(), list(json.loads(found.attrs["left_out"]))
+        (['fluctuation', 'moving_kernel'], ['width'])
+    """
+    asked = _asked(causes)
+    check_progress(progress)
+    keeping(checkpoint, resume)
+    if not isinstance(budget, Real) or isinstance(budget, bool) or not budget >= 0:
+        raise ValueError(
+            f"budget={shown(budget)}; expected a number from 0 on, in units of the run's own cost, such as 24"
+        )
+    case, trained = case_of(k, p, r, K, {} if options is None else options)
+
+    def keeping_of(name: str) -> dict[str, Any]:
+        return kept(checkpoint, resume, name)
+
+    theory = case.theory(trained, progress) if case.own_starts else case.p.train.values
+    chain = _Chain(case, trained, theory, budget, keeping_of)
+    with progress.start("controls", len(asked), "causes") as stage:
+        for name in _in_order(asked, case):
+            chain.take_away(name, progress)
+            stage.advance()
+    extra = _spread_law(chain, int(r.attrs["width"]), progress) if "fluctuation" in chain.names else {}
+    if "moving_kernel" in chain.grams:
+        still = split(chain.grams["moving_kernel"], np.ones(r.sizes["seed"])).spread[case.steps > 0]
+        extra["linearised_spread_squared"] = (
+            "step",
+            still,
+            {"long_name": "spread of linearised networks", "units": ""},
+        )
+    if "learning_rate" in chain.names:
+        extra["limit_share"] = _limit_shares(case, progress)
+    found = _parts(chain).assign(extra)
+    found.attrs = {
+        **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "optimizer")},
+        **attributes(kernel=k, causes=chain.names, budget=budget),
+        "seeds": r.sizes["seed"],
+        "own_starts": int(case.own_starts),
+        "left_out": json.dumps(chain.left_out, ensure_ascii=False),
+        "catapults": _catapults(r),
+        "spread_in_theory": int(_is_of_theory(chain)),
+        "cause": named(found, "explained"),
+        "cause_of_mean": named(found, "explained_common"),
+        "prediction_error": float(case.p.error_bound.max()),
+    }
+    found.attrs["verdict"] = gap_in_words(found)
+    return found
+
+
+@dataclass
+class _Chain:
+    """Controls, each without one cause more than the last.
+
+    Attributes:
+        case: with all that was taken away so far.
+        trained: its networks, (seed, step, …).
+        theory: its prediction, (step, …), or that of each network, (seed, step, …).
+        budget: that is left.
+        keeping: checkpoints of a control, by name.
+        first: the run itself, as a case.
+        names: of the causes taken away.
+        grams: products of distances of the run ("") and of the control of each cause that has one, (step, seed, seed).
+        left_out: why the other causes were not looked at.
+    """
+
+    case: Case
+    trained: np.ndarray
+    theory: np.ndarray
+    budget: float
+    keeping: Callable[[str], dict[str, Any]]
+    first: Case = field(init=False)
+    names: list[str] = field(default_factory=list)
+    grams: dict[str, np.ndarray] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.first = self.case
+        self.grams[""] = _distances(self.case, self.trained, self.theory)
+
+    def take_away(self, name: str, progress: Progress) -> None:
+        """Go on to the control of a cause, unless it cannot matter, costs too much or diverges."""
+        cause = CAUSES[name]
+        *_, gram = self.grams.values()
+        single = split(gram, np.ones(gram.shape[-1])).single
+        if why := cause.dismissed(self.case, float(np.sqrt(single[self.case.steps > 0].min()))):
+            self.left_out[name] = why
+        elif cause.control is None:
+            self.names.append(name)
+        else:
+            self._go_on(name, cause.control(self.case), cause.cost, progress)
+
+    def _go_on(self, name: str, control: Case, cost: float, progress: Progress) -> None:
+        again = not control.trains_as(self.case)
+        price = cost * control.stretch if again else 0.0
+        if price > self.budget:
+            self.left_out[name] = f"{CAUSES[name].words} would cost {price:g} times the run, with {self.budget:g} left"
+            return
+        try:
+            trained = control.trained(self.keeping(name), progress) if again else self.trained
+        except (FloatingPointError, TooLarge) as error:
+            self.left_out[name] = f"the control of {CAUSES[name].words} {_failure(error)}"
+            return
+        if not control.predicts_as(self.case) or (again and control.own_starts):
+            self.theory = control.theory(trained, progress)
+        self.case, self.trained, self.budget = control, trained, self.budget - price
+        self.names.append(name)
+        self.grams[name] = _distances(control, trained, self.theory)
+
+
+def _failure(error: Exception) -> str:
+    """'diverged (...)', or 'is too large (...)'."""
+    return f"{'is too large' if isinstance(error, TooLarge) else 'diverged'} ({error})"
+
+
+def _asked(causes: Sequence[str] | None) -> list[str]:
+    if causes is None:
+        return list(CAUSES)
+    listed = isinstance(causes, list | tuple | set)
+    if not listed or (unknown := [name for name in causes if not isinstance(name, str) or name not in CAUSES]):
+        got = ", ".join(map(str, unknown)) if listed else shown(causes)
+        raise ValueError(f"causes: got {got}; expected a list of {', '.join(CAUSES)}")
+    return [name for name in CAUSES if name in causes]
+
+
+def _in_order(asked: list[str], case: Case) -> list[str]:
+    """A learning rate past the limit of this run, not of theory, goes before what lowers the limit."""
+    lowers = [name for name in asked if name in LOWER_THE_LIMIT]
+    if "learning_rate" not in asked or not lowers or case.own_limit_share <= 1:
+        return asked
+    others = [name for name in asked if name != "learning_rate"]
+    place = others.index(lowers[0])
+    return [*others[:place], "learning_rate", *others[place:]]
+
+
+def _distances(case: Case, trained: np.ndarray, theory: np.ndarray) -> np.ndarray:
+    """Products of distances of networks (seed, step, …) to a theory ([seed,] step, …), (step, seed, seed)."""
+    dims = ("seed", *case.p.train.dims)
+    return products(xr.DataArray(trained - theory, dims=dims), inner_dims(case.p), signal_norm(case.p))
+
+
+def _parts(chain: _Chain) -> xr.Dataset:
+    """E, what goes with each cause and what is left, with errors over seeds."""
+    case, names = chain.case, chain.names
+    later = case.steps > 0
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        """(single, common, spread) × (run, each cause, what is left) × step."""
+        squares = {name: np.stack(split(gram, weights)) for name, gram in chain.grams.items()}
+        run = before = squares[""]
+        parts = []
+        for name in names:
+            after = squares.get(name, before)
+            single, common, spread = before - after
+            if name in ("fluctuation", "moving_kernel"):
+                # Large labels move kernels each its own way: what of the spread linearised networks do not have is no
+                # luck of the start.
+                of_start = np.minimum(before[2], squares.get("moving_kernel", before)[2])
+                common, spread = (common, before[2] - of_start) if name == "moving_kernel" else (0 * common, of_start)
+                single = common + spread
+            parts.append(np.stack([single, common, spread]))
+            before = after
+        return np.stack([run, *parts, run - sum(parts)], axis=1)[..., later]
+
+    def shares(weights: np.ndarray) -> np.ndarray:
+        """Of E, whose own luck cancels."""
+        single = statistic(weights)[0]
+        return single[1:] / single[0]
+
+    seeds = case.settings["seeds"]
+    (value, error), (share, share_error) = jackknife(statistic, seeds), jackknife(shares, seeds)
+    coords = {
+        "cause": names,
+        "step": ("step", case.steps[later], {"long_name": "training step", "units": "steps"}),
+        "words": ("cause", [CAUSES[name].words for name in names]),
+    }
+    of_causes: dict[str, np.ndarray] = {
+        "explained": value[0, 1:-1],
+        "explained_error": error[0, 1:-1],
+        "explained_common": value[1, 1:-1],
+        "explained_common_error": error[1, 1:-1],
+        "explained_spread": value[2, 1:-1],
+        "share": share[:-1],
+        "share_error": share_error[:-1],
+    }
+    of_steps: dict[str, np.ndarray] = {
+        "error_squared": value[0, 0],
+        "common_squared": value[1, 0],
+        "spread_squared": value[2, 0],
+        "unexplained": value[0, -1],
+        "unexplained_error": error[0, -1],
+        "unexplained_common": value[1, -1],
+        "unexplained_common_error": error[1, -1],
+        "unexplained_share": share[-1],
+        "unexplained_share_error": share_error[-1],
+    }
+
+    def labelled(dims: tuple[str, ...], values: dict[str, np.ndarray]) -> dict[str, tuple]:
+        return {n: (dims, v, {"long_name": n.replace("_", " "), "units": ""}) for n, v in values.items()}
+
+    return xr.Dataset(labelled(("cause", "step"), of_causes) | labelled(("step",), of_steps), coords=coords)
+
+
+def _catapults(r: xr.Dataset) -> int:
+    """Networks whose recorded loss rose above its start, as far as that is recorded."""
+    return int((r.loss > r.loss.sel(step=0)).any("step").sum()) if 0 in r.step else 0
+
+
+def _is_of_theory(chain: _Chain) -> bool:
+    """Whether nothing but the width can set the run itself apart: that spreads fall as width^−1/2 is of such runs."""
+    single = split(chain.grams[""], np.ones(chain.first.settings["seeds"])).single
+    error = float(np.sqrt(single[chain.first.steps > 0].min()))
+    before = itertools.takewhile(lambda name: name != "fluctuation", CAUSES)
+    return all(CAUSES[name].dismissed(chain.first, error) for name in before)
+
+
+def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]:
+    """By which power of the width the spread of the run falls, from its networks to wider ones."""
+    price = float(WIDER**2)
+    if price > chain.budget:
+        chain.left_out["width"] = (
+            f"{WIDER} times the width would cost {price:g} times the run, with {chain.budget:g} left"
+        )
+        return {}
+    try:
+        k = at_width(chain.first.k, WIDER * width)
+    except ValueError as error:
+        chain.left_out["width"] = str(error)
+        return {}
+    # From another seed: of the same one, wide networks begin with the draws of narrow ones.
+    wider = chain.first.differing(k=k, settings={"seed": chain.first.settings["seed"] + 1})
+    try:
+        trained = wider.trained(chain.keeping("wider"), progress)
+    except (FloatingPointError, TooLarge) as error:
+        chain.left_out["width"] = f"{WIDER} times the width {_failure(error)}"
+        return {}
+    later, seeds = chain.first.steps > 0, chain.first.settings["seeds"]
+
+    def log_spread(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logarithm of the spread, and its error: wider networks share no weights with the others."""
+        return jackknife(lambda weights: np.log(split(gram, weights).spread[later]) / 2, seeds)
+
+    theory = wider.theory(trained, progress) if wider.own_starts else wider.p.train.values
+    narrow, of_narrow = log_spread(chain.grams[""])
+    wide, of_wide = log_spread(_distances(wider, trained, theory))
+    label = {"long_name": "power of the width by which the spread falls", "units": ""}
+    off = np.hypot(of_narrow, of_wide) / np.log(WIDER)
+    return {
+        "spread_exponent": ("step", (narrow - wide) / np.log(WIDER), label),
+        "spread_exponent_error": ("step", off, {**label, "long_name": "standard error of that power"}),
+    }
+
+
+def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict[str, str]]:
+    """η over the limit of each network at its start, from the largest eigenvalue of its own kernel."""
+    label = {"long_name": "learning rate over the network's stability limit", "units": ""}
+    if not case.theory_limits:
+        return "seed", np.array([case.own_limit_share, *[np.nan] * (case.settings["seeds"] - 1)]), label
+    x = case.p.x.values
+
+    def largest(step: int, params: Any) -> xr.Dataset:
+        ones = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(jax.tree.leaves(params)[0].shape[0])]
+        found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
+        return xr.Dataset({"largest": ("seed", found)})
+
+    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **case.settings)
+    share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
+    return "seed", share, label

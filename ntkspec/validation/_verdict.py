@@ -1,0 +1,238 @@
+"""A predicted trajectory against trained networks: errors by step and frequency, and a verdict."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from ntkspec.checks import check_positive
+from ntkspec.dynamics import summed_rate
+from ntkspec.trainer._optimizer import as_optimizer
+from ntkspec.validation._errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
+from ntkspec.validation._explanation import gap_in_words, require_explanation_of
+from ntkspec.validation._limit import compare_spreads, doubt_in_words, require_ensemble_of, spread_in_words
+from ntkspec.validation._seeds import interval, jackknife, products, split, standard_error
+from ntkspec.validation._words import percent, remarks, seeds_in_words
+
+__all__ = ["validate"]
+
+#: Part of the stability limit up to which the kernel is not said to move by large steps: half of it, which is what a
+#: rate is mostly taken as, and a little, for λ_max is an estimate.
+GENTLE = 0.505
+
+
+def validate(
+    p: xr.Dataset,
+    r: xr.Dataset,
+    *,
+    tolerance: float = 0.05,
+    ensemble: xr.Dataset | None = None,
+    causes: xr.Dataset | None = None,
+) -> xr.Dataset:
+    """Compare a prediction with trained networks at their common steps.
+
+    Errors are root sums of squares over the training points relative to the labels' own: e = ‖f_trained −
+    f_predicted‖/‖y‖. The part of frequency f is √(energy of the difference at f / energy of y), so Σ_f e_f² = e².
+    Intervals hold the true value with 95 % (Student's t over seeds; of quantities that are no mean over seeds, with the
+    error from leaving out one seed at a time); those of one network are NaN, for nothing is known of its luck.
+
+    With `ensemble` networks may start from random functions of their own: their mean is compared with the prediction,
+    their spread with the predicted covariance, and the verdict is about those.
+
+    Args:
+        p: from `ntkspec.predict`.
+        r: from `ntkspec.trainer.train`, started from the same function, or (with `ensemble`) with centered=False.
+        tolerance: up to which error the theory is said to hold.
+        ensemble: from `ntkspec.dynamics.ensemble`, asked at the training points and at these steps.
+        causes: from `ntkspec.validation.explain`, of these runs: the verdict then names what the gap is due to.
+
+    Returns:
+        Dataset over `step`:
+
+        - `error_by_seed` (seed, step), their mean `error`, its standard error `error_sem` and `error_interval` (bound,
+          step), where `bound` is "low" and "high";
+        - `ensemble_error`: of the mean over seeds; `spread`: of a seed about that mean, root mean square (NaN for
+          one seed); `systematic_error`: √max(0, ensemble_error² − spread²/seeds), what no number of seeds averages
+          away, and `systematic_error_interval`;
+        - `error_by_frequency` (step, frequency), `error_by_frequency_sem` and `error_by_frequency_interval`;
+        - `predicted_residual`, `trained_residual`, `trained_residual_sem` (step, frequency): residual amplitude
+          relative to the labels' at that frequency, NaN where the labels have none; `trained_residual_interval`;
+        - `field_error` (step), where both hold a field: root mean square over the lattice relative to the labels';
+        - with `ensemble`: `predicted_spread`, `spread_ratio` = spread/predicted_spread and `spread_ratio_interval`, NaN
+          where the predicted one is below the roundings of training;
+
+        and the attributes `verdict` (sentences), `holds_until_step` (−1 if never) and `tolerance`.
+
+    Raises:
+        ValueError: if the two differ in points, learning rate, loss or initial function, or share no step beyond 0; if
+            `ensemble` or `causes` are of other runs.
+        TypeError: if something is no Dataset, or the tolerance no number.
+
+    Example:
+        >>> import ntkspec as ns, numpy as np
+        >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=512))
+        >>> K = ns.operator.lattice(k, shape=(16,))
+        >>> y = np.sin(2 * np.pi * K.points[:, 0])
+        >>> options = dict(steps=[0, 2, 4], learning_rate=ns.dynamics.max_learning_rate(K) / 2)
+        >>> v = ns.validate(ns.predict(K, y, **options), ns.trainer.train(k, K.points, y, **options))
+        >>> bool(v.error.sel(step=4) < 0.2)
+        True
+    """
+    steps = common_steps(p, r)
+    check_positive("tolerance", tolerance, "such as 0.05, relative to the signal")
+    if ensemble is None:
+        require_same_start(p, r)
+    else:
+        require_ensemble_of(p, r, ensemble, steps)
+    if causes is not None:
+        require_explanation_of(p, r, causes)
+    p, r = p.sel(step=steps), r.sel(step=steps)
+    signal, inner = signal_norm(p), inner_dims(p)
+    difference = r.train - p.train
+    variables = _by_step(difference, inner, signal) | by_frequency(p, r, difference)
+    if "field" in p and "field" in r:
+        lattice = [dim for dim in p.field.dims if dim != "step"]
+        squared = ((r.field - p.field) ** 2).mean(lattice)
+        variables["field_error"] = np.sqrt(squared).mean("seed") / np.sqrt((p.target**2).mean())
+    v = xr.Dataset(variables)
+    if ensemble is not None:
+        v = v.assign(compare_spreads(r, ensemble, inner, signal))
+    for name in v.data_vars:
+        v[name].attrs.update(long_name=str(name).replace("_", " ") + ", relative to the labels", units="")
+    if ensemble is not None:
+        v.spread_ratio.attrs["long_name"] = "spread of networks, relative to the predicted one"
+    v.attrs = {key: r.attrs[key] for key in ("configuration", "versions", "ntkspec_version", "width", "dtype")}
+    v.attrs |= {"learning_rate": r.attrs["learning_rate"], "loss": r.attrs["loss"], "tolerance": tolerance}
+    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"], float(steps[-1])))
+    judged = v.error if ensemble is None else v.systematic_error
+    v.attrs["holds_until_step"] = _holds_until(judged, tolerance)
+    v.attrs["verdict"] = _verdict(v, judged, causes, learned=_learned(p, inner, signal), share=_limit_share(p, r))
+    return v
+
+
+def _learned(p: xr.Dataset, inner: list, signal: float) -> float:
+    """The most that theory itself moves from its start, ‖f_theory − f_0‖/‖y‖; runs without step 0 start from zero."""
+    start = p.train.sel(step=0) if 0 in p.step else 0.0
+    return float((((p.train - start) ** 2).sum(inner) ** 0.5).max()) / signal
+
+
+def _limit_share(p: xr.Dataset, r: xr.Dataset) -> float:
+    """ηλ_max of the prediction over the optimizer's stability limit; NaN where it is not known or the rate changes."""
+    if "largest_eigenvalue" not in p.attrs or not r.attrs.get("optimizer_has_theory", 1) or r.attrs.get("schedule", ""):
+        return math.nan
+    limit = as_optimizer(r.attrs.get("optimizer", "gradient_descent")).limit
+    rate = summed_rate(float(p.attrs["learning_rate"]), p.sizes["point"], p.attrs["loss"])
+    return math.nan if limit is None else rate * float(p.attrs["largest_eigenvalue"]) / limit
+
+
+def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, xr.DataArray]:
+    """Errors of single networks, of their mean, and what is common to all."""
+    seeds = difference.sizes["seed"]
+    by_seed = ((difference**2).sum(inner)) ** 0.5 / signal
+    mean = difference.mean("seed")
+    spread = (((difference - mean) ** 2).sum(inner).sum("seed") / max(seeds - 1, 1)) ** 0.5 / signal
+    ensemble = (mean**2).sum(inner) ** 0.5 / signal
+    error, sem = by_seed.mean("seed"), standard_error(by_seed)
+    gram = products(difference, inner, signal)
+    common, common_error = (
+        error.copy(data=values) for values in jackknife(lambda weights: split(gram, weights).common, seeds)
+    )
+    found: dict[str, xr.DataArray] = {
+        "error_by_seed": by_seed,
+        "error": error,
+        "error_sem": sem,
+        "error_interval": interval(error, sem, seeds).clip(min=0),
+        "ensemble_error": ensemble,
+        # Of one network there is none, which is not to say that it is zero.
+        "spread": spread if seeds > 1 else xr.full_like(spread, np.nan),
+        "systematic_error": ((ensemble**2 - spread**2 / seeds).clip(min=0)) ** 0.5,
+        "systematic_error_interval": interval(common, common_error, seeds).clip(min=0) ** 0.5,
+    }
+    return found
+
+
+def _holds_until(error: xr.DataArray, tolerance: float) -> int:
+    """The last step before the first whose error exceeds the tolerance; −1 if that is the first trained one."""
+    holds = np.asarray(error <= tolerance) | np.asarray(error.step == 0)
+    count = len(holds) if holds.all() else int(np.argmin(holds))
+    last = int(error.step[count - 1]) if count else 0
+    return last if last > 0 else -1
+
+
+def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None, *, learned: float, share: float) -> str:
+    last, tolerance = int(v.step[-1]), v.attrs["tolerance"]
+    holds = v.attrs["holds_until_step"] == last
+    said = [_how_far(v, judged), doubt_in_words(v, judged)]
+    if holds and learned <= tolerance:
+        said.append(
+            f"Theory itself learns no more than {percent(learned)} of the signal by step {last}: nothing was learned "
+            "to speak of, and the run tells nothing; take more steps."
+        )
+    if v.attrs["remarks"]:
+        # Before anything is put down to width or features.
+        said.append(f"Note: {v.attrs['remarks']}.")
+    if "spread_ratio" in v:
+        said.append(spread_in_words(v))
+    if causes is not None:
+        said.append(gap_in_words(causes))
+    elif "spread_ratio" not in v and not holds:
+        said[0] = f"{said[0][:-1]}, {_guess(v, share)}."
+    return " ".join(filter(None, said))
+
+
+def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
+    """Until which step the theory holds, and the largest error."""
+    last, holds, tolerance = int(v.step[-1]), v.attrs["holds_until_step"], v.attrs["tolerance"]
+    error = judged.where(v.step > 0, drop=True)
+    sem = v.error_sem if judged.name == "error" else xr.full_like(judged, np.nan)
+    at = int(error.step[int(error.values.argmax())])
+    whose = "" if judged.name == "error" else " of the ensemble's mean"
+    who = f"At width {v.attrs['width']} ({seeds_in_words(v.sizes['seed'])})"
+    peak = f"{percent(judged.sel(step=at), sem.sel(step=at))} of the signal at step {at}"
+    if whose and float(judged.sel(step=at)) == 0:
+        peak = f"too small for {seeds_in_words(v.sizes['seed'])} to show"
+    if holds == last:
+        trained = f"holds through step {last}, the last one trained"
+        return f"{who} theory {trained}: the error{whose} is {'' if whose else 'at most '}{peak}."
+    until = f"does not hold to {percent(tolerance)}:"
+    if holds > 0:
+        # What all networks share may come out as nothing, which is no error to hold to.
+        held = float(judged.sel(step=slice(0, holds)).max()) or tolerance
+        until = f"holds to {percent(held)} until step {holds}; beyond,"
+    told = at != last and not (whose and float(judged.sel(step=last)) == 0)
+    later = f" and {percent(judged.sel(step=last), sem.sel(step=last))} at step {last}" if told else ""
+    return f"{who} theory {until} the error{whose} reaches {peak}{later}."
+
+
+def _guess(v: xr.Dataset, share: float) -> str:
+    """What the seeds alone tell of the cause, which is no more than what is common and what is not.
+
+    Args:
+        v: the comparison.
+        share: of the stability limit that ηλ_max is.
+    """
+    worst, seeds = v.isel(step=int(np.argmax(v.error.values))), v.sizes["seed"]
+    if seeds < 3:
+        return "with too few seeds to tell fluctuation from feature learning (take at least 3)"
+    common, spread = float(worst.systematic_error), float(worst.spread)
+    explain = "controls (ntkspec.validation.explain) tell which"
+    noted = "the way of training (see the note)"
+    if common > spread:
+        makes = "feature learning" if share <= GENTLE else "feature learning or the rate"
+        makes = f"{noted} or, beyond that, feature learning" if v.attrs["remarks"] else makes
+        return (
+            f"{percent(common)} of it common to all seeds against a spread of {percent(spread)}, as {makes} would make "
+            f"it; {explain}"
+        )
+    differs = (
+        f"which mostly differs from seed to seed: a spread of {percent(spread)} against {percent(common)} common to all"
+    )
+    if not v.attrs["remarks"] and share <= GENTLE:
+        return (
+            f"{differs}, as finite width makes it, which a wider network or the mean of an ensemble reduces, or "
+            f"kernels that move each its own way; {explain}"
+        )
+    makes = f"{noted}, the rate or finite width" if v.attrs["remarks"] else "finite width or the rate"
+    return f"{differs}, as {makes} would make it; {explain}"
