@@ -4,6 +4,7 @@ from . import eigen as eigen
 from . import empirical as empirical
 from . import generalisation as generalisation
 from . import kernel as kernel
+from . import limits as limits
 from . import mapping as mapping
 from . import operator as operator
 from . import plot as plot

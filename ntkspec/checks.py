@@ -13,6 +13,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 __all__ = [
+    "Refused",
     "check_flag",
     "check_function",
     "check_labels",
@@ -26,6 +27,40 @@ __all__ = [
     "check_whole_steps",
     "shown",
 ]
+
+
+class Refused(ValueError):
+    """Bad input, with advice that names arguments as Python or as the command line has them.
+
+    Args:
+        message: what was got, what was expected and what to try; an argument that it names stands as ``{name}``.
+        **arguments: value to show for each of them; ``...`` shows its name alone.
+
+    Example:
+        >>> error = Refused("no folder to go on from; give {checkpoint} with {resume}", checkpoint=..., resume=True)
+        >>> str(error)
+        'no folder to go on from; give checkpoint=... with resume=True'
+        >>> error.on_command_line()
+        'no folder to go on from; give --checkpoint with --resume'
+    """
+
+    def __init__(self, message: str, **arguments: Any) -> None:
+        self.message, self.arguments = message, arguments
+        texts = {name: f"{name}={'...' if value is ... else repr(value)}" for name, value in arguments.items()}
+        super().__init__(message.format_map(texts))
+
+    def on_command_line(self) -> str:
+        """The message with the options of the command line in place of arguments."""
+        return self.message.format_map({name: _option(name, value) for name, value in self.arguments.items()})
+
+
+def _option(name: str, value: Any) -> str:
+    flag = "--" + name.replace("_", "-")
+    if value is False:
+        return "--no-" + flag[2:]
+    if value is True or value is ...:
+        return flag
+    return f"{flag} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
 def shown(value: Any) -> str:

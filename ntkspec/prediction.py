@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_labels, check_numbers, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
 from ntkspec.eigen._trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import check_operator, refuse_if_too_large
+from ntkspec.operator._base import check_operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 

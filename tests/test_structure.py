@@ -14,7 +14,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 #: A room may import those before it; rooms on one line do not know each other. Not all of them are built yet.
 ORDER = [
-    ["checks", "grid", "record", "progress"],
+    ["checks", "grid", "limits", "record", "progress"],
     ["mapping"],
     ["kernel"],
     ["operator"],
@@ -39,6 +39,7 @@ ASIDE = {"trainer": LEAVES | {"mapping", "kernel"}, "task": LEAVES}
 NUMERICS = [
     "checks",
     "grid",
+    "limits",
     "mapping",
     "kernel",
     "operator",
@@ -60,6 +61,7 @@ PUBLIC = [
     "empirical",
     "generalisation",
     "kernel",
+    "limits",
     "mapping",
     "operator",
     "plot",

@@ -12,7 +12,7 @@ from ntkspec.checks import check_labels, check_points, check_steps
 from ntkspec.dynamics._base import Dynamics, Loss, summed_rate
 from ntkspec.dynamics._descent import gradient_descent
 from ntkspec.kernel import ComposedKernel
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 

@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_positive, check_steps
 from ntkspec.dynamics._base import Loss, summed_rate
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, configuration
 

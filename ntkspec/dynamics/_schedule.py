@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkspec.checks import check_sizes
 from ntkspec.dynamics._base import Dynamics
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 
 __all__ = ["Schedule", "cosine", "piecewise", "schedule"]
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_seed, check_sizes, check_steps
 from ntkspec.dynamics._base import Loss, max_learning_rate, summed_rate
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 

@@ -40,8 +40,8 @@ import psutil
 import scipy.linalg
 from jax import Array
 
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.operator._recurrence import State, recur
 from ntkspec.progress import NO_PROGRESS, Progress
 

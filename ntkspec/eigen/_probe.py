@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import product, refuse_if_too_large
+from ntkspec.operator._base import product
 
 __all__ = ["Probes", "draw"]
 

@@ -20,8 +20,8 @@ import numpy as np
 import scipy.linalg
 from jax import Array
 
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.operator._recurrence import recur
 from ntkspec.progress import NO_PROGRESS, Progress
 

@@ -12,8 +12,8 @@ from jax import Array
 
 from ntkspec.dynamics import Dynamics, Loss, summed_rate
 from ntkspec.eigen._lanczos import Krylov, grow_until
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Lattice, Operator
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["ConvergenceWarning", "Trajectory", "check_stable", "trajectory", "warn_unless_converged"]

@@ -17,8 +17,8 @@ from ntkspec.empirical._inputs import Behind, behind, check_output, check_params
 from ntkspec.empirical._rows import Rows, bytes_of_row, compute, rows_of
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.kernel._gram import TILE, gram
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Dense
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["blocks", "dense", "ntk", "ntk_between_outputs", "strip_size"]

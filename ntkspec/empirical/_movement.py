@@ -20,7 +20,7 @@ from ntkspec.empirical._leading import leading_eigenvalues
 from ntkspec.empirical._rows import bytes_of_row, rows_of
 from ntkspec.empirical._sample import Frequencies, frequencies_of, sample
 from ntkspec.kernel import ComposedKernel, Network
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.record import attributes
 
 __all__ = ["Movement", "movement"]

@@ -15,8 +15,8 @@ from ntkspec.generalisation._fold import Fold, fold_of
 from ntkspec.generalisation._learning_curve import check_noise
 from ntkspec.generalisation._tables import check_training, step_coordinate
 from ntkspec.grid import Grid
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import refuse_if_too_large
 from ntkspec.record import attributes, variable
 
 __all__ = ["aliasing", "grid_risk"]

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jax import Array
 from numpy.typing import ArrayLike
 
@@ -17,7 +16,7 @@ from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.operator._expansion import expand, trace_at
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["OfKernel", "OnPoints", "Operator", "check_operator", "refuse_if_too_large"]
+__all__ = ["OfKernel", "OnPoints", "Operator", "check_operator"]
 
 _NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
 
@@ -230,21 +229,3 @@ def check_operator(K: object) -> None:
     """
     if not isinstance(K, Operator):
         raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")
-
-
-def refuse_if_too_large(num_bytes: float, what: str, instead: str) -> None:
-    """Refuse an allocation before it is made.
-
-    Args:
-        num_bytes: that the work would need.
-        what: it is, in words, with its size.
-        instead: what fits.
-
-    Raises:
-        ValueError: if that much memory is not available now.
-    """
-    available = psutil.virtual_memory().available
-    if num_bytes > available:
-        raise ValueError(
-            f"{what} would need {num_bytes / 2**30:.3g} GiB, of {available / 2**30:.3g} GiB available; {instead}"
-        )

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
-from ntkspec.operator._base import OnPoints, refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.operator._base import OnPoints
 from ntkspec.operator._expansion import expand, trace_at
 from ntkspec.progress import NO_PROGRESS, Progress
 

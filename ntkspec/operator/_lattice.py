@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike
 from ntkspec.grid import Grid, Placement
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.kernel._overflow import is_false
-from ntkspec.operator._base import OfKernel, refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.operator._base import OfKernel
 from ntkspec.operator._torus import lag_table, toeplitz, torus_shape, transform_of_lags
 
 __all__ = ["Lattice", "Sublattice", "lattice"]

@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.kernel.activation._base import register
-from ntkspec.operator._base import OfKernel, OnPoints, refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.operator._base import OfKernel, OnPoints
 from ntkspec.operator._expansion import expand
 from ntkspec.progress import NO_PROGRESS, Progress
 

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
 from ntkspec.kernel.activation._base import register
-from ntkspec.operator._base import Operator, check_operator, refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.operator._base import Operator, check_operator
 from ntkspec.operator._lattice import Lattice
 from ntkspec.operator.measurement import Measurement, matrix
 from ntkspec.progress import Progress

@@ -10,7 +10,8 @@ import scipy.fft
 from jax import Array
 
 from ntkspec.kernel._composed import ComposedKernel, Which
-from ntkspec.operator._base import OfKernel, OnPoints, refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.operator._base import OfKernel, OnPoints
 from ntkspec.operator._finufft import transforms
 
 __all__ = ["Nonuniform"]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._nonuniform import Nonuniform
 from ntkspec.operator._search import Search
 from ntkspec.operator._streamed import Streamed

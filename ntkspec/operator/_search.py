@@ -17,7 +17,7 @@ import scipy.linalg
 from jax import Array
 
 from ntkspec.kernel._composed import ComposedKernel, Which
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._finufft import transforms
 from ntkspec.operator._nonuniform import Nonuniform
 from ntkspec.operator._recurrence import recur

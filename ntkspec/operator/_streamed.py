@@ -12,7 +12,8 @@ import numpy as np
 from jax import Array
 
 from ntkspec.kernel._composed import ComposedKernel, Which
-from ntkspec.operator._base import OfKernel, OnPoints, refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.operator._base import OfKernel, OnPoints
 
 __all__ = ["Streamed"]
 

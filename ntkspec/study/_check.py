@@ -11,7 +11,7 @@ import xarray as xr
 from ntkspec import dynamics
 from ntkspec.config import TrainingConfig
 from ntkspec.dynamics._ensemble import bytes_of_ensemble
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study._problem import Problem
 from ntkspec.study._theory import predicted, predicted_occupancy, with_quality

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 import ntkspec as ns
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 
 EPS = np.finfo(np.float64).eps
 

@@ -13,7 +13,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
-from ntkspec.operator._base import refuse_if_too_large
+from ntkspec.limits import refuse_if_too_large
 
 __all__ = ["Measurement", "check_lattice_shape"]
 

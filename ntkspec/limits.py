@@ -1,0 +1,83 @@
+"""What numerics may use of the machine, and the sizes at which they change their method. A leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil
+
+__all__ = ["Limits", "current", "limited", "refuse_if_too_large"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes that bound memory and choose between methods; results agree within their error bounds whatever they are.
+
+    Attributes:
+        memory: bytes that an allocation may take; None asks the operating system what is available.
+        exact_points: number of points up to which a matrix is decomposed as a whole.
+    """
+
+    memory: int | None = None
+    exact_points: int = 4096
+
+    @property
+    def available(self) -> int:
+        """Bytes that an allocation may take now."""
+        return psutil.virtual_memory().available if self.memory is None else self.memory
+
+
+_DEFAULT = Limits()
+_CURRENT: ContextVar[Limits] = ContextVar("limits", default=_DEFAULT)
+
+
+def current() -> Limits:
+    """Return the limits in force in this context."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def limited(**changes: Any) -> Iterator[Limits]:
+    """Change limits within a block.
+
+    Args:
+        **changes: fields of `Limits`, by name.
+
+    Yields:
+        The limits in force.
+
+    Raises:
+        TypeError: if a name is not a field of `Limits`.
+
+    Example:
+        >>> with limited(memory=2**30) as limits:
+        ...     limits.available
+        1073741824
+    """
+    token = _CURRENT.set(replace(current(), **changes))
+    try:
+        yield current()
+    finally:
+        _CURRENT.reset(token)
+
+
+def refuse_if_too_large(num_bytes: float, what: str, instead: str) -> None:
+    """Refuse an allocation before it is made.
+
+    Args:
+        num_bytes: size of the allocation.
+        what: description of the work, with its size.
+        instead: what fits.
+
+    Raises:
+        ValueError: if that much memory is not available now.
+    """
+    available = current().available
+    if num_bytes > available:
+        raise ValueError(
+            f"{what} would need {num_bytes / 2**30:.3g} GiB, of {available / 2**30:.3g} GiB available; {instead}"
+        )
