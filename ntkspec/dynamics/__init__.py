@@ -9,6 +9,7 @@ Source: Jacot et al. 2018, section 5; Lee et al. 2019, section 2.2.
 
 from ntkspec.dynamics._base import Dynamics, Loss, flow_time, max_learning_rate, summed_rate
 from ntkspec.dynamics._descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
+from ntkspec.dynamics._description import describe, from_description
 from ntkspec.dynamics._ensemble import ensemble
 from ntkspec.dynamics._function_space import Huber, function_space_flow, huber, logistic
 from ntkspec.dynamics._momentum import HeavyBall, Nesterov, heavy_ball, nesterov
@@ -32,9 +33,11 @@ __all__ = [
     "Schedule",
     "cosine",
     "damped_power",
+    "describe",
     "ensemble",
     "equivalent_ridge",
     "flow_time",
+    "from_description",
     "function_space_flow",
     "gradient_descent",
     "gradient_flow",
