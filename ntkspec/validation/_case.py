@@ -15,7 +15,7 @@ import xarray as xr
 
 from ntkspec import dynamics
 from ntkspec.checks import shown
-from ntkspec.dynamics import Dynamics
+from ntkspec.dynamics import Dynamics, from_description
 from ntkspec.kernel import ComposedKernel
 from ntkspec.kernel._composed import check_composed
 from ntkspec.operator import Operator, dense
@@ -32,7 +32,7 @@ from ntkspec.validation._errors import common_steps, require_on, require_same_st
 __all__ = ["Case", "case_of", "kept"]
 
 #: Settings of a run that its attributes may not hold.
-NOT_HELD = {"optimizer", "point_loss", "schedule"}
+NOT_HELD = {"dynamics", "optimizer", "point_loss", "schedule"}
 #: Points at which the size of a network's function at its start is found.
 LOOKED_AT = 64
 
@@ -208,18 +208,13 @@ def _filters(p: xr.Dataset, options: dict[str, Any]) -> Dynamics:
             "controls start from a prediction by a filter of the spectrum, and this one is a flow in function space; "
             "give one from ns.predict"
         )
-    if described["class"] == "Schedule":
-        # Its numbers may be too many for attributes.
+    given = options.get("dynamics")
+    if given is None and described["class"] == "Schedule":
         given = options.get("schedule")
-        if not isinstance(given, dynamics.Schedule):
-            raise ValueError(
-                "the prediction has a schedule that its attributes cannot hold; give the same one as "
-                "options={'schedule': ns.dynamics.schedule(...)}"
-            )
-        return given
-    settings = {name: value for name, value in described.items() if name != "class"}
-    found: Dynamics = getattr(dynamics, described["class"])(**settings)
-    return found
+    try:
+        return from_description(described, given)
+    except ValueError as error:
+        raise ValueError(f"of the prediction, {error}: options={{'dynamics': ...}}") from None
 
 
 def case_of(
@@ -253,7 +248,7 @@ def case_of(
         )
     if not r.attrs["starts_from_zero"] and 0 not in steps:
         raise ValueError("the functions that these networks start from are not known; record step 0 in both")
-    settings = {**_settings(r, options), **options}
+    settings = {**_settings(r, options), **{name: value for name, value in options.items() if name != "dynamics"}}
     _require_run(k, p, steps, settings)
     trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
     return Case(k, p.sel(step=steps), settings, _filters(p, options), K=K), trained

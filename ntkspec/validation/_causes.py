@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ntkspec.dynamics import Schedule
+from ntkspec.dynamics import GradientDescent, GradientFlow, Schedule
 from ntkspec.kernel import linearised
 from ntkspec.kernel._linearised import Linearised
 from ntkspec.validation._case import Case
@@ -55,7 +55,9 @@ def _no_discrete_step(case: Case, error: float) -> str:
 
 
 def _no_optimizer(case: Case, error: float) -> str:
-    if case.optimizer.name == "gradient_descent":
+    if case.optimizer.name == "gradient_descent" and isinstance(
+        case.filters, GradientDescent | GradientFlow | Schedule
+    ):
         return "it is gradient descent"
     return "the prediction is of it" if case.optimizer.has_theory and case.filters == case.own_filters else ""
 

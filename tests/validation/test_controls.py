@@ -358,8 +358,8 @@ def test_what_does_not_belong_together_is_refused(descent):
     flow = ns.dynamics.function_space_flow(K, y, point_loss=ns.dynamics.huber(1.0), **options)
     with pytest.raises(ValueError, match=r"this one is a flow in function space; give one from ns\.predict"):
         explain(k, flow, r)
-    with pytest.raises(ValueError, match="the prediction has a schedule that its attributes cannot hold"):
-        explain(k, ns.predict(K, y, dynamics=ns.dynamics.cosine(4), **options), r)
+    with pytest.raises(ValueError, match=r"give the dynamics itself.*options=\{'dynamics'"):
+        explain(k, ns.predict(K, y, dynamics=ns.dynamics.cosine(400), **options), r)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_what_does_not_belong_together_is_refused(descent):
         (
             {"options": 3},
             TypeError,
-            "options=3; expected what attributes cannot hold, by name: optimizer, point_loss, schedule",
+            "options=3; expected what attributes cannot hold, by name: dynamics, optimizer, point_loss",
         ),
         ({"options": {"momentum": 0.9}}, TypeError, "expected what attributes cannot hold"),
         ({"options": {"seeds": 2}}, TypeError, "expected what attributes cannot hold"),
@@ -449,6 +449,46 @@ def test_float32_is_looked_at_where_the_signal_is_small_beside_the_start():
     assert float(np.sqrt(at_worst(d).error_squared)) > 1e-2
     assert d.attrs["cause"] == "precision"
     assert "far from the roundings" in json.loads(explained(y, [0, 2]).attrs["left_out"])["precision"]
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "cause"),
+    [
+        (ns.dynamics.gradient_descent(), None),
+        (ns.dynamics.gradient_flow(), "discrete_step"),
+        (ns.dynamics.heavy_ball(0.5), "optimizer"),
+        (ns.dynamics.nesterov(0.5), "optimizer"),
+        (ns.dynamics.ridge(0.1), "optimizer"),
+        (ns.dynamics.ridge(0.1, ns.dynamics.heavy_ball(0.5)), "optimizer"),
+        (ns.dynamics.preconditioned(ns.dynamics.damped_power(0.5, 1.0)), "optimizer"),
+        (ns.dynamics.preconditioned(ns.dynamics.damped_power(0.5, 1.0), ns.dynamics.ridge(0.1)), "optimizer"),
+        (ns.dynamics.piecewise({0: 1.0, 2: 0.5}), None),
+        (ns.dynamics.ridge(0.1, ns.dynamics.piecewise({0: 1.0, 2: 0.5})), "optimizer"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ns.dynamics.Dynamics) else value,
+)
+def test_a_prediction_under_each_dynamics_can_be_explained(dynamics, cause, descent):
+    k, K, y, options, r = descent
+    p = ns.predict(K, y, dynamics=dynamics, **options)
+    d = explain(k, p, r, K=K, causes=["optimizer", "discrete_step", "fluctuation"], budget=0)
+    assert d.cause.values.tolist() == ([] if cause is None else [cause]) + ["fluctuation"]
+    assert_adds_up(d)
+    if cause is not None:
+        # Networks took steps of gradient descent: its prediction is the control.
+        descent_alone = ns.predict(K, y, **options)
+        by_hand = ((r.train - p.train) ** 2).sum("point") - ((r.train - descent_alone.train) ** 2).sum("point")
+        expected = by_hand.mean("seed").sel(step=d.step) / np.sum(y**2)
+        np.testing.assert_allclose(d.explained.sel(cause=cause), expected, rtol=1e-6, atol=1e-12)
+
+
+def test_a_preconditioner_of_ones_own_is_given_again(descent):
+    k, K, y, options, r = descent
+    own = ns.dynamics.preconditioned(lambda eigenvalue: 1 / (1 + eigenvalue))
+    p = ns.predict(K, y, dynamics=own, **options)
+    given = {"K": K, "causes": ["optimizer", "fluctuation"], "budget": 0}
+    with pytest.raises(ValueError, match=r"give the dynamics itself.*options=\{'dynamics'"):
+        explain(k, p, r, **given)
+    assert explain(k, p, r, options={"dynamics": own}, **given).attrs["cause"] == "optimizer"
 
 
 def test_small_batches_are_not_all_points():
