@@ -96,7 +96,7 @@ clean:  ## remove what was made, except .venv and .venv-oldest
 
 $(VENV)/.runtime: $(VENV)/.created setup.cfg pyproject.toml
 	@echo "setup: installing ntkspec and what it runs on (a minute or two the first time)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[app]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created setup.cfg pyproject.toml
@@ -114,5 +114,5 @@ $(OLDEST)/.test: $(OLDEST)/.created setup.cfg pyproject.toml oldest.txt
 
 $(VENV)/.notebook: $(VENV)/.created setup.cfg pyproject.toml
 	@echo "setup: installing ntkspec and what its notebooks need (a few minutes the first time)"
-	@$(PIP) --editable '.[notebook]'
+	@$(PIP) --editable '.[app,notebook]'
 	@touch $(VENV)/.runtime $@

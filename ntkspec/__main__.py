@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from ntkspec.extras import MissingExtra
+
 __all__ = ["entry"]
 
 
@@ -14,6 +16,9 @@ def entry() -> None:
         from ntkspec.cli import main
 
         status = main()
+    except MissingExtra as missing:
+        print(f"ntkspec: {missing}", file=sys.stderr)
+        status = 2
     except KeyboardInterrupt as stop:
         # Training that keeps checkpoints says where it stands.
         saved = f"; training was {stop}, --resume goes on from there" if str(stop) else ""

@@ -15,6 +15,8 @@ from numbers import Number
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from ntkspec.extras import needs
+
 __all__ = ["NO_PROGRESS", "NoProgress", "Progress", "Stage", "TerminalProgress"]
 
 
@@ -112,7 +114,8 @@ class TerminalStage:
         import shutil
         import sys
 
-        from tqdm.auto import tqdm
+        with needs("app", "tqdm"):
+            from tqdm.auto import tqdm
 
         # A terminal may say that it has no columns or no rows at all; without a row tqdm draws blanks.
         size = shutil.get_terminal_size()

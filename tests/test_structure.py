@@ -14,6 +14,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 #: A room may import those before it; rooms on one line do not know each other. Not all of them are built yet.
 ORDER = [
+    ["extras"],
     ["checks", "grid", "limits", "record", "progress"],
     ["mapping"],
     ["kernel"],
@@ -33,7 +34,7 @@ ORDER = [
     ["__main__"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-LEAVES = set(ORDER[0])
+LEAVES = {*ORDER[0], *ORDER[1]}
 #: Rooms off the line, with all that they may see.
 ASIDE = {"trainer": LEAVES | {"mapping", "kernel"}, "task": LEAVES}
 NUMERICS = [

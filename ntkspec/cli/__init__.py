@@ -13,14 +13,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import tyro
+from ntkspec.extras import needs
 
-from ntkspec.cli._design import Design
-from ntkspec.cli._predict import Predict
-from ntkspec.cli._report import Report
-from ntkspec.cli._shared import as_options, plain
-from ntkspec.cli._spectrum import Spectrum
-from ntkspec.cli._validate import Validate
+with needs("app", "tyro"):
+    import tyro
+
+    from ntkspec.cli._design import Design
+    from ntkspec.cli._predict import Predict
+    from ntkspec.cli._report import Report
+    from ntkspec.cli._shared import as_options, plain
+    from ntkspec.cli._spectrum import Spectrum
+    from ntkspec.cli._validate import Validate
 
 __all__ = ["main"]
 

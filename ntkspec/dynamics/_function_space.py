@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_positive, check_steps
 from ntkspec.dynamics._base import Loss, summed_rate
+from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -227,7 +228,8 @@ def _solve(
     K: Operator, y: Array, times: Array, tolerance: float, max_steps: int, point_loss: PointLoss, order: int
 ) -> tuple[Array, Array, Array, Array]:
     """Weights and function (t, point, channel) at these times, the steps taken, and whether the last was reached."""
-    import diffrax
+    with needs("flow", "diffrax"):
+        import diffrax
 
     slope = jax.grad(lambda f, y: jnp.sum(point_loss(f, y)))
 

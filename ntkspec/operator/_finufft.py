@@ -12,6 +12,8 @@ from functools import cache
 import jax
 from jax import Array
 
+from ntkspec.extras import needs
+
 __all__ = ["transforms"]
 
 
@@ -22,13 +24,8 @@ def transforms() -> tuple[Callable[..., Array], Callable[..., Array]]:
     Raises:
         ImportError: if jax-finufft is not installed, or not for the GPU that JAX computes on; with what to do.
     """
-    try:
+    with needs("scattered", "jax_finufft"):
         from jax_finufft import lowering, nufft1, nufft2, ops
-    except ImportError as error:
-        raise ImportError(
-            "the fast form of operator.scattered needs jax-finufft: pip install jax-finufft; the exact form, without "
-            "`tol`, does not"
-        ) from error
     if jax.default_backend() == "gpu" and lowering.jax_finufft_gpu is None:
         raise ImportError(
             "JAX computes on a GPU here, and this jax-finufft was built for processors alone, as its wheels are; build "

@@ -1,5 +1,8 @@
 """A study as one self-contained page that a person can open, keep and send."""
 
-from ntkspec.report._build import write
+from ntkspec.extras import needs
+
+with needs("app", "jinja2", "matplotlib"):
+    from ntkspec.report._build import write
 
 __all__ = ["write"]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ntkspec.extras import needs
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -63,7 +65,8 @@ def decode(path: Path) -> Decoded:
 
 def _open(path: Path) -> tuple[Image, str, list[str]]:
     """Return the first frame, upright; how the file stores it, in Pillow's words; notices."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    with needs("app", "PIL"):
+        from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings(record=True) as caught:

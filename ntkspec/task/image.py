@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkspec.extras import needs
 from ntkspec.task._decode import Decoded, decode
 from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
 
@@ -76,7 +77,8 @@ def photograph(name: str, size: int = 128, *, colour: bool = False) -> Task:
     if name not in PHOTOGRAPHS:
         raise ValueError(f"no bundled picture is called {name!r}; take one of {', '.join(PHOTOGRAPHS)}.")
     size = at_least("size", size, MIN_SIDE)
-    from skimage import data
+    with needs("app", "skimage"):
+        from skimage import data
 
     values = getattr(data, name)()
     longest = max(values.shape[:2])
