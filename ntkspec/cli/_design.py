@@ -19,6 +19,8 @@ class Design:
     """Longest side of an image in pixels."""
     length: int = 2048
     """Longest 1-D signal in samples."""
+    white: float | None = None
+    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
     families: tuple[str, ...] = ("gaussian",)
     """Families of mappings to search: gaussian, laplace, uniform, positional, and in 1-D power_law."""
     scales: tuple[float, ...] = ()
@@ -51,7 +53,7 @@ class Design:
         check_early(self)
         from ntkspec import plot, selection, task
 
-        chosen = task.load(self.signal, max_size=self.size, max_length=self.length)
+        chosen = task.load(self.signal, max_size=self.size, max_length=self.length, white=self.white)
         found = selection.design(
             chosen,
             families=self.families,

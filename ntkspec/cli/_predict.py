@@ -26,6 +26,8 @@ class Predict:
     """Longest side of an image in pixels."""
     length: int = 2048
     """Longest 1-D signal in samples."""
+    white: float | None = None
+    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
     steps: tuple[int, ...] = ()
     """Training steps to report; by default twelve up to 100,000."""
     out: Path | None = None

@@ -25,6 +25,8 @@ class Report:
     """Longest side of an image in pixels; larger ones are scaled down."""
     length: int = 2048
     """Longest 1-D signal in samples; longer ones are scaled down."""
+    white: float | None = None
+    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
     seeds: int = 4
     """Networks trained on each problem."""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = field(default_factory=StudyConfig)
@@ -38,8 +40,8 @@ class Report:
 
         refuse_foreign(self.out)
         check_early(self)
-        chosen = task.load(self.signal, max_size=self.size, max_length=self.length)
-        small = task.load(self.signal, max_size=min(32, self.size), max_length=min(128, self.length))
+        chosen = task.load(self.signal, max_size=self.size, max_length=self.length, white=self.white)
+        small = task.load(self.signal, max_size=min(32, self.size), max_length=min(128, self.length), white=self.white)
         found = study.run(chosen, small, self.study, seeds=self.seeds, progress=TerminalProgress())
         page = report.write(found, self.out)
         return {

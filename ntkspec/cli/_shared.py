@@ -93,7 +93,8 @@ def problems(
     from ntkspec import study, task
 
     check_early(command)
-    chosen = prepared(task.load(command.signal, max_size=command.size, max_length=command.length))
+    loaded = task.load(command.signal, max_size=command.size, max_length=command.length, white=command.white)
+    chosen = prepared(loaded)
     return chosen, study.problems(chosen, command.study if config is None else config, loss, of)
 
 

@@ -27,6 +27,8 @@ class Spectrum:
     """Longest side of an image in pixels."""
     length: int = 2048
     """Longest 1-D signal in samples."""
+    white: float | None = None
+    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
     num_modes: int = 64
     """How many of the largest eigenvalues."""
     steps_to: float | None = None

@@ -60,6 +60,8 @@ class Validate:
     """Longest side of an image in pixels: training is real work."""
     length: int = 128
     """Longest 1-D signal in samples."""
+    white: float | None = None
+    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
     steps: tuple[int, ...] = ()
     """Training steps to compare at; by default eight up to 400."""
     tolerance: float = 0.05

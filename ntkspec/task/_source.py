@@ -12,7 +12,9 @@ __all__ = ["load"]
 SIGNAL_SUFFIXES = (".npy", ".wav")
 
 
-def load(path: str | Path | None = None, *, max_size: int = 128, max_length: int = 2048) -> Task:
+def load(
+    path: str | Path | None = None, *, max_size: int = 128, max_length: int = 2048, white: float | None = None
+) -> Task:
     """Load the task a person named: a signal from `.npy` or `.wav`, an image from anything else.
 
     A file counts as a signal by its suffix or by its first bytes, so a `.wav` under another name is one too.
@@ -21,6 +23,7 @@ def load(path: str | Path | None = None, *, max_size: int = 128, max_length: int
         path: the file; None takes the astronaut, which needs no file.
         max_size: longest side of an image, in pixels.
         max_length: longest signal, in samples.
+        white: stored number that is white in an image file; None takes the file's own.
 
     Returns:
         The task, with a notice for everything that was changed.
@@ -33,11 +36,13 @@ def load(path: str | Path | None = None, *, max_size: int = 128, max_length: int
         >>> load(max_size=64).shape
         (64, 64)
     """
+    if white is not None and (path is None or is_signal(path)):
+        raise ValueError("white is the level of white of an image file; leave it out for other signals.")
     if path is None:
         return image.astronaut(size=max_size)
     if is_signal(path):
         return signal.from_file(path, max_length=max_length)
-    return image.from_file(path, max_size=max_size)
+    return image.from_file(path, max_size=max_size, white=white)
 
 
 def is_signal(path: str | Path) -> bool:

@@ -1,9 +1,8 @@
-"""Images: bundled photographs, and any file that Pillow reads."""
+"""Images: bundled photographs, and files of any depth."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from math import ceil, floor
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -91,58 +90,37 @@ def photograph(name: str, size: int = 128, *, colour: bool = False) -> Task:
     return _task(name, Decoded(values, 0, 255, notices), size, source=f"scikit-image, data.{name}()")
 
 
-def from_file(path: str | Path, *, max_size: int = 128) -> Task:
-    """Load an image of any format, depth and mode that Pillow reads.
+def from_file(path: str | Path, *, max_size: int = 128, white: float | None = None) -> Task:
+    """Load an image: TIFFs of any depth, portable maps, Radiance, and what Pillow reads.
 
-    Grey stays grey and colour stays colour. Transparency is dropped, the first frame of several is taken, an
-    EXIF orientation is applied, a larger image is reduced by area means with its aspect ratio kept; each
+    Unsigned integers are divided by the largest of their depth; signed ones, and floats beyond [0, 1], are mapped from
+    their own range. Grey stays grey and colour stays colour. Transparency is dropped, the first frame of several is
+    taken, an orientation is applied, a larger image is reduced by area means with its aspect ratio kept; each
     leaves a notice. Even pixels train ([::2, ::2]), pixels with both indices odd test ([1::2, 1::2]).
 
     Args:
         path: the file.
         max_size: longest side kept, in pixels; at least 8.
+        white: stored number that means 1, with 0 for 0; None takes the file's own.
 
     Returns:
         The task, values in [0, 1].
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no image, is damaged, too small, constant, or too large to open safely.
+        ValueError: if it is no image or of a kind that is not read, is damaged, too small, constant, or too large to
+            open safely.
     """
+    if white is not None and not (isfinite(white) and white > 0):
+        raise ValueError(f"white = {white}; expected a positive number, such as 4095 for 12 bits.")
     max_size = at_least("max_size", max_size, MIN_SIDE)
     found = existing_file(path)
-    decoded = decode(found)
+    decoded = decode(found, white)
     height, width = decoded.values.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ValueError(f"{found.name} has {width} × {height} pixels; expected at least {MIN_SIDE} a side.")
     check_varying(decoded.values, found.name)
     return _task(found.stem, decoded, max_size, source=found.name)
-
-
-def area_mean(values: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Reduce an axis to `size` cells of equal width, each the exact mean over its share of the old ones.
-
-    Args:
-        values: any shape.
-        size: new length of the axis, at most the old one.
-        axis: which axis.
-
-    Returns:
-        The means, float64.
-
-    Example:
-        >>> area_mean(np.array([0.0, 3.0, 6.0]), 2, axis=0)
-        array([1., 5.])
-    """
-    moved = np.moveaxis(values, axis, 0)
-    edges = np.arange(size + 1) * len(moved) / size
-    means = np.empty((size, *moved.shape[1:]))
-    # Cell by cell, so that only one strip of a large photograph is ever held as float64.
-    for i, (low, high) in enumerate(pairwise(edges)):
-        cells = np.arange(floor(low), ceil(high))
-        weights = np.minimum(cells + 1, high) - np.maximum(cells, low)
-        means[i] = np.tensordot(weights / weights.sum(), moved[cells[0] : cells[-1] + 1], axes=1)
-    return np.moveaxis(means, 0, axis)
 
 
 def _task(name: str, decoded: Decoded, size: int, source: str) -> Task:
@@ -157,7 +135,12 @@ def _task(name: str, decoded: Decoded, size: int, source: str) -> Task:
                 f"{source} with {width} × {height} pixels would shrink to {new_width} × {new_height}; "
                 f"expected at least {MIN_SIDE} a side: crop it, or raise the limit of {size}."
             )
-        values = area_mean(area_mean(values, new_height, axis=0), new_width, axis=1)
+        with needs("app", "skimage"):
+            from skimage.transform import resize_local_mean
+
+        # In float64, since it computes floats in their own precision.
+        axis = None if values.ndim == 2 else -1
+        values = resize_local_mean(values.astype(np.float64), (new_height, new_width), channel_axis=axis)
         notices += (f"Reduced from {width} × {height} to {new_width} × {new_height} pixels (area means).",)
         check_varying(values, f"{source}, reduced to {new_width} × {new_height} pixels,")
     # Halves, because the span of two finite numbers may overflow.

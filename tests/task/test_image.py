@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -63,19 +63,23 @@ def test_photograph_too_large_or_unknown():
         image.photograph("cat")
 
 
-@settings(deadline=None)
-@given(
-    hnp.arrays(float, hnp.array_shapes(min_dims=1, max_dims=3, max_side=20), elements=st.floats(-5, 5)),
-    st.data(),
-)
-def test_area_means_keep_the_mean_and_the_range(values, data):
-    axis = data.draw(st.integers(0, values.ndim - 1))
-    size = data.draw(st.integers(1, values.shape[axis]))
-    reduced = image.area_mean(values, size, axis)
-    assert reduced.shape[axis] == size
-    np.testing.assert_allclose(reduced.mean(axis=axis), values.mean(axis=axis), atol=1e-12)
-    assert reduced.min() >= values.min() - 1e-12
-    assert reduced.max() <= values.max() + 1e-12
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(hnp.arrays(np.uint8, st.tuples(*2 * [st.integers(8, 20)])), st.integers(8, 19))
+def test_area_means_keep_the_mean_and_the_range(tmp_path, values, size):
+    values[0, :2] = 0, 255
+    longest = max(values.shape)
+    assume(longest > size and round(min(values.shape) * size / longest) >= 8)
+    reduced = image.from_file(saved(tmp_path, values), max_size=size).values
+    np.testing.assert_allclose(reduced.mean(), values.mean() / 255, atol=1e-12)
+    assert reduced.min() >= values.min() / 255 - 1e-12
+    assert reduced.max() <= values.max() / 255 + 1e-12
+
+
+def test_area_means_are_those_of_fine_cells(tmp_path):
+    values = np.random.default_rng(2).integers(0, 256, (12, 15), np.uint8)
+    fine = np.kron(values, np.ones((8, 10))).reshape(8, 12, 10, 15).mean(axis=(1, 3)) / 255
+    task = image.from_file(saved(tmp_path, values), max_size=10)
+    np.testing.assert_allclose(task.values, fine, atol=1e-12)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
