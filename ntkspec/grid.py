@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Grid", "Placement", "energy_by_frequency", "place"]
+__all__ = ["Grid", "Placement", "energy_by_frequency", "half_weights", "place"]
 
 
 @dataclass(frozen=True)
@@ -163,3 +163,13 @@ def energy_by_frequency(values: ArrayLike, placement: Placement) -> tuple[np.nda
     flat = power.reshape(-1, grid.size)
     energy = np.stack([np.bincount(bins.ravel(), weights=row, minlength=len(frequency)) for row in flat])
     return energy.reshape(*values.shape[:-1], len(frequency)), frequency
+
+
+def half_weights(shape: tuple[int, ...]) -> np.ndarray:
+    """How many of ±k each column of a half spectrum (`numpy.fft.rfftn`) along the last axis counts for: 1 or 2."""
+    last = shape[-1]
+    weight = np.full(last // 2 + 1, 2, dtype=np.int8)
+    weight[0] = 1
+    if last % 2 == 0:
+        weight[-1] = 1
+    return weight

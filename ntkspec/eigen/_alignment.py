@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 import xarray as xr
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels
 from ntkspec.eigen._density import density, steps_taken, sum_reaching
-from ntkspec.eigen._exact import DENSE_LIMIT, half_weights
 from ntkspec.eigen._quadrature import quadrature
-from ntkspec.operator import Lattice, Operator
+from ntkspec.operator import Operator
+from ntkspec.operator._modes import all_modes
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -36,8 +35,8 @@ def alignment(
     the rank N(λ) = #{i: λ_i ≥ λ}, the better kernel and task fit. By levels of λ and not one by one, because
     eigenvectors of equal eigenvalues are not unique, and their common power is.
 
-    Exact on circulant lattices (one FFT) and up to n = 1,024 points; beyond, C is the spectral measure of y, by one
-    Lanczos run, and the rank is that of `density`.
+    Exact where the operator knows its modes (a circulant lattice, by one FFT) and up to n = 4,096 points; beyond, C is
+    the spectral measure of y, by one Lanczos run, and the rank is that of `density`.
 
     Args:
         K: a kernel operator on n points.
@@ -116,15 +115,6 @@ def alignment(
 
 
 def _powers(K: Operator, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Eigenvalues and the labels' power in their eigenvectors; None where that would be dear."""
-    if isinstance(K, Lattice) and K.circulant:
-        shape = K.sublattice.shape
-        power = np.zeros(K.transform.shape)
-        for column in columns:
-            power += np.abs(scipy.fft.rfftn(column.reshape(shape))) ** 2 / column.size
-        power *= half_weights(shape)
-        return np.asarray(K.transform, dtype=float).ravel(), power.ravel()
-    if K.num_points <= DENSE_LIMIT:
-        value, vector = np.linalg.eigh(np.asarray(K.to_dense(), dtype=float))
-        return value, np.sum((columns @ vector) ** 2, axis=0)
-    return None
+    """Eigenvalues and the labels' power in their eigenvectors; None if they are too expensive."""
+    modes = all_modes(K)
+    return None if modes is None else (modes.eigenvalue, modes.power(columns.T).sum(axis=1))

@@ -35,8 +35,8 @@ def density(
 ) -> xr.Dataset:
     """The eigenvalue count N(λ) = #{i: λ_i ≥ λ} and the spectral density −dN/d ln λ.
 
-    Exact on circulant lattices and up to n = 1,024 points; beyond by stochastic Lanczos quadrature. It sees the whole
-    spectrum, where `spectrum` sees its leading modes.
+    Exact where the operator knows its modes and up to n = 4,096 points; beyond by stochastic Lanczos quadrature. It
+    sees the whole spectrum, where `spectrum` sees its leading modes.
 
     Args:
         K: a kernel operator on n points.

@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ntkspec.operator import Lattice, Operator
+from ntkspec.limits import current
+from ntkspec.operator import Operator
+from ntkspec.operator._blocks import blocks_of
 
-__all__ = ["DENSE_LIMIT", "all_eigenvalues", "half_weights", "multiplicity", "ordered_half"]
-
-#: Up to this size a dense eigendecomposition (about a second) gives every mode.
-DENSE_LIMIT = 1024
+__all__ = ["all_eigenvalues", "multiplicity", "ordered_half"]
 
 
 def all_eigenvalues(K: Operator) -> tuple[np.ndarray, np.ndarray] | None:
-    """The eigenvalues, in no order, and how often each is meant; None where they would be dear."""
-    if isinstance(K, Lattice) and K.circulant:
-        return np.asarray(K.transform).ravel(), flat_weights(K)
-    if K.num_points <= DENSE_LIMIT:
-        return np.linalg.eigvalsh(np.asarray(K.to_dense(), dtype=float)), np.ones(K.num_points, dtype=np.int8)
-    return None
-
-
-def half_weights(shape: tuple[int, ...]) -> np.ndarray:
-    """How many of ±k each column of the half spectrum along the last axis stands for: 1 or 2."""
-    last = shape[-1]
-    weight = np.full(last // 2 + 1, 2, dtype=np.int8)
-    weight[0] = 1
-    if last % 2 == 0:
-        weight[-1] = 1
-    return weight
-
-
-def flat_weights(K: Lattice) -> np.ndarray:
-    """The same for every entry of a circulant lattice's half spectrum, in its order."""
-    return np.broadcast_to(half_weights(K.sublattice.shape), K.transform.shape).ravel()
+    """The eigenvalues, in no order, and the number of modes of each; None if they are too expensive."""
+    modes = K.modes()
+    if modes is not None:
+        return modes.eigenvalue, modes.weight
+    if K.num_points > current().exact_points:
+        return None
+    value = np.concatenate([np.linalg.eigvalsh(matrix) for matrix in blocks_of(K).matrices])
+    return value, np.ones(len(value), dtype=np.int8)
 
 
 def ordered_half(

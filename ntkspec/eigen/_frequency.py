@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from ntkspec.eigen._exact import half_weights
-from ntkspec.grid import Grid, Placement
+from ntkspec.grid import Grid, Placement, half_weights
 from ntkspec.operator import Lattice
 
 __all__ = ["dominant", "half_frequencies", "half_radius", "one_sign", "rates", "rayleigh_quotients"]

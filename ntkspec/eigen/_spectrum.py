@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkspec.eigen._exact import DENSE_LIMIT, flat_weights, multiplicity, ordered_half
+from ntkspec.eigen._exact import multiplicity, ordered_half
 from ntkspec.eigen._extreme import Eigenpairs, leading_eigenpairs
 from ntkspec.eigen._frequency import dominant, half_frequencies, half_radius, one_sign, rates
 from ntkspec.eigen._quadrature import precision
-from ntkspec.operator import Lattice, LowRank, Operator
+from ntkspec.grid import Grid
+from ntkspec.limits import current
+from ntkspec.operator import Lattice, Operator
+from ntkspec.operator._modes import Modes
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
 
@@ -30,8 +33,9 @@ def spectrum(
 ) -> xr.Dataset:
     """Eigenvalues in descending order: K u = λ u.
 
-    Exact by one FFT where the operator is circulant, by dense eigendecomposition up to n = 1,024 points, and by block
-    Lanczos for the leading modes beyond.
+    Exact where the operator knows its modes (by one FFT if it is circulant); else by eigendecomposition of the matrix
+    up to n = 4,096 points (1,024 if fewer than half of the modes are wanted), and by block Lanczos for the leading
+    modes beyond.
 
     Args:
         K: a kernel operator on n points.
@@ -70,13 +74,15 @@ def spectrum(
     if num_modes is not None and not 1 <= num_modes <= n:
         raise ValueError(f"num_modes={num_modes}; expected between 1 and the number of points, {n}")
     rounding = precision(K)
-    if isinstance(K, Lattice) and K.circulant:
-        columns = _circulant(K, num_modes or n, rounding)
+    modes = K.modes()
+    if modes is not None and modes.waves is not None:
+        columns = _plane_waves(modes, modes.waves, num_modes or n, rounding)
     else:
-        count = num_modes or (n if n <= DENSE_LIMIT else 128)
-        if isinstance(K, LowRank):
-            pairs = _of_factor(K)
-        elif n <= DENSE_LIMIT or 2 * count > n:
+        limit = current().exact_points
+        count = num_modes or (n if n <= limit else 128)
+        if modes is not None:
+            pairs = _of_modes(modes, num_modes or n)
+        elif n <= limit // 4 or 2 * count > n:
             pairs = _dense(K)
         else:
             # Below the rounding of a product no residual can come.
@@ -108,12 +114,12 @@ def spectrum(
     return dataset
 
 
-def _circulant(K: Lattice, num_modes: int, rounding: float) -> dict[str, tuple]:
-    """The Fourier modes of the lattice; sine and cosine of a frequency are a pair of modes.
+def _plane_waves(modes: Modes, grid: Grid, num_modes: int, rounding: float) -> dict[str, tuple]:
+    """Columns of plane waves; sine and cosine of a frequency are a pair of modes.
 
     What is the same for all modes is one number in memory.
     """
-    value, weight, grid = np.asarray(K.transform).ravel(), flat_weights(K), K.sublattice.grid
+    value, weight = modes.eigenvalue, modes.weight
     error = rounding * float(value.max())
     # In one dimension the half spectrum is in the order of the frequencies as it is.
     radius = None if grid.dim == 1 else half_radius(grid).ravel()
@@ -134,8 +140,9 @@ def _circulant(K: Lattice, num_modes: int, rounding: float) -> dict[str, tuple]:
 
 def _invariants(K: Operator) -> dict[str, float]:
     """The trace and ‖K‖_F, from the eigenvalues where they are known: other sums would form the lags again."""
-    if isinstance(K, Lattice) and K.circulant:
-        value, weight = np.asarray(K.transform).ravel(), flat_weights(K)
+    modes = K.modes()
+    if modes is not None:
+        value, weight = modes.eigenvalue, modes.weight
         trace, squares = float(np.sum(weight * value, dtype=float)), float(np.sum(weight * value**2, dtype=float))
     else:
         trace, squares = float(K.trace()), float(K.frobenius_norm()) ** 2
@@ -150,11 +157,10 @@ def _dense(K: Operator) -> Eigenpairs:
     return Eigenpairs(value, vector, residual)
 
 
-def _of_factor(K: LowRank) -> Eigenpairs:
-    """The eigenpairs of F Fᵀ that are not zero: squared singular values and left singular vectors of F."""
-    Q, R = np.linalg.qr(np.asarray(K.factor))
-    U, singular, _ = np.linalg.svd(R)
-    return Eigenpairs(singular**2, Q @ U, np.zeros(len(singular)))
+def _of_modes(modes: Modes, num_modes: int) -> Eigenpairs:
+    """All eigenvalues that have eigenvectors, and the vectors of the modes wanted."""
+    order = np.argsort(-modes.eigenvalue[: modes.num_vectors], kind="stable")
+    return Eigenpairs(modes.eigenvalue[order], modes.vectors(order[:num_modes]), np.zeros(len(order)))
 
 
 def _lag_profile(K: Lattice) -> dict[str, tuple]:

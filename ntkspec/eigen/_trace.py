@@ -30,8 +30,8 @@ def trace_of(
 ) -> xr.Dataset:
     """The trace of a function of an operator, tr f(K) = Σ f(λ_i).
 
-    Exact on circulant lattices and up to n = 1,024 points; beyond by stochastic Lanczos quadrature, with as many
-    steps as bring the error of the quadrature to a tenth of that of the sampling.
+    Exact where the operator knows its modes and up to n = 4,096 points; beyond by stochastic Lanczos quadrature,
+    with as many steps as bring the error of the quadrature to a tenth of that of the sampling.
 
     Args:
         K: a kernel operator on n points.

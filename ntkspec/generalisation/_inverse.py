@@ -9,15 +9,11 @@ import scipy.linalg
 from scipy.linalg import lapack
 
 from ntkspec.eigen._quadrature import precision
-from ntkspec.generalisation._blocks import blocks_of
-from ntkspec.generalisation._decomposition import (
-    EXACT_LIMIT,
-    Decomposition,
-    decomposition_where_cheap,
-    spectral_rounding,
-)
-from ntkspec.operator import Lattice, LowRank, Operator
+from ntkspec.generalisation._decomposition import Decomposition, spectral_rounding
+from ntkspec.limits import current
+from ntkspec.operator import Operator
 from ntkspec.operator._base import check_operator
+from ntkspec.operator._blocks import blocks_of
 
 __all__ = ["Inverse", "check_ridge", "exact_inverse", "operator_of"]
 
@@ -88,11 +84,10 @@ def exact_inverse(K: Operator | Decomposition, columns: np.ndarray, ridge: float
     """
     if isinstance(K, Decomposition):
         return _by_decomposition(K, columns, ridge, name)
-    structured = isinstance(K, LowRank) or (isinstance(K, Lattice) and K.circulant)
-    found = decomposition_where_cheap(K) if structured else None
-    if found is not None:
-        return _by_decomposition(found, columns, ridge, name)
-    return _by_cholesky(K, columns, ridge, name) if K.num_points <= EXACT_LIMIT else None
+    modes = K.modes()
+    if modes is not None:
+        return _by_decomposition(modes.nonnegative(), columns, ridge, name)
+    return _by_cholesky(K, columns, ridge, name) if K.num_points <= current().exact_points else None
 
 
 def _by_decomposition(K: Decomposition, columns: np.ndarray, ridge: float, name: str) -> Inverse:

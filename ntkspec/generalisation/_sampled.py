@@ -22,11 +22,12 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_steps
 from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
-from ntkspec.eigen._exact import half_weights
-from ntkspec.generalisation._decomposition import EXACT_LIMIT, spectral_rounding
+from ntkspec.generalisation._decomposition import spectral_rounding
 from ntkspec.generalisation._inverse import check_ridge, operator_of
 from ntkspec.generalisation._learning_curve import check_counts, check_noise, frequency_variables
 from ntkspec.generalisation._tables import check_training, step_coordinate
+from ntkspec.grid import half_weights
+from ntkspec.limits import current
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
@@ -280,9 +281,9 @@ def _checked(
             "every operator"
         )
     total = operator.num_points
-    if total > EXACT_LIMIT:
+    if total > (limit := current().exact_points):
         raise ValueError(
-            f"a lattice of {total:,} points; expected at most {EXACT_LIMIT:,}, as every draw predicts at all of them; "
+            f"a lattice of {total:,} points; expected at most {limit:,}, as every draw predicts at all of them; "
             "`learning_curve` and `risk` take more"
         )
     if num_draws < 2:

@@ -14,6 +14,7 @@ from ntkspec.checks import check_points
 from ntkspec.grid import Placement, place
 from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.operator._expansion import expand, trace_at
+from ntkspec.operator._modes import Modes
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["OfKernel", "OnPoints", "Operator", "check_operator"]
@@ -33,7 +34,7 @@ class Operator(ABC):
     A new operator answers `num_points`, `points`, `placement`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`;
     the eigen and prediction rooms ask for nothing else. One that knows of a whole lattice around its points also
     answers `field_shape`, `field`, `restrict` and `field_norm`; one that knows its kernel between any points `_expand`
-    and `_trace_at`.
+    and `_trace_at`; one whose structure gives all its modes `modes`, and is then exact everywhere.
     """
 
     @property
@@ -70,6 +71,14 @@ class Operator(ABC):
     @abstractmethod
     def frobenius_norm(self) -> Array:
         """√Σ K_ij² = √Σ λ², a scalar."""
+
+    def modes(self) -> Modes | None:
+        """All eigenvalues and modes, if the structure of K gives them at the cost of a few products; None if not.
+
+        Spectrum, norm, predictions and generalisation are exact for an operator that answers this. Others are
+        decomposed as a matrix only where it pays, up to `limits.current().exact_points`.
+        """
+        return None
 
     def trace(self) -> Array:
         """Σ K_ii, a scalar."""

@@ -22,6 +22,7 @@ from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, chec
 from ntkspec.kernel._overflow import is_false
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._base import OfKernel
+from ntkspec.operator._modes import PlaneWaves
 from ntkspec.operator._torus import lag_table, toeplitz, torus_shape, transform_of_lags
 
 __all__ = ["Lattice", "Sublattice", "lattice"]
@@ -104,6 +105,10 @@ class Lattice(OfKernel):
     def dtype(self) -> np.dtype:
         """Of products: float64, or float32 where that was asked for."""
         return self.transform.dtype
+
+    def modes(self) -> PlaneWaves | None:
+        """The plane waves of a circulant lattice, whose eigenvalues are its transform."""
+        return PlaneWaves(self, np.asarray(self.transform).ravel(), self.sublattice.grid) if self.circulant else None
 
     def matvec(self, v: Array) -> Array:
         """K v for one vector (n,), in the operator's own precision."""

@@ -25,6 +25,7 @@ from ntkspec.kernel.activation._base import register
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._base import OfKernel, OnPoints
 from ntkspec.operator._expansion import expand
+from ntkspec.operator._modes import FactorModes
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["LowRank", "low_rank"]
@@ -68,6 +69,10 @@ class LowRank(OnPoints, OfKernel):
     def approximation_error(self) -> float:
         """`error`: the trace norm bounds the spectral norm."""
         return float(self.error)
+
+    def modes(self) -> FactorModes:
+        """The left singular vectors of F."""
+        return FactorModes.of(self, np.asarray(self.factor))
 
     def matvec(self, v: Array) -> Array:
         """F (Fᵀ v) for one vector (n,)."""

@@ -8,7 +8,6 @@ import numpy as np
 import scipy.linalg
 
 from ntkspec.operator._base import Operator
-from ntkspec.operator._lattice import Lattice
 from ntkspec.operator._recurrence import State, recur
 
 __all__ = ["largest_eigenvalue"]
@@ -17,7 +16,7 @@ CHUNK = 16
 
 
 def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int = 512, seed: int = 0) -> float:
-    """λ_max = ‖K‖: exact on a circulant lattice, else by Lanczos from a random positive vector.
+    """λ_max = ‖K‖: exact where the operator knows its `modes`, else by Lanczos from a random positive vector.
 
     The largest eigenvalue θ of the tridiagonal matrix is never above λ_max, and some eigenvalue of K lies within its
     residual. Where that has not come below the tolerance, θ plus the residual is returned: an estimate from above.
@@ -32,8 +31,9 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
     Returns:
         The largest eigenvalue.
     """
-    if isinstance(K, Lattice) and K.circulant:
-        return float(jnp.max(K.transform))
+    modes = K.modes()
+    if modes is not None:
+        return float(modes.eigenvalue.max())
     # A kernel's top eigenvector is close to one sign: a positive start overlaps it.
     vector = jnp.asarray(0.5 + np.random.default_rng(seed).random(K.num_points), dtype=float)[None]
     tolerance = max(tolerance, 4 * float(jnp.finfo(K.dtype).eps))

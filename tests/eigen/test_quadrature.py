@@ -1,5 +1,6 @@
-import importlib
+from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 import ntkspec as ns
 from ntkspec.eigen._probe import draw
 from ntkspec.eigen._quadrature import precision, quadrature
+from ntkspec.limits import limited
 
-exact = importlib.import_module("ntkspec.eigen._exact")
 SIZE = 120
 
 
@@ -35,15 +36,24 @@ def approximated():
     return ns.operator.low_rank(kernel, x, 0.3), np.linalg.eigvalsh(np.asarray(kernel.ntk(x)))
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Products(ns.operator.LowRank):
+    """An approximate operator that does not know its modes."""
+
+    def modes(self):
+        return None
+
+
 def rules_of(K, vectors, steps):
     return quadrature(K, jnp.asarray(vectors), lambda _: np.inf, tolerance=0.0, max_steps=steps)
 
 
 @pytest.fixture
-def no_dense(monkeypatch):
+def no_dense():
     """Estimates where the exact form would be taken for its small size."""
-    monkeypatch.setattr(exact, "DENSE_LIMIT", 0)
-    monkeypatch.setattr(importlib.import_module("ntkspec.eigen._alignment"), "DENSE_LIMIT", 0)
+    with limited(exact_points=0):
+        yield
 
 
 @settings(max_examples=6, deadline=None)
@@ -202,10 +212,10 @@ def test_a_ridge_below_rounding_is_refused(ridge, lattices):
         ns.eigen.log_determinant(lattices["2d"], ridge=ridge)
 
 
-@pytest.mark.parametrize("limit", [1024, 0], ids=["known", "estimated"])
-def test_what_an_approximate_operator_leaves_out_is_an_error_of_the_trace(limit, approximated, monkeypatch):
-    monkeypatch.setattr(exact, "DENSE_LIMIT", limit)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "estimated"])
+def test_what_an_approximate_operator_leaves_out_is_an_error_of_the_trace(known, approximated, no_dense):
     K, value = approximated
+    K = K if known else Products(**vars(K))
     ridge = 2 * K.approximation_error
     found = ns.eigen.trace_of(K, lambda x: np.stack([x, 1 / (x + ridge)], axis=1))
     expected = np.array([value.sum(), (1 / (value + ridge)).sum()])
@@ -223,10 +233,10 @@ def test_what_an_approximate_operator_leaves_out_is_an_error_of_the_trace(limit,
 # Density
 
 
-@pytest.mark.parametrize("limit", [1024, 0], ids=["known", "estimated"])
-def test_counts_and_ranks_of_an_approximate_operator_are_within_their_errors(limit, approximated, monkeypatch):
-    monkeypatch.setattr(exact, "DENSE_LIMIT", limit)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "estimated"])
+def test_counts_and_ranks_of_an_approximate_operator_are_within_their_errors(known, approximated, no_dense):
     K, value = approximated
+    K = K if known else Products(**vars(K))
     levels = np.geomspace(K.approximation_error / 100, value[-1] / 1.5, 12)
     c = ns.eigen.alignment(K, np.ones(300), eigenvalue=levels)
     expected = (value >= levels[:, None]).sum(axis=1)

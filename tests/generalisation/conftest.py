@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec.limits import limited
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def operators(kernels, lattices, masked):
 
 
 @pytest.fixture
-def products_only(monkeypatch):
+def products_only():
     """Small operators treated as if they were too large for a matrix."""
-    monkeypatch.setattr("ntkspec.generalisation._decomposition.EXACT_LIMIT", 0)
-    monkeypatch.setattr("ntkspec.generalisation._inverse.EXACT_LIMIT", 0)
+    with limited(exact_points=0):
+        yield

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.generalisation._blocks import blocks_of
+from ntkspec.limits import limited
+from ntkspec.operator._blocks import blocks_of
 
 KINDS = ["lattice odd", "lattice even", "circulant", "masked", "dense", "low rank", "measured"]
 
@@ -42,9 +43,8 @@ def test_a_matrix_that_is_its_mirror_image_comes_in_two_blocks(operators, kind, 
     np.testing.assert_allclose(product, operators[kind] @ columns, atol=1e-12)
 
 
-def test_what_is_too_large_or_no_operator_is_refused(operators, monkeypatch):
-    monkeypatch.setattr("ntkspec.generalisation._decomposition.EXACT_LIMIT", 8)
-    with pytest.raises(ValueError, match="asked by products only"):
+def test_what_is_too_large_or_no_operator_is_refused(operators):
+    with limited(exact_points=8), pytest.raises(ValueError, match="asked by products only"):
         ns.generalisation.decompose(operators["dense"])
     assert ns.generalisation.decompose(operators["circulant"]).num_points > 8
     with pytest.raises(TypeError, match="expected an operator"):

@@ -4,6 +4,7 @@ import scipy.optimize
 from scipy.stats import multivariate_normal
 
 import ntkspec as ns
+from ntkspec.limits import limited
 from ntkspec.prediction import ConvergenceWarning
 
 KINDS = ["lattice odd", "lattice even", "circulant", "masked", "dense", "low rank", "measured"]
@@ -45,13 +46,11 @@ def test_the_best_scale_is_at_the_maximum(operators):
 
 @pytest.mark.parametrize("kind", ["lattice even", "masked"])
 @pytest.mark.parametrize("function", ["evidence", "scaled_evidence"])
-def test_by_products_only_within_its_error_bars(operators, products_only, monkeypatch, kind, function):
+def test_by_products_only_within_its_error_bars(operators, kind, function):
     K = operators[kind]
     of = getattr(ns.generalisation, function)
-    # Below 1,025 points `log_determinant` itself is exact.
-    monkeypatch.setattr("ntkspec.eigen._exact.DENSE_LIMIT", 0)
-    found = of(K, labels(K), noise=0.1, num_probes=64, num_exact=2)
-    monkeypatch.undo()
+    with limited(exact_points=0):
+        found = of(K, labels(K), noise=0.1, num_probes=64, num_exact=2)
     exact = of(K, labels(K), noise=0.1)
     assert found.attrs["converged"] == 1
     assert 0 < found.standard_error < 0.1 * abs(exact.evidence)
@@ -70,8 +69,7 @@ def test_the_error_of_an_approximation_is_covered(kernels):
     assert 0 < distance <= found.numerical_error
 
 
-def test_a_data_fit_cut_short_says_so(products_only, monkeypatch):
-    monkeypatch.setattr("ntkspec.eigen._exact.DENSE_LIMIT", 0)
+def test_a_data_fit_cut_short_says_so(products_only):
     k = ns.kernel.compose(ns.mapping.gaussian(1, 32, scale=20.0), ns.kernel.MLP(depth=1))
     K = ns.operator.lattice(k, (512,))
     with pytest.warns(ConvergenceWarning):

@@ -9,10 +9,12 @@ Source: Cantoni & Butler 1976, "Eigenvalues and eigenvectors of symmetric centro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkspec.operator import Operator
+if TYPE_CHECKING:
+    from ntkspec.operator._base import Operator
 
 __all__ = ["Blocks", "blocks_of"]
 
