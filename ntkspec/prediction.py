@@ -12,14 +12,14 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_numbers, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_labels, check_numbers
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
 from ntkspec.operator._base import check_operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["ConvergenceWarning", "axis_names", "predict"]
 
@@ -98,21 +98,16 @@ def predict(
     """
     check_operator(K)
     labels = check_labels(y, K.num_points)
-    asked = check_steps(steps)
-    rate = summed_rate(learning_rate, K.num_points, loss)
-    dynamics = gradient_descent() if dynamics is None else dynamics
+    times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
     if everywhere and K.field_shape is None:
         raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
     start, start_field = _initial(K, labels, initial, everywhere)
-    elsewhere = None if unseen is None else _Unseen.of(K, labels, unseen, initial, initial_unseen, len(asked))
+    elsewhere = None if unseen is None else _Unseen.of(K, labels, unseen, initial, initial_unseen, len(times.steps))
     norms = ([K.field_norm()] if everywhere else []) + ([elsewhere.norm] if elsewhere else [])
     path = trajectory(
         K,
         jnp.atleast_2d((labels - start).T),
-        asked,
-        rate,
-        dynamics,
-        loss=loss,
+        times,
         tolerance=tolerance,
         max_products=max_products,
         field_norm=max(norms, default=0.0),
@@ -123,27 +118,26 @@ def predict(
     train = start + _as_labels(path.learned, labels)
     variables = _variables(K, labels, train, path, loss, tolerance)
     if K.approximation_error:
-        variables["operator_error_bound"] = (
+        variables["operator_error_bound"] = variable(
             "step",
-            rate * dynamics.at(rate).sensitivity(rate * path.largest_eigenvalue, asked) * K.approximation_error,
-            _label("bound on what the operator's own error adds to `train`, relative to the labels"),
+            times.sensitivity(path.largest_eigenvalue) * K.approximation_error,
+            "bound on what the operator's own error adds to `train`, relative to the labels",
         )
     if everywhere:
-        variables |= _field(K, labels, path, start_field, asked, progress)
+        variables |= _field(K, labels, path, start_field, progress)
     if elsewhere is not None:
         variables |= elsewhere.variables(K, labels, path, progress)
     return xr.Dataset(
         variables,
         coords={
-            "step": ("step", asked, {"long_name": "training step", "units": "steps"}),
-            "x": (("point", "axis"), K.points, {"long_name": "coordinate", "units": "unit"}),
+            "step": times.coordinate(),
+            "x": variable(("point", "axis"), K.points, "coordinate", "unit"),
             **(_axis_coordinates(K) if everywhere else {}),
             **(elsewhere.coordinates() if elsewhere else {}),
         },
         attrs={
-            **attributes(operator=K, dynamics=dynamics),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **attributes(operator=K, dynamics=times.dynamics),
+            **times.attributes(),
             "tolerance": tolerance,
             "num_products": path.num_products,
             "passes": path.passes,
@@ -192,15 +186,11 @@ def _variables(
     residual = jnp.sum((labels - train).reshape(len(train), -1) ** 2, axis=1) / 2
     value = residual if loss == "sum" else residual / K.num_points
     return {
-        "train": (dims, np.asarray(train), _label("learned function at the training points")),
-        "target": (dims[1:], np.asarray(labels), _label("signal")),
-        "loss": ("step", np.asarray(value), _label(f"loss (half the {loss} of squares)")),
-        "error_bound": (
-            "step",
-            path.error_bound,
-            _label("bound on the error relative to the labels"),
-        ),
-        "converged": ("step", path.error_bound <= tolerance, _label("error bound within the tolerance")),
+        "train": variable(dims, np.asarray(train), "learned function at the training points"),
+        "target": variable(dims[1:], np.asarray(labels), "signal"),
+        "loss": variable("step", np.asarray(value), f"loss (half the {loss} of squares)"),
+        "error_bound": variable("step", path.error_bound, "bound on the error relative to the labels"),
+        "converged": variable("step", path.error_bound <= tolerance, "error bound within the tolerance"),
     }
 
 
@@ -209,20 +199,18 @@ def _lattice_of(K: Operator) -> tuple[int, ...]:
     return K.field_shape or ()
 
 
-def _field(
-    K: Operator, labels: Array, path: Trajectory, start: Array | None, steps: np.ndarray, progress: Progress
-) -> dict[str, tuple]:
+def _field(K: Operator, labels: Array, path: Trajectory, start: Array | None, progress: Progress) -> dict[str, tuple]:
     axes = axis_names(len(_lattice_of(K)))
     dims = ("step", *axes, *(("channel",) if labels.ndim == 2 else ()))
-    shape = (len(steps), *_lattice_of(K), *labels.shape[1:])
-    values = np.empty(shape, dtype=np.float64)
-    with progress.start("field", len(steps), "steps") as stage:
-        for i in range(len(steps)):
+    num_steps = len(path.weights)
+    values = np.empty((num_steps, *_lattice_of(K), *labels.shape[1:]))
+    with progress.start("field", num_steps, "steps") as stage:
+        for i in range(num_steps):
             weights = path.weights[i][0] if labels.ndim == 1 else path.weights[i].T
             values[i] = K.field(weights) if start is None else start + K.field(weights)
             stage.advance()
-    bound = ("step", path.field_error_bound, _label("bound on the field's error relative to the labels"))
-    return {"field": (dims, values, _label("learned function on the lattice")), "field_error_bound": bound}
+    bound = variable("step", path.field_error_bound, "bound on the field's error relative to the labels")
+    return {"field": variable(dims, values, "learned function on the lattice"), "field_error_bound": bound}
 
 
 @dataclass(frozen=True)
@@ -269,22 +257,18 @@ class _Unseen:
         values = values.reshape(num_steps, len(self.points), *labels.shape[1:])
         values = values if self.start is None else self.start + values
         dims = ("step", "asked", "channel")[: 1 + labels.ndim]
-        bound = _label("bound on the error at unseen points relative to the labels")
+        bound = "bound on the error at unseen points relative to the labels"
         return {
-            "unseen": (dims, values, _label("learned function at unseen points")),
-            "unseen_error_bound": ("step", path.field_error_bound, bound),
+            "unseen": variable(dims, values, "learned function at unseen points"),
+            "unseen_error_bound": variable("step", path.field_error_bound, bound),
         }
 
     def coordinates(self) -> dict[str, tuple]:
         """Where that is."""
-        return {"unseen_x": (("asked", "axis"), self.points, _label("coordinate of an unseen point", "unit"))}
+        return {"unseen_x": variable(("asked", "axis"), self.points, "coordinate of an unseen point", "unit")}
 
 
 def _axis_coordinates(K: Operator) -> dict[str, tuple]:
     full = _lattice_of(K)
-    label = {"long_name": "coordinate", "units": "unit"}
-    return {name: (name, np.arange(n) / n, label) for name, n in zip(axis_names(len(full)), full, strict=True)}
-
-
-def _label(long_name: str, units: str = "") -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
+    names = axis_names(len(full))
+    return {name: variable(name, np.arange(n) / n, "coordinate", "unit") for name, n in zip(names, full, strict=True)}

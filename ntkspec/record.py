@@ -30,6 +30,7 @@ __all__ = [
     "replace_file",
     "save",
     "save_groups",
+    "step_coordinate",
     "variable",
     "versions",
 ]
@@ -126,6 +127,11 @@ def variable(dims: str | tuple[str, ...], values: Any, long_name: str, units: st
         ('step', [1, 2], {'long_name': 'loss', 'units': ''})
     """
     return dims, values, {"long_name": long_name, "units": units}
+
+
+def step_coordinate(steps: Any) -> tuple:
+    """The coordinate `step` of a Dataset."""
+    return variable("step", steps, "training step", "steps")
 
 
 def versions() -> dict[str, str]:

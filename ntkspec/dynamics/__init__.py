@@ -18,6 +18,7 @@ from ntkspec.dynamics._ridge import Ridge, equivalent_ridge, ridge
 from ntkspec.dynamics._schedule import Schedule, cosine, piecewise, schedule
 from ntkspec.dynamics._steps import steps_to
 from ntkspec.dynamics._stochastic import stochastic_descent
+from ntkspec.dynamics._times import Times
 
 __all__ = [
     "DampedPower",
@@ -31,6 +32,7 @@ __all__ = [
     "Preconditioned",
     "Ridge",
     "Schedule",
+    "Times",
     "cosine",
     "damped_power",
     "describe",

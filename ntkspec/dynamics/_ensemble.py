@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_points, check_steps
-from ntkspec.dynamics._base import Dynamics, Loss, summed_rate
-from ntkspec.dynamics._descent import gradient_descent
+from ntkspec.checks import check_labels, check_points
+from ntkspec.dynamics._base import Dynamics, Loss
+from ntkspec.dynamics._times import Times
 from ntkspec.kernel import ComposedKernel
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["bytes_of_ensemble", "ensemble"]
 
@@ -73,37 +73,26 @@ def ensemble(
     points, wanted = check_points(x, k.dim), check_points(asked, k.dim)
     n, m = len(points), len(wanted)
     labels = np.asarray(check_labels(y, n))
-    times = check_steps(steps)
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    if dynamics.discrete and (times != np.rint(times)).any():
-        raise ValueError(f"steps={times.tolist()}; expected whole numbers for {type(dynamics).__name__}")
-    rate, per_unit = summed_rate(learning_rate, n, loss), summed_rate(1.0, n, loss)
+    times = Times.of(n, steps, learning_rate, loss, dynamics)
     # A point that is asked for and trained on is one point: what the two share is then exactly the same.
     distinct, place = np.unique(np.concatenate([np.asarray(points), np.asarray(wanted)]), axis=0, return_inverse=True)
     refuse_if_too_large(
-        bytes_of_ensemble(n, m, len(distinct), len(times)),
-        f"an ensemble of {n:,} training and {m:,} asked points at {len(times)} steps",
+        bytes_of_ensemble(n, m, len(distinct), len(times.steps)),
+        f"an ensemble of {n:,} training and {m:,} asked points at {len(times.steps)} steps",
         "ask for fewer points: the mean alone at any number of points is `ntkspec.predict(K, y, ..., unseen=)`",
     )
     theta = np.asarray(k.gram(points, which="ntk", progress=progress))
     value, vector = np.linalg.eigh(theta)
-    limit = dynamics.limit(float(value[-1]))
-    if rate > limit * (1 + 1e-9):
-        raise ValueError(
-            f"learning_rate={learning_rate:.6g} is {rate / limit:.4g} times the stability limit under "
-            f"{type(dynamics).__name__}, {limit / per_unit:.6g} for loss={loss!r}, so training diverges; "
-            "see ns.dynamics.max_learning_rate(K, ..., dynamics=...)"
-        )
-    filters = dynamics.at(rate)
+    times.require_stable(float(value[-1]))
     cross = np.asarray(k.ntk(wanted, points)) @ vector
     variance, direction = np.linalg.eigh(np.asarray(k.gram(distinct, which="nngp", progress=progress)))
     root = (direction * np.sqrt(np.maximum(variance, 0)))[place.ravel()]
-    mean, covariance = np.empty((len(times), *(m, *labels.shape[1:]))), np.empty((len(times), m, m))
     # An eigenvalue below zero is one of rounding.
-    rates = rate * np.maximum(value, 0)
-    with progress.start("ensemble", len(times), "steps") as stage:
-        for i, time in enumerate(times):
-            A = (cross * (rate * filters.weights(rates, np.asarray(float(time))))) @ vector.T
+    weights = times.weights(np.maximum(value, 0))
+    mean, covariance = np.empty((len(times.steps), m, *labels.shape[1:])), np.empty((len(times.steps), m, m))
+    with progress.start("ensemble", len(times.steps), "steps") as stage:
+        for i in range(len(times.steps)):
+            A = (cross * weights[:, i]) @ vector.T
             B = root[n:] - A @ root[:n]
             mean[i], covariance[i] = A @ labels, B @ B.T
             stage.advance()
@@ -111,19 +100,15 @@ def ensemble(
     dims = ("step", "point", "channel")[: 1 + labels.ndim]
     return xr.Dataset(
         {
-            "prediction": (dims, mean, {"long_name": "mean over initialisations", "units": ""}),
-            "covariance": (
-                ("step", "point", "other"),
-                covariance,
-                {"long_name": "covariance of an output", "units": ""},
-            ),
-            "standard_deviation": (("step", "point"), deviation, {"long_name": "standard deviation", "units": ""}),
+            "prediction": variable(dims, mean, "mean over initialisations"),
+            "covariance": variable(("step", "point", "other"), covariance, "covariance of an output"),
+            "standard_deviation": variable(("step", "point"), deviation, "standard deviation"),
         },
         coords={
-            "step": ("step", times, {"long_name": "training step", "units": "steps"}),
-            "x": (("point", "axis"), np.asarray(wanted), {"long_name": "coordinate", "units": "unit"}),
+            "step": times.coordinate(),
+            "x": variable(("point", "axis"), np.asarray(wanted), "coordinate", "unit"),
         },
-        attrs={**attributes(kernel=k, dynamics=dynamics), "learning_rate": learning_rate, "loss": loss},
+        attrs={**attributes(kernel=k, dynamics=times.dynamics), **times.attributes()},
     )
 
 

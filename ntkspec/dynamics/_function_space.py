@@ -20,13 +20,15 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_positive, check_steps
-from ntkspec.dynamics._base import Loss, summed_rate
+from ntkspec.checks import check_labels, check_positive
+from ntkspec.dynamics._base import Loss
+from ntkspec.dynamics._descent import GradientFlow
+from ntkspec.dynamics._times import Times
 from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, configuration
+from ntkspec.record import attributes, configuration, variable
 
 __all__ = ["Huber", "function_space_flow", "huber", "logistic"]
 
@@ -150,17 +152,17 @@ def function_space_flow(
     labels = check_labels(y, K.num_points)
     if point_loss is logistic:
         _require_shares(labels)
-    times = check_steps(steps).astype(float)
+    times = Times.of(K.num_points, steps, learning_rate, loss, GradientFlow())
+    num_steps = len(times.steps)
     if unseen is not None:
         K.norm_at(unseen)  # refuses points that it cannot tell of
-    rate = summed_rate(learning_rate, K.num_points, loss)
     check_positive("tolerance", tolerance, "such as 1e-6")
     if everywhere and K.field_shape is None:
         raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
     columns = labels.reshape(len(labels), -1).astype(K.dtype)
     refuse_if_too_large(
-        (2 * STAGES[8] + 4 * len(times) + 8) * columns.nbytes,
-        f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {len(times)} steps",
+        (2 * STAGES[8] + 4 * num_steps + 8) * columns.nbytes,
+        f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {num_steps} steps",
         "ask for fewer steps, or for channels one by one",
     )
     _require_convex(point_loss, columns)
@@ -169,52 +171,51 @@ def function_space_flow(
         for order, allowed in ((8, tolerance), (5, LOOSER * tolerance)):
             max_steps = max(1, max_products // STAGES[order])
             weights, train, taken, reached = _solve(
-                K, columns, jnp.asarray(rate * times), allowed, max_steps, point_loss, order
+                K, columns, jnp.asarray(times.rate * times.steps), allowed, max_steps, point_loss, order
             )
             if not bool(reached):
                 raise TooStiff(
-                    f"{int(taken) * STAGES[order]:,} operator products did not reach step {times[-1]:g} at tolerance "
-                    f"{allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning rate"
+                    f"{int(taken) * STAGES[order]:,} operator products did not reach step {times.steps[-1]:g} at "
+                    f"tolerance {allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning "
+                    "rate"
                 )
             runs.append((weights, train, int(taken) * STAGES[order]))
             stage.advance()
     (weights, train, fine), (_, rough, coarse) = runs
-    scale = float(jnp.max(jnp.linalg.norm(train.reshape(len(times), -1), axis=1)))
-    estimate = np.linalg.norm(np.asarray(train - rough).reshape(len(times), -1), axis=1) / (scale or 1.0)
+    scale = float(jnp.max(jnp.linalg.norm(train.reshape(num_steps, -1), axis=1)))
+    estimate = np.linalg.norm(np.asarray(train - rough).reshape(num_steps, -1), axis=1) / (scale or 1.0)
     total = np.asarray(jnp.sum(point_loss(train, columns), axis=(1, 2)))
     dims = ("step", "point", "channel")[: 1 + labels.ndim]
-    shape = (len(times), *labels.shape)
+    shape = (num_steps, *labels.shape)
     variables: dict[str, tuple] = {
-        "train": (dims, np.asarray(train).reshape(shape), _label("learned function at the training points")),
-        "weights": (dims, np.asarray(weights).reshape(shape), _label("weights of its kernel expansion")),
-        "target": (dims[1:], np.asarray(labels), _label("labels")),
-        "loss": ("step", total if loss == "sum" else total / K.num_points, _label(f"loss ({loss} over points)")),
-        "error_estimate": ("step", estimate, _label("estimated error relative to the function")),
+        "train": variable(dims, np.asarray(train).reshape(shape), "learned function at the training points"),
+        "weights": variable(dims, np.asarray(weights).reshape(shape), "weights of its kernel expansion"),
+        "target": variable(dims[1:], np.asarray(labels), "signal"),
+        "loss": variable("step", total if loss == "sum" else total / K.num_points, f"loss ({loss} over points)"),
+        "error_estimate": variable("step", estimate, "estimated error relative to the function"),
     }
     if everywhere:
         field = np.stack([np.asarray(K.field(one[:, 0] if labels.ndim == 1 else one)) for one in weights])
         axes = tuple(f"axis{i}" for i in range(len(K.field_shape or ())))
-        variables["field"] = (("step", *axes, *dims[2:]), field, _label("learned function on the lattice"))
+        variables["field"] = variable(("step", *axes, *dims[2:]), field, "learned function on the lattice")
     if unseen is not None:
         found = np.asarray(K.at(unseen, jnp.moveaxis(weights, 1, 0).reshape(K.num_points, -1), progress=progress))
-        found = np.moveaxis(found.reshape(len(found), len(times), -1), 0, 1)
-        variables["unseen"] = (
+        found = np.moveaxis(found.reshape(len(found), num_steps, -1), 0, 1)
+        variables["unseen"] = variable(
             ("step", "asked", *dims[2:]),
-            found.reshape(len(times), -1, *labels.shape[1:]),
-            _label("learned function at unseen points"),
+            found.reshape(num_steps, -1, *labels.shape[1:]),
+            "learned function at unseen points",
         )
-    where = {"long_name": "coordinate", "units": "unit"}
     return xr.Dataset(
         variables,
         coords={
-            "step": ("step", times, {"long_name": "time in training steps", "units": "steps"}),
-            "x": (("point", "axis"), K.points, where),
-            **({} if unseen is None else {"unseen_x": (("asked", "axis"), np.asarray(unseen, dtype=float), where)}),
+            "step": times.coordinate(),
+            "x": variable(("point", "axis"), K.points, "coordinate", "unit"),
+            **({} if unseen is None else {"unseen_x": variable(("asked", "axis"), unseen, "coordinate", "unit")}),
         },
         attrs={
             **attributes(operator=K, point_loss=point_loss),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **times.attributes(),
             "tolerance": tolerance,
             "num_products": fine + coarse,
             "point_loss": json.dumps(configuration(point_loss), ensure_ascii=False),
@@ -292,7 +293,3 @@ def _require_shares(labels: Array) -> None:
         how = "(y + 1)/2 for classes −1 and 1" if low >= -1 and high <= 1 else "(y − y.min())/(y.max() − y.min())"
         reach = f"labels reach from {low:.3g} to {high:.3g}"
         raise ValueError(f"{reach}, and the logistic loss is for labels in [0, 1]; map them by {how}")
-
-
-def _label(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": ""}

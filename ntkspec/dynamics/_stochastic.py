@@ -12,12 +12,13 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_seed, check_sizes, check_steps
-from ntkspec.dynamics._base import Loss, max_learning_rate, summed_rate
+from ntkspec.checks import check_labels, check_seed, check_sizes
+from ntkspec.dynamics._base import Loss
+from ntkspec.dynamics._times import Times
 from ntkspec.limits import refuse_if_too_large
-from ntkspec.operator import Operator
+from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["stochastic_descent"]
 
@@ -86,13 +87,9 @@ def stochastic_descent(
     check_seed(seed)
     if batch_size > n:
         raise ValueError(f"batch_size={batch_size}; expected at most the number of points, {n}")
-    times = check_steps(steps)
-    if (times != np.rint(times)).any():
-        raise ValueError(f"steps={times.tolist()}; expected whole numbers: SGD has no time between steps")
-    rate = summed_rate(learning_rate, n, loss)
-    limit = max_learning_rate(K, loss)
-    if learning_rate > limit * (1 + 1e-9):
-        raise ValueError(f"learning_rate={learning_rate:.6g} is past gradient descent's stability limit, {limit:.6g}")
+    times = Times.of(n, steps, learning_rate, loss)
+    top = largest_eigenvalue(K)
+    times.require_stable(top)
     columns = labels.reshape(n, -1).astype(K.dtype)
     if unseen_labels is not None and unseen is None:
         raise ValueError("`unseen_labels` are those of `unseen` points, and there are none; give their coordinates")
@@ -105,16 +102,16 @@ def stochastic_descent(
     if unseen is not None:
         K.norm_at(unseen)  # refuses points that it cannot tell of
     refuse_if_too_large(
-        (runs * ((2 if asked else 1) * len(times) + 16)) * columns.nbytes * (1 + asked / n),
-        f"{runs} runs of {n:,} points and {columns.shape[1]} channels at {len(times)} steps",
+        (runs * ((2 if asked else 1) * len(times.steps) + 16)) * columns.nbytes * (1 + asked / n),
+        f"{runs} runs of {n:,} points and {columns.shape[1]} channels at {len(times.steps)} steps",
         "ask for fewer runs or steps",
     )
     keys = jax.random.split(jax.random.key(seed), runs)
     empty = np.zeros((runs, *columns.shape), dtype=K.dtype)
     state, found, weights, before = (jnp.array(empty), jnp.array(empty)), [], [], 0
-    with progress.start("SGD", len(times), "stops") as stage:
-        for time in times.astype(int).tolist():
-            state = _advance(K, columns, *state, keys, before, time, rate * n / batch_size, batch_size)
+    with progress.start("SGD", len(times.steps), "stops") as stage:
+        for time in times.steps.astype(int).tolist():
+            state = _advance(K, columns, *state, keys, before, time, times.rate * n / batch_size, batch_size)
             found.append(np.asarray(state[0]))
             if unseen is not None:
                 weights.append(np.asarray(state[1]))
@@ -128,7 +125,8 @@ def stochastic_descent(
     if not np.isfinite(of_run).all() or of_run.max() > 1e6 * max(start, 1e-300):
         raise ValueError(
             f"the loss of a run with batch_size={batch_size} grew to {of_run.max():.2g} from {start:.2g}: noise makes "
-            f"SGD unstable below gradient descent's limit ({limit:.6g}); take a smaller learning rate or larger batches"
+            f"SGD unstable below gradient descent's limit ({times.stability_limit(top):.6g}); take a smaller learning "
+            "rate or larger batches"
         )
     shape = labels.shape[1:]
     variables = _over_runs(path, of_run, "point", shape, loss)
@@ -140,18 +138,16 @@ def stochastic_descent(
         there = _over_runs(function, losses, "asked", shape, loss)
         names = {"train": "unseen", "train_sem": "unseen_sem"}
         variables |= {names.get(name, f"unseen_{name}"): value for name, value in there.items()}
-    where = {"long_name": "coordinate", "units": "unit"}
     return xr.Dataset(
         variables,
         coords={
-            "step": ("step", times, {"long_name": "training step", "units": "steps"}),
-            "x": (("point", "axis"), K.points, where),
-            **({} if unseen is None else {"unseen_x": (("asked", "axis"), np.asarray(unseen, dtype=float), where)}),
+            "step": times.coordinate(),
+            "x": variable(("point", "axis"), K.points, "coordinate", "unit"),
+            **({} if unseen is None else {"unseen_x": variable(("asked", "axis"), unseen, "coordinate", "unit")}),
         },
         attrs={
             **attributes(operator=K),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **times.attributes(),
             "batch_size": batch_size,
             "runs": runs,
             "seed": seed,
@@ -167,16 +163,16 @@ def _over_runs(
     dims, shape = ("step", point, "channel")[: 2 + len(channels)], (steps, path.shape[2], *channels)
     deviation = path.std(axis=1, ddof=1) if runs > 1 else np.full(path[:, 0].shape, np.inf)
     found: dict[str, tuple] = {
-        "train": (dims, path.mean(axis=1).reshape(shape), _label("mean function over runs")),
-        "train_sem": (dims, (deviation / np.sqrt(runs)).reshape(shape), _label("standard error of the mean function")),
+        "train": variable(dims, path.mean(axis=1).reshape(shape), "mean function over runs"),
+        "train_sem": variable(dims, (deviation / np.sqrt(runs)).reshape(shape), "standard error of the mean function"),
     }
     if of_run is not None:
         variance = of_run.var(axis=1, ddof=1) if runs > 1 else np.full(steps, np.inf)
         found |= {
-            "loss": ("step", of_run.mean(axis=1), _label(f"mean over runs of half the {loss} of squares")),
-            "loss_sem": ("step", np.sqrt(variance / runs), _label("standard error of the mean loss")),
-            "loss_variance": ("step", variance, _label("variance of the loss over runs")),
-            "loss_of_run": (("step", "run"), of_run, _label("loss of a run")),
+            "loss": variable("step", of_run.mean(axis=1), f"mean over runs of half the {loss} of squares"),
+            "loss_sem": variable("step", np.sqrt(variance / runs), "standard error of the mean loss"),
+            "loss_variance": variable("step", variance, "variance of the loss over runs"),
+            "loss_of_run": variable(("step", "run"), of_run, "loss of a run"),
         }
     return found
 
@@ -211,7 +207,3 @@ def _advance(
         return jax.vmap(move)(*state, jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
 
     return jax.lax.fori_loop(first, last, step, (function, weights))
-
-
-def _label(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": ""}

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_labels
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._trajectory import trajectory, warn_unless_converged
 from ntkspec.grid import energy_by_frequency
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["convergence"]
 
@@ -76,42 +76,25 @@ def convergence(
         )
     labels = check_labels(y, K.num_points)
     channels = jnp.atleast_2d(labels.T)
-    asked = check_steps(steps)
-    rate = summed_rate(learning_rate, K.num_points, loss)
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    path = trajectory(
-        K, channels, asked, rate, dynamics, loss=loss, tolerance=tolerance, max_products=max_products, progress=progress
-    )
+    times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
+    path = trajectory(K, channels, times, tolerance=tolerance, max_products=max_products, progress=progress)
     warn_unless_converged(path.error_bound, tolerance)
     residual, frequency = energy_by_frequency(np.asarray(channels[None] - path.learned), placement)
     target, _ = energy_by_frequency(np.asarray(channels), placement)
     return xr.Dataset(
         {
-            "residual_energy": (
-                ("step", "frequency"),
-                residual.sum(axis=1),
-                _units("energy of the residual"),
-            ),
-            "target_energy": ("frequency", target.sum(axis=0), _units("energy of the labels")),
-            "error_bound": (
-                "step",
-                path.error_bound,
-                _units("bound on the residual's error, relative to the labels"),
-            ),
+            "residual_energy": variable(("step", "frequency"), residual.sum(axis=1), "energy of the residual"),
+            "target_energy": variable("frequency", target.sum(axis=0), "energy of the labels"),
+            "error_bound": variable("step", path.error_bound, "bound on the residual's error, relative to the labels"),
         },
         coords={
-            "step": ("step", asked, {"long_name": "training step", "units": "steps"}),
-            "frequency": ("frequency", frequency, {"long_name": "frequency", "units": "cycles per unit"}),
+            "step": times.coordinate(),
+            "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
         },
         attrs={
-            **attributes(operator=K, dynamics=dynamics),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **attributes(operator=K, dynamics=times.dynamics),
+            **times.attributes(),
             "num_products": path.num_products,
             "converged": int(path.error_bound.max() <= tolerance),
         },
     )
-
-
-def _units(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": ""}

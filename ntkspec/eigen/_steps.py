@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
-from ntkspec.dynamics import steps_to as steps_of_rate
-from ntkspec.record import attributes
+from ntkspec.dynamics import Dynamics, Loss, Times
+from ntkspec.dynamics import steps_to as steps_of_mode
+from ntkspec.record import attributes, variable
 
 __all__ = ["stability", "steps_to"]
 
@@ -58,27 +59,17 @@ def steps_to(
         >>> table.mode_frequency.values[[0, 1, 3]].tolist(), bool(table.steps[0] < table.steps[1] < table.steps[3])
         ([0.0, 1.0, 2.0], True)
     """
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    per_step = summed_rate(1.0, s.attrs["num_points"], loss)
+    times = _times(s, learning_rate, loss, dynamics)
     value, error = s.eigenvalue.values, s.eigenvalue_error.values
-    limit = dynamics.limit(float(value.max())) / per_step
-    if learning_rate is None:
-        learning_rate = limit / 2 if np.isfinite(limit) else 1 / float(value.max()) / per_step
-    rate = summed_rate(learning_rate, s.attrs["num_points"], loss)
-    if learning_rate > limit * (1 + 1e-9):
-        raise ValueError(
-            f"learning_rate={learning_rate:.6g} is past the stability limit of {type(dynamics).__name__} for the "
-            f"{loss} loss, {limit:.6g}; take less"
-        )
-    filters = dynamics.at(rate)
-    steps = [steps_of_rate(epsilon, rate * np.maximum(of, 0), filters) for of in (value, value - error)]
+    times.require_stable(float(value.max()))
     of_mode = np.linalg.norm(s.dominant_frequency.values, axis=1)
 
     def steps_at(value: np.ndarray) -> np.ndarray:
-        return steps_of_rate(epsilon, rate * np.maximum(value, 0), filters)
+        return steps_of_mode(epsilon, times.rate * np.maximum(value, 0), times.filters)
 
+    steps = [steps_at(value), steps_at(value - error)]
     bands = _bands(s, of_mode, steps[0], steps_at)
-    unit = {"units": "steps" if dynamics.discrete else "time"}
+    unit = {"units": "steps" if times.dynamics.discrete else "time"}
     cycles = {"units": "cycles per unit"}
     return xr.Dataset(
         {
@@ -95,12 +86,11 @@ def steps_to(
         },
         coords={"frequency": ("frequency", bands.frequency, {"long_name": "frequency", **cycles})},
         attrs={
-            **attributes(dynamics=dynamics),
+            **attributes(dynamics=times.dynamics),
+            **times.attributes(),
             "epsilon": epsilon,
-            "loss": loss,
-            "learning_rate": learning_rate,
-            "max_learning_rate": limit,
-            "flow_time_of_a_step": rate,
+            "max_learning_rate": times.stability_limit(float(value.max())),
+            "flow_time_of_a_step": times.rate,
         },
     )
 
@@ -175,34 +165,40 @@ def stability(s: xr.Dataset, *, learning_rate: float | None = None, dynamics: Dy
         >>> float(table.learning_rate.sel(loss="mean") / table.learning_rate.sel(loss="sum"))
         32.0
     """
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    top = float(s.eigenvalue.max())
-    limit = dynamics.limit(top)
-    if learning_rate is None:
-        learning_rate = limit / 2 if np.isfinite(limit) else 1 / top
-    losses: tuple[Loss, ...] = ("sum", "mean")
-    per_unit = np.array([summed_rate(1.0, s.attrs["num_points"], loss) for loss in losses])
-    summed_rate(learning_rate, s.attrs["num_points"], "sum")
+    times, top = _times(s, learning_rate, "sum", dynamics), float(s.eigenvalue.max())
+    per_unit = np.array([1.0, 1 / times.num_points])
     columns = {
-        "max_learning_rate": (limit / per_unit, "largest stable learning rate"),
-        "learning_rate": (learning_rate / per_unit, "learning rate"),
+        "max_learning_rate": (times.stability_limit(top) / per_unit, "largest stable learning rate"),
+        "learning_rate": (times.rate / per_unit, "learning rate"),
         "sharpness": (top * per_unit, "largest eigenvalue of the loss's Hessian"),
-        "edge_of_stability": (_edge(dynamics, learning_rate, top) * per_unit, "sharpness at which training diverges"),
-        "flow_time_of_a_step": (np.full(2, learning_rate), "time of the flow on the summed loss in a step"),
+        "edge_of_stability": (_edge(times, top) * per_unit, "sharpness at which training diverges"),
+        "flow_time_of_a_step": (np.full(2, times.rate), "time of the flow on the summed loss in a step"),
     }
     return xr.Dataset(
-        {name: ("loss", values, {"long_name": words, "units": ""}) for name, (values, words) in columns.items()},
-        coords={"loss": ("loss", list(losses))},
-        attrs={**attributes(dynamics=dynamics), "num_points": s.attrs["num_points"]},
+        {name: variable("loss", values, words) for name, (values, words) in columns.items()},
+        coords={"loss": ["sum", "mean"]},
+        attrs={**attributes(dynamics=times.dynamics), "num_points": times.num_points},
     )
 
 
-def _edge(dynamics: Dynamics, rate: float, top: float) -> float:
-    """The eigenvalue whose limit is this rate of the summed loss, by bisection; limits fall with the eigenvalue."""
-    if not np.isfinite(dynamics.limit(top)):
+def _times(s: xr.Dataset, learning_rate: float | None, loss: Loss, dynamics: Dynamics | None) -> Times:
+    """A learning rate for a spectrum, where None half the stability limit; the steps are what is looked for."""
+    of, top = partial(Times.of, s.attrs["num_points"], [0], loss=loss, dynamics=dynamics), float(s.eigenvalue.max())
+    if learning_rate is not None:
+        return of(learning_rate)
+    unit = of(1.0)
+    limit = unit.stability_limit(top)
+    return of(limit / 2 if np.isfinite(limit) else 1 / (unit.rate * top))
+
+
+def _edge(times: Times, top: float) -> float:
+    """The eigenvalue whose stability limit is the learning rate; limits fall with the eigenvalue."""
+    if not np.isfinite(times.stability_limit(top)):
         return float("inf")
+    # Not by scipy's brentq, which refuses a bracket without a root: with a ridge there may be none.
     low, high = np.log(top) - 60, np.log(top) + 60
     for _ in range(64):
         middle = (low + high) / 2
-        low, high = (middle, high) if dynamics.limit(float(np.exp(middle))) > rate else (low, middle)
+        below = times.stability_limit(float(np.exp(middle))) > times.learning_rate
+        low, high = (middle, high) if below else (low, middle)
     return float(np.exp(high))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.dynamics import Dynamics, Loss, summed_rate
+from ntkspec.dynamics import Times
 from ntkspec.eigen._lanczos import Krylov, grow_until
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["ConvergenceWarning", "Trajectory", "check_stable", "trajectory", "warn_unless_converged"]
+__all__ = ["ConvergenceWarning", "Trajectory", "trajectory", "warn_unless_converged"]
 
 #: Units of rounding in a step of the recurrence, relative to λ_max: of a transform, and of the three vectors of a step.
 ROUNDINGS = 4
@@ -60,11 +60,8 @@ class Trajectory:
 def trajectory(
     K: Operator,
     y: Array,
-    steps: np.ndarray,
-    rate: float,
-    dynamics: Dynamics,
+    times: Times,
     *,
-    loss: Loss = "sum",
     tolerance: float,
     max_products: int,
     field_norm: float = 0.0,
@@ -81,10 +78,7 @@ def trajectory(
     Args:
         K: the operator, n points.
         y: labels, shape (channel, point).
-        steps: t, shape (t,).
-        rate: η of the summed loss.
-        dynamics: its filters.
-        loss: that the caller was asked for, in whose unit a limit of stability is told.
+        times: steps, learning rate and dynamics.
         tolerance: on `error_bound`.
         max_products: Lanczos steps at most.
         field_norm: a bound on the norm of the kernel on all points of interest, for `field_error_bound`; the tolerance
@@ -97,26 +91,21 @@ def trajectory(
         The trajectory; it is exact, up to rounding, on a circulant lattice.
 
     Raises:
-        ValueError: if the rate is past the stability limit, a discrete dynamics is asked for half steps, or the results
-            would not fit in memory.
+        ValueError: if the learning rate is past the stability limit, or the results would not fit in memory.
     """
-    dynamics = dynamics.at(rate)
-    if dynamics.discrete and (steps != np.rint(steps)).any():
-        raise ValueError(f"steps={steps.tolist()}; expected whole numbers for {type(dynamics).__name__}")
     y = y.astype(K.dtype)
     # Both results at every step, a copy while they are joined, and the work space of products.
     refuse_if_too_large(
-        (4 * len(steps) + 4) * y.nbytes,
-        f"{len(steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
+        (4 * len(times.steps) + 4) * y.nbytes,
+        f"{len(times.steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
         "ask for fewer steps, or for channels one by one",
     )
-    filters = _Filters(steps, rate, dynamics, loss)
     if isinstance(K, Lattice) and K.circulant:
-        return _by_fft(K, y, filters)
+        return _by_fft(K, y, times)
     group = max(1, TOGETHER // y.shape[1])
     demand = _Demand(tolerance, max_products, field_norm, max_basis_bytes)
     groups = [y[first : first + group] for first in range(0, y.shape[0], group)]
-    return _side_by_side([_by_lanczos(K, part, filters, demand, progress) for part in groups])
+    return _side_by_side([_by_lanczos(K, part, times, demand, progress) for part in groups])
 
 
 @dataclass(frozen=True)
@@ -129,19 +118,18 @@ class _Demand:
     max_basis_bytes: float | None
 
 
-def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progress: Progress) -> Trajectory:
-    steps, rate = filters.steps, filters.rate
-    pace = filters.dynamics.pace
+def _by_lanczos(K: Operator, y: Array, times: Times, demand: _Demand, progress: Progress) -> Trajectory:
+    steps, rate, pace = times.steps, times.rate, times.filters.pace
     amplification = np.maximum(1, _amplification(rate * pace * demand.field_norm, steps))
 
     def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
         """Of too few steps, and of rounding."""
         unit = ROUNDINGS * float(jnp.finfo(K.dtype).eps) * np.sqrt(krylov.num_steps)
-        return _error_bound(krylov, filters), unit * (1 + rate * pace * krylov.largest_ritz() * steps)
+        return _error_bound(krylov, times), unit * (1 + rate * pace * krylov.largest_ritz() * steps)
 
     def worst(krylov: Krylov) -> float:
         # A rate past the limit grows without end: say so now, not after max_products.
-        check_stable(krylov.largest_ritz(), rate, filters.dynamics, filters.loss, K.num_points)
+        times.require_stable(krylov.largest_ritz())
         short, rounding = bounds(krylov)
         short = short * amplification if demand.field_norm else short
         return float(np.max(np.where(short <= rounding, 0, short + rounding)))
@@ -156,7 +144,7 @@ def _by_lanczos(K: Operator, y: Array, filters: _Filters, demand: _Demand, progr
         progress=progress,
     )
     short, rounding = bounds(krylov)
-    both = np.concatenate([krylov.coefficients(f) for f in (filters.weights, filters.learned)], axis=2)
+    both = np.concatenate([krylov.coefficients(f) for f in (times.weights, times.learned)], axis=2)
     combined = krylov.combine(K, both, progress)
     return Trajectory(
         learned=combined[len(steps) :],
@@ -184,50 +172,32 @@ def _side_by_side(parts: list[Trajectory]) -> Trajectory:
     )
 
 
-@dataclass(frozen=True)
-class _Filters:
-    """The filters as functions of eigenvalues (k,), one column a step."""
-
-    steps: np.ndarray
-    rate: float
-    dynamics: Dynamics
-    loss: Loss
-
-    def learned(self, eigenvalue: np.ndarray) -> np.ndarray:
-        return self.rate * eigenvalue[:, None] * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
-
-    def weights(self, eigenvalue: np.ndarray) -> np.ndarray:
-        return self.rate * self.dynamics.weights(self.rate * eigenvalue[:, None], self.steps)
-
-
-def _error_bound(krylov: Krylov, filters: _Filters) -> np.ndarray:
+def _error_bound(krylov: Krylov, times: Times) -> np.ndarray:
     """β_k times how much the last coefficient of the weights has moved, relative to ‖y‖, the worst over channels.
 
     See `ntkspec.eigen._lanczos`; where it cannot turn around that is its absolute value.
     """
-    top = filters.rate * krylov.largest_ritz()
+    filters, top = times.filters, times.rate * krylov.largest_ritz()
     norm = np.where(krylov.norm > 0, krylov.norm, 1)
-    scale = filters.dynamics.gain(top) * krylov.off_diagonal[-1] / norm
-    if top <= filters.dynamics.smooth_rate:
-        moved = np.abs(krylov.coefficients(filters.weights)[-1])
-    else:
-        moved = _variation(krylov, filters)
+    scale = filters.gain(top) * krylov.off_diagonal[-1] / norm
+    turns = top > filters.smooth_rate
+    moved = _variation(krylov, times) if turns else np.abs(krylov.coefficients(times.weights)[-1])
     return np.max(moved * scale[:, None], axis=0)
 
 
-def _variation(krylov: Krylov, filters: _Filters) -> np.ndarray:
+def _variation(krylov: Krylov, times: Times) -> np.ndarray:
     """Σ_{s<t} |g_{s+1} − g_s| of the last coefficient g, shape (channel, t).
 
     Every step is counted up to `COUNTED`. Beyond, the sum is one over blocks, each taken to move as fast as at its
     faster end: an estimate there, of what has stopped to swing in all but slow or marginal modes.
     """
-    longest = int(np.ceil(filters.steps.max()))
+    longest = int(np.ceil(times.steps.max()))
     every = np.arange(min(longest, COUNTED) + 1)
     blocks = np.unique(np.rint(np.geomspace(COUNTED, max(longest, COUNTED), BEYOND)).astype(int))
     ends = blocks if longest > COUNTED else blocks[:0]
-    times = np.unique(np.concatenate([every, ends, ends + 1]))
-    position = {name: np.searchsorted(times, where) for name, where in (("at", ends), ("next", ends + 1))}
-    g = krylov.last_coefficient(replace(filters, steps=times.astype(float)).weights)
+    counted_at = np.unique(np.concatenate([every, ends, ends + 1]))
+    position = {name: np.searchsorted(counted_at, where) for name, where in (("at", ends), ("next", ends + 1))}
+    g = krylov.last_coefficient(times.at(counted_at.astype(float)).weights)
     counted = np.cumsum(np.abs(np.diff(g[:, : len(every)], axis=1)), axis=1)
     speed = np.abs(g[:, position["next"]] - g[:, position["at"]])
     summed = np.maximum(speed[:, 1:], speed[:, :-1]) * np.diff(ends)
@@ -235,7 +205,7 @@ def _variation(krylov: Krylov, filters: _Filters) -> np.ndarray:
     total[:, len(every) :] = total[:, len(every) - 1 : len(every)] + np.cumsum(summed, axis=1)
     # The first point at or after the asked step.
     points = np.concatenate([every, ends[1:]])
-    return total[:, np.searchsorted(points, np.ceil(filters.steps))]
+    return total[:, np.searchsorted(points, np.ceil(times.steps))]
 
 
 def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
@@ -248,23 +218,22 @@ def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
     return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
 
 
-def _by_fft(K: Lattice, y: Array, filters: _Filters) -> Trajectory:
+def _by_fft(K: Lattice, y: Array, times: Times) -> Trajectory:
     shape = K.sublattice.shape
     axes = tuple(range(-len(shape), 0))
     eigenvalue = np.asarray(K.transform)
     top = float(eigenvalue.max())
-    check_stable(top, filters.rate, filters.dynamics, filters.loss, K.num_points)
+    times.require_stable(top)
     modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
 
-    def apply(function: Callable[[np.ndarray], np.ndarray]) -> Array:
-        columns = [jnp.fft.irfftn(modes * function(step), s=shape, axes=axes) for step in filters.steps]
-        return jnp.stack(columns).reshape(len(filters.steps), *y.shape)
+    def apply(function: Callable[[Times], np.ndarray]) -> Array:
+        columns = [jnp.fft.irfftn(modes * function(one), s=shape, axes=axes) for one in times.each()]
+        return jnp.stack(columns).reshape(len(times.steps), *y.shape)
 
-    rate, dynamics = filters.rate, filters.dynamics
-    weights = apply(lambda step: rate * dynamics.weights(rate * eigenvalue, step))
-    learned = apply(lambda step: rate * eigenvalue * dynamics.weights(rate * eigenvalue, step))
+    weights = apply(lambda one: one.weights(eigenvalue)[..., 0])
+    learned = apply(lambda one: one.learned(eigenvalue)[..., 0])
     unit = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points)
-    rounding = unit * (1 + rate * dynamics.pace * top * filters.steps)
+    rounding = unit * (1 + times.rate * times.filters.pace * top * times.steps)
     return Trajectory(learned, weights, rounding, rounding, 0, top, passes=0)
 
 
@@ -277,19 +246,4 @@ def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
             "max_products, fewer steps or a smaller learning rate (`error_bound` tells which steps are good)",
             ConvergenceWarning,
             stacklevel=3,
-        )
-
-
-def check_stable(largest_eigenvalue: float, rate: float, dynamics: Dynamics, loss: Loss, num_points: int) -> None:
-    """Refuse a rate of the summed loss past the limit of a dynamics that knows its unit (`Dynamics.at`).
-
-    The limit is told in the unit of the asked loss over so many points.
-    """
-    limit = dynamics.limit(largest_eigenvalue)
-    # The eigenvalue is known to rounding, and the limit itself is asked for often.
-    if rate > limit * (1 + 1e-9):
-        raise ValueError(
-            f"the learning rate is {rate / limit:.4g} times its stability limit under {type(dynamics).__name__}, so "
-            f"training diverges; the limit for loss={loss!r} is {limit / summed_rate(1.0, num_points, loss):.6g}: see "
-            f"ns.dynamics.max_learning_rate(K, loss={loss!r}), which also takes dynamics=..."
         )

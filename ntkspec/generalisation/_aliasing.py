@@ -8,12 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_sizes, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_sizes
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._frequency import one_sign
 from ntkspec.generalisation._fold import Fold, fold_of
 from ntkspec.generalisation._learning_curve import check_noise
-from ntkspec.generalisation._tables import check_training, step_coordinate
 from ntkspec.grid import Grid
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
@@ -72,7 +71,8 @@ def aliasing(
         (13.0, 3.0)
     """
     check_sizes(num_ghosts=num_ghosts)
-    fold, waves, asked, learned, settings = _trained(K, target, steps, learning_rate, loss, dynamics)
+    times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
+    fold, waves, learned = _trained(K, target, times)
     given = fold.by_alias(waves) * fold.phase
     sums = given.sum(axis=1, keepdims=True)
     bins, frequency = Grid.unit(fold.full).frequency_bins()
@@ -97,14 +97,13 @@ def aliasing(
             **_ghosts(fold, learned, given, num_ghosts),
         },
         coords={
-            "step": step_coordinate(asked),
+            "step": times.coordinate(),
             "frequency": ("frequency", frequency, label),
             "learned_frequency": ("learned_frequency", frequency, label | {"long_name": "learned frequency"}),
         },
         attrs={
-            **attributes(operator=K, dynamics=settings),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **attributes(operator=K, dynamics=times.dynamics),
+            **times.attributes(),
             "limit": [m / 2 for m in fold.train],
         },
     )
@@ -155,7 +154,8 @@ def grid_risk(
         True
     """
     variance = check_noise(noise) ** 2
-    fold, waves, asked, learned, settings = _trained(K, target, steps, learning_rate, loss, dynamics)
+    times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
+    fold, waves, learned = _trained(K, target, times)
     total, count = waves[0].size, K.num_points
     given = fold.by_alias(waves) * fold.phase
     bins, frequency = Grid.unit(fold.full).frequency_bins()
@@ -182,27 +182,19 @@ def grid_risk(
             "error_by_frequency": variable(("step", "frequency"), error, "mean square error at each frequency"),
             "target_by_frequency": variable("frequency", _by_frequency(waves, bins), "mean square of the target"),
         },
-        coords={"step": step_coordinate(asked), "frequency": ("frequency", frequency, label)},
+        coords={"step": times.coordinate(), "frequency": ("frequency", frequency, label)},
         attrs={
-            **attributes(operator=K, dynamics=settings),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **attributes(operator=K, dynamics=times.dynamics),
+            **times.attributes(),
             "noise": noise,
             "population": total,
         },
     )
 
 
-def _trained(
-    K: Operator,
-    target: ArrayLike,
-    steps: Sequence[float],
-    learning_rate: float,
-    loss: Loss,
-    dynamics: Dynamics | None,
-) -> tuple[Fold, np.ndarray, np.ndarray, np.ndarray, Dynamics]:
-    """The fold, the target's transform (channel, *full), the steps, what is learned (t, *M), and the dynamics."""
-    fold, asked = fold_of(K), check_steps(steps)
+def _trained(K: Operator, target: ArrayLike, times: Times) -> tuple[Fold, np.ndarray, np.ndarray]:
+    """The fold, the target's transform (channel, *full), and what is learned (t, *M)."""
+    fold = fold_of(K)
     values = np.asarray(target, dtype=float)
     dim = len(fold.full)
     if values.shape[:dim] != fold.full or values.ndim > dim + 1:
@@ -212,11 +204,9 @@ def _trained(
         )
     if not np.isfinite(values).all():
         raise ValueError("the target holds NaN or infinity")
-    rate = summed_rate(learning_rate, K.num_points, loss)
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    check_training(float(fold.eigenvalue.max()), rate, dynamics, asked, loss, K.num_points)
+    times.require_stable(float(fold.eigenvalue.max()))
     waves = np.fft.fftn(np.moveaxis(values.reshape(*fold.full, -1), -1, 0), axes=range(1, dim + 1))
-    return fold, waves, asked, fold.learned(dynamics, rate, asked), dynamics
+    return fold, waves, fold.learned(times)
 
 
 def _by_frequency(waves: np.ndarray, bins: np.ndarray) -> np.ndarray:

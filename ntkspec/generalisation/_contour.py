@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.dynamics import Dynamics, GradientDescent, GradientFlow, Ridge
+from ntkspec.dynamics import Dynamics, GradientDescent, GradientFlow, Ridge, Times
 
 __all__ = ["Resolvents", "has_resolvents", "resolvents"]
 
@@ -61,18 +61,21 @@ def has_resolvents(dynamics: Dynamics) -> bool:
     return isinstance(base, GradientFlow | GradientDescent)
 
 
-def resolvents(dynamics: Dynamics, rate: float, step: float, largest: float) -> Resolvents:
-    """The resolvents that make a dynamics' weights at one step.
+def resolvents(times: Times, largest: float) -> list[Resolvents]:
+    """The resolvents that make a dynamics' weights at each step.
 
     Args:
-        dynamics: one with `has_resolvents`.
-        rate: η of the summed loss.
-        step: t.
+        times: of a dynamics with `has_resolvents`.
         largest: λ_max of the matrix whose filter is wanted, or more.
 
     Returns:
-        The sum. Its `error` says whether it holds: descent of many steps with ηλ_max near 2 has no short one.
+        The sums. Their `error` says whether they hold: descent of many steps with ηλ_max near 2 has no short one.
     """
+    return [_resolvents(one, largest) for one in times.each()]
+
+
+def _resolvents(times: Times, largest: float) -> Resolvents:
+    dynamics, rate, step = times.dynamics, times.rate, float(times.steps[0])
     shift_by, base = (dynamics.strength, dynamics.base) if isinstance(dynamics, Ridge) else (0.0, dynamics)
     if step == 0:
         return Resolvents(np.ones(1, dtype=complex), np.zeros(1, dtype=complex), 0.0)
@@ -84,8 +87,7 @@ def resolvents(dynamics: Dynamics, rate: float, step: float, largest: float) -> 
         shift, coefficient = _descent(rate, step)
     found = Resolvents(shift + shift_by, coefficient, 0.0)
     grid = largest * np.concatenate([[0.0], np.geomspace(1e-16, 1, COMPARED), np.linspace(0, 1, COMPARED)])
-    wanted = rate * dynamics.at(rate).weights(rate * grid, np.asarray(step))
-    error = float(np.max(np.sqrt(grid) * np.abs(found(grid) - wanted)))
+    error = float(np.max(np.sqrt(grid) * np.abs(found(grid) - times.weights(grid)[:, 0])))
     return Resolvents(found.shift, coefficient, error)
 
 

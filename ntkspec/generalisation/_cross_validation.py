@@ -12,15 +12,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_labels
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._probe import Probes, draw
 from ntkspec.eigen._quadrature import Quadrature, quadrature
 from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation._decomposition import Decomposition, decomposition_where_cheap
 from ntkspec.generalisation._inverse import operator_of
-from ntkspec.generalisation._tables import Sampling, check_training, step_coordinate
+from ntkspec.generalisation._tables import Sampling
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
@@ -130,20 +130,15 @@ def cross_validation(
     """
     operator = operator_of(K)
     labels = np.asarray(check_labels(y, operator.num_points), dtype=float)
-    asked = check_steps(steps)
-    rate = summed_rate(learning_rate, operator.num_points, loss)
-    dynamics = (gradient_descent() if dynamics is None else dynamics).at(rate)
+    times = Times.of(operator.num_points, steps, learning_rate, loss, dynamics)
     modes = decomposition_where_cheap(K)
     largest = largest_eigenvalue(operator) if modes is None else float(modes.eigenvalue.max())
-    check_training(largest, rate, dynamics, asked, loss, operator.num_points)
-
-    def left(eigenvalue: np.ndarray) -> np.ndarray:
-        return dynamics.residual(rate * eigenvalue[:, None], asked)
-
+    times.require_stable(largest)
+    left = times.residual
     classical = _Rule(left, lambda eigenvalue, trace: left(eigenvalue) / trace)
-    rule, contour = classical, np.zeros(len(asked))
-    if has_resolvents(dynamics):
-        sums = [resolvents(dynamics, rate, step, largest) for step in asked]
+    rule, contour = classical, np.zeros(len(times.steps))
+    if has_resolvents(times.dynamics):
+        sums = resolvents(times, largest)
         rule = _resolvent_rule(sums)
         contour = np.sqrt(float(np.max(np.asarray(operator.diagonal())))) * np.array([s.error for s in sums])
     columns = labels.reshape(len(labels), -1)
@@ -179,12 +174,11 @@ def cross_validation(
             ),
             "degrees_of_freedom": variable("step", len(labels) - trace, "degrees of freedom tr(1 − r)", "modes"),
         },
-        coords={"step": step_coordinate(asked)},
+        coords={"step": times.coordinate()},
         attrs={
-            **attributes(operator=operator, dynamics=dynamics),
-            "learning_rate": learning_rate,
-            "loss": loss,
-            "best_step": float(asked[np.argmin(np.where(np.isnan(best.value), np.inf, best.value))]),
+            **attributes(operator=operator, dynamics=times.dynamics),
+            **times.attributes(),
+            "best_step": float(times.steps[np.argmin(np.where(np.isnan(best.value), np.inf, best.value))]),
             "num_products": spectra.num_products,
             "converged": int(converged),
         },

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.dynamics import Dynamics
+from ntkspec.dynamics import Times
 from ntkspec.operator import Lattice, Operator, lattice
 
 __all__ = ["Fold", "fold_of"]
@@ -60,11 +60,9 @@ class Fold:
         order = [len(lead) + i + j * dim for i in range(dim) for j in range(2)]
         return values.transpose(*range(len(lead)), *order).reshape(*lead, *self.full)
 
-    def learned(self, dynamics: Dynamics, rate: float, steps: np.ndarray) -> np.ndarray:
+    def learned(self, times: Times) -> np.ndarray:
         """1 − r(Λ̄, t) of each frequency of the grid, shape (t, *M)."""
-        steps = steps.reshape(-1, *[1] * len(self.full))
-        scaled = rate * self.eigenvalue
-        return scaled * dynamics.at(rate).weights(scaled, steps)
+        return np.moveaxis(times.learned(self.eigenvalue), -1, 0)
 
 
 def fold_of(K: Operator) -> Fold:

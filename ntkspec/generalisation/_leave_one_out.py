@@ -10,14 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_labels
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._trajectory import ConvergenceWarning
-from ntkspec.generalisation._contour import has_resolvents, resolvents
+from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation._decomposition import Decomposition, decompose
 from ntkspec.generalisation._inverse import check_resolved, check_ridge, exact_inverse, operator_of
 from ntkspec.generalisation._solve import circulant_of, solve
-from ntkspec.generalisation._tables import check_training, step_coordinate
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
@@ -204,16 +203,19 @@ def leave_one_out_path(
     """
     modes = decompose(K)  # type: ignore[arg-type]  # a decomposition is its own
     labels = np.asarray(check_labels(y, modes.num_points), dtype=float)
-    asked = check_steps(steps)
-    rate = summed_rate(learning_rate, modes.num_points, loss)
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    check_training(modes.eigenvalue.max(), rate, dynamics, asked, loss, modes.num_points)
+    times = Times.of(modes.num_points, steps, learning_rate, loss, dynamics)
+    largest = float(modes.eigenvalue.max())
+    times.require_stable(largest)
     columns = labels.reshape(len(labels), -1)
-    exact = has_resolvents(dynamics)
-    one = _exact_at if exact else _shortcut_at
-    each = [one(modes, columns, dynamics, rate, step) for step in asked]
-    residual = np.stack([residual for residual, _ in each])
-    bound = np.array([bound for _, bound in each])
+    exact = has_resolvents(times.dynamics)
+    if exact:
+        sums = resolvents(times, largest)
+        residual = np.stack([_left_out(modes, columns, each) for each in sums])
+        # k_i = K_{−i}^{1/2} v with |v|² ≤ K_ii, and the eigenvalues of K_{−i} lie within those of K.
+        greatest = float(np.max(np.asarray(modes.operator.diagonal())))
+        bound = np.sqrt(greatest * modes.num_points) * np.array([each.error for each in sums])
+    else:
+        residual, bound = _smoothed(modes, columns, times), np.full(len(times.steps), np.nan)
     if exact and bound.max() > tolerance:
         warnings.warn(
             f"the error bound of the contour is {bound.max():.2g} of the labels, above the tolerance {tolerance:.2g}; "
@@ -222,45 +224,38 @@ def leave_one_out_path(
             stacklevel=2,
         )
     dims = ("step", "point", "channel")[: 1 + labels.ndim]
-    residual = residual.reshape(len(asked), *labels.shape)
+    residual = residual.reshape(-1, *labels.shape)
     return xr.Dataset(
         {
             "residual": variable(dims, residual, "label less its prediction from the other points"),
             "prediction": variable(dims, labels - residual, "prediction from the other points"),
             "mean_squared_error": variable(
-                "step", np.mean(residual.reshape(len(asked), -1) ** 2, axis=1), "mean square of the residuals"
+                "step", np.mean(residual.reshape(len(bound), -1) ** 2, axis=1), "mean square of the residuals"
             ),
             "error_bound": variable("step", bound, "bound on the residuals' error relative to the labels"),
         },
-        coords={"step": step_coordinate(asked)},
+        coords={"step": times.coordinate()},
         attrs={
-            **attributes(operator=modes.operator, dynamics=dynamics),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **attributes(operator=modes.operator, dynamics=times.dynamics),
+            **times.attributes(),
             "exact": int(exact),
         },
     )
 
 
-def _exact_at(
-    K: Decomposition, columns: np.ndarray, dynamics: Dynamics, rate: float, step: float
-) -> tuple[np.ndarray, float]:
-    sums = resolvents(dynamics, rate, step, K.eigenvalue.max())
+def _left_out(K: Decomposition, columns: np.ndarray, sums: Resolvents) -> np.ndarray:
+    """The residuals (n, c) of left-out points at one step."""
     inverse = 1 / (K.eigenvalue[:, None] + sums.shift)
     solution, diagonal = K.apply(inverse, columns), K.diagonal(inverse)
     predicted = columns - solution / diagonal[:, :, None]
-    # k_i = K_{−i}^{1/2} v with |v|² ≤ K_ii, and the eigenvalues of K_{−i} lie within those of K.
-    largest = float(np.max(np.asarray(K.operator.diagonal())))
-    bound = np.sqrt(largest * K.num_points) * sums.error
-    return columns - np.tensordot(sums.coefficient, predicted, axes=1).real, bound
+    return columns - np.tensordot(sums.coefficient, predicted, axes=1).real
 
 
-def _shortcut_at(
-    K: Decomposition, columns: np.ndarray, dynamics: Dynamics, rate: float, step: float
-) -> tuple[np.ndarray, float]:
-    left = dynamics.at(rate).residual(rate * K.eigenvalue, np.asarray(step))[:, None]
+def _smoothed(K: Decomposition, columns: np.ndarray, times: Times) -> np.ndarray:
+    """The same by the identity of a linear smoother, shape (t, n, c)."""
+    left = times.residual(K.eigenvalue)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return K.apply(left, columns)[0] / K.diagonal(left)[0][:, None], float("nan")
+        return K.apply(left, columns) / K.diagonal(left)[:, :, None]
 
 
 def _dataset(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_labels
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation._decomposition import Decomposition, decompose
 from ntkspec.generalisation._equivalent import compression_shift
 from ntkspec.generalisation._learning_curve import by_frequency, check_counts, check_noise
-from ntkspec.generalisation._tables import check_training, step_coordinate
 from ntkspec.operator import Operator
 from ntkspec.record import attributes, variable
 
@@ -82,21 +81,21 @@ def risk(
     modes = decompose(K)  # type: ignore[arg-type]  # a decomposition is its own
     total = modes.num_points
     labels = np.asarray(check_labels(target, total), dtype=float).reshape(total, -1)
-    counts, asked = check_counts(num_points, total), check_steps(steps)
+    counts = check_counts(num_points, total)
     variance = check_noise(noise) ** 2
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    if not has_resolvents(dynamics):
+    times = Times.of(total, steps, learning_rate, loss, dynamics)
+    if not has_resolvents(times.dynamics):
         raise ValueError(
-            f"dynamics={type(dynamics).__name__}; expected gradient_flow() or gradient_descent(), with or without "
-            "ridge(…); momentum β is near the flow at the rate η/(1 − β), and `sampled_risk` takes every dynamics"
+            f"dynamics={type(times.dynamics).__name__}; expected gradient_flow() or gradient_descent(), with or "
+            "without ridge(…); momentum β is near the flow at the rate η/(1 − β), and `sampled_risk` takes every "
+            "dynamics"
         )
     case = _Case(modes, modes.power(labels).mean(axis=1), variance)
     rows, gains, scatters = [], [], []
     for n in counts:
-        rate, largest = summed_rate(learning_rate, int(n), loss), case.largest(n)
-        check_training(n / total * modes.eigenvalue.max(), rate, dynamics, asked, loss, int(n))
-        for step in asked:
-            sums = resolvents(dynamics, rate, step, largest)
+        trained = replace(times, num_points=int(n))
+        trained.require_stable(n / total * float(modes.eigenvalue.max()))
+        for sums in resolvents(trained, case.largest(n)):
             test, train, gain, scatter = case.at(n, sums)
             whole = (((1 - gain) ** 2) @ case.energy + scatter.sum()) / total
             rows.append(
@@ -104,7 +103,7 @@ def risk(
             )
             gains.append(gain)
             scatters.append(scatter)
-    sizes = {"num_points": len(counts), "step": len(asked)}
+    sizes = {"num_points": len(counts), "step": len(times.steps)}
     columns = np.array(rows).T.reshape(4, *sizes.values())
     names = {
         "test_error": "mean square error at other points",
@@ -120,12 +119,11 @@ def risk(
         | by_frequency(modes, labels, np.stack(gains, axis=1), np.stack(scatters, axis=1), sizes),
         coords={
             "num_points": ("num_points", counts, {"long_name": "training points", "units": ""}),
-            "step": step_coordinate(asked),
+            "step": times.coordinate(),
         },
         attrs={
-            **attributes(operator=modes.operator, dynamics=dynamics),
-            "learning_rate": learning_rate,
-            "loss": loss,
+            **attributes(operator=modes.operator, dynamics=times.dynamics),
+            **times.attributes(),
             "noise": noise,
             "population": total,
         },

@@ -12,7 +12,8 @@ exactly, however few modes there are. A draw of points, without any labels, stan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import scipy.fft
@@ -20,17 +21,16 @@ import scipy.linalg
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_steps
-from ntkspec.dynamics import Dynamics, Loss, gradient_descent, summed_rate
+from ntkspec.checks import check_labels
+from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.generalisation._decomposition import spectral_rounding
 from ntkspec.generalisation._inverse import check_ridge, operator_of
 from ntkspec.generalisation._learning_curve import check_counts, check_noise, frequency_variables
-from ntkspec.generalisation._tables import check_training, step_coordinate
 from ntkspec.grid import half_weights
 from ntkspec.limits import current
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import attributes, step_coordinate, variable
 
 __all__ = ["sampled_learning_curve", "sampled_risk"]
 
@@ -155,22 +155,21 @@ def sampled_risk(
         True
     """
     lattice, labels, counts = _checked(K, target, num_points, num_draws)
-    asked, variance = check_steps(steps), check_noise(noise) ** 2
-    dynamics = gradient_descent() if dynamics is None else dynamics
+    variance = check_noise(noise) ** 2
+    times = Times.of(lattice.num_points, steps, learning_rate, loss, dynamics)
     draws = _Draws(lattice, np.random.default_rng(seed), num_draws, progress)
     found = []
     for n in counts:
-        rate = summed_rate(learning_rate, int(n), loss)
-
-        def weights(value: np.ndarray, rate: float = rate, n: int = int(n)) -> np.ndarray:
-            check_training(float(value.max()), rate, dynamics, asked, loss, n)
-            return rate * dynamics.at(rate).weights(rate * np.maximum(value, 0)[:, None], asked)
-
+        weights = partial(_stable_weights, replace(times, num_points=int(n)))
         found.append(draws.errors(int(n), weights, labels, variance))
-    result = _dataset(
-        lattice, found, labels, {"num_points": counts, "step": asked}, {"noise": noise, "loss": loss}, num_draws
-    )
-    return result.assign_attrs(learning_rate=learning_rate, **attributes(operator=lattice, dynamics=dynamics))
+    settings = {"noise": noise, **times.attributes()}
+    result = _dataset(lattice, found, labels, {"num_points": counts, "step": times.steps}, settings, num_draws)
+    return result.assign_attrs(attributes(operator=lattice, dynamics=times.dynamics))
+
+
+def _stable_weights(times: Times, eigenvalue: np.ndarray) -> np.ndarray:
+    times.require_stable(float(eigenvalue.max()))
+    return times.weights(np.maximum(eigenvalue, 0))
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_at_its_own_points_it_comes_to_the_labels_with_every_digit(problem):
 
 def test_what_is_refused(problem, monkeypatch):
     k, x, z, _, _, y = problem
-    with pytest.raises(ValueError, match=r"times the stability limit under GradientDescent, .* for loss='mean'"):
+    with pytest.raises(ValueError, match=r"times its stability limit under GradientDescent, .* for loss='mean'"):
         ns.dynamics.ensemble(k, x, y, z, steps=[1], learning_rate=1e3, loss="mean")
     with pytest.raises(ValueError, match=r"expected whole numbers for GradientDescent"):
         ns.dynamics.ensemble(k, x, y, z, steps=[0.5], learning_rate=1e-3)

@@ -70,7 +70,7 @@ def test_what_is_refused(problem):
         ns.dynamics.stochastic_descent(K, y, batch_size=11, **options)
     with pytest.raises(ValueError, match=r"expected whole numbers"):
         ns.dynamics.stochastic_descent(K, y, batch_size=2, steps=[0.5], learning_rate=0.3)
-    with pytest.raises(ValueError, match=r"past gradient descent's stability limit, 2"):
+    with pytest.raises(ValueError, match=r"times its stability limit under GradientDescent.* is 2"):
         ns.dynamics.stochastic_descent(K, y, batch_size=2, steps=[1], learning_rate=2.2)
     with pytest.raises(ValueError, match=r"noise makes SGD unstable below gradient descent's limit"):
         ns.dynamics.stochastic_descent(K, y, batch_size=1, steps=[3000], learning_rate=1.9, runs=2)

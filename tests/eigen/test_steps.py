@@ -125,7 +125,7 @@ def test_a_ridge_keeps_its_unit(s):
 
 def test_what_is_refused(s):
     limit = 2 / float(s.eigenvalue[0])
-    with pytest.raises(ValueError, match=r"past the stability limit of GradientDescent for the sum loss"):
+    with pytest.raises(ValueError, match=r"times its stability limit under GradientDescent.*loss='sum'"):
         ns.eigen.steps_to(s, 0.1, learning_rate=1.01 * limit)
     with pytest.raises(ValueError, match=r"epsilon=2"):
         ns.eigen.steps_to(s, 2)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 import ntkspec as ns
+from ntkspec.dynamics import Times
 from ntkspec.eigen import _lanczos as lanczos
 from ntkspec.eigen._lanczos import extend, grow_until, start
 from ntkspec.eigen._trajectory import trajectory
@@ -27,7 +28,9 @@ N = 60
 def run(K, y, steps=STEPS, rate=None, dynamics=DESCENT, tolerance=1e-9, max_products=256, fraction=0.5):
     rate = fraction * 2 / ns.operator.largest_eigenvalue(K) if rate is None else rate
     channels = jnp.atleast_2d(jnp.asarray(y, dtype=float).T)
-    path = trajectory(K, channels, np.asarray(steps), rate, dynamics, tolerance=tolerance, max_products=max_products)
+    path = trajectory(
+        K, channels, Times.of(N, steps, rate, dynamics=dynamics), tolerance=tolerance, max_products=max_products
+    )
     return path, rate
 
 
@@ -226,8 +229,8 @@ def test_two_passes_make_the_same_numbers(kept, K, y):
     channels = jnp.stack([jnp.asarray(y), jnp.cos(jnp.arange(N))])
     options = {"tolerance": 1e-9, "max_products": 256}
     rate = 1 / ns.operator.largest_eigenvalue(K)
-    one = trajectory(K, channels, STEPS, rate, DESCENT, **options)
-    two = trajectory(K, channels, STEPS, rate, DESCENT, **options, max_basis_bytes=2 * kept * BLOCK)
+    one = trajectory(K, channels, Times.of(N, STEPS, rate), **options)
+    two = trajectory(K, channels, Times.of(N, STEPS, rate), **options, max_basis_bytes=2 * kept * BLOCK)
     assert one.num_products >= 48
     assert (one.passes, two.passes) == (1, 2)
     assert two.num_products == 2 * one.num_products - 16 * kept
@@ -249,7 +252,9 @@ def test_a_second_pass_that_differs_is_refused(K, y, monkeypatch):
 
     monkeypatch.setattr(lanczos, "recur", restless)
     with pytest.raises(RuntimeError, match=r"did not repeat itself bit for bit.*larger max_basis_bytes"):
-        trajectory(K, jnp.asarray(y)[None], STEPS, 1e-3, DESCENT, tolerance=1e-9, max_products=64, max_basis_bytes=0)
+        trajectory(
+            K, jnp.asarray(y)[None], Times.of(N, STEPS, 1e-3), tolerance=1e-9, max_products=64, max_basis_bytes=0
+        )
 
 
 def test_memory_that_would_not_fit_is_refused_in_words(K, y, monkeypatch):
@@ -308,8 +313,8 @@ def test_a_field_norm_tightens_the_demand_on_the_weights(K, y):
     channels = jnp.asarray(y)[None]
     rate = 1 / ns.operator.largest_eigenvalue(K)
     options = {"tolerance": 1e-4, "max_products": 256}
-    plain = trajectory(K, channels, STEPS, rate, DESCENT, **options)
-    field = trajectory(K, channels, STEPS, rate, DESCENT, field_norm=K.field_norm(), **options)
+    plain = trajectory(K, channels, Times.of(N, STEPS, rate), **options)
+    field = trajectory(K, channels, Times.of(N, STEPS, rate), field_norm=K.field_norm(), **options)
     assert (plain.field_error_bound >= plain.error_bound).all()
     assert field.field_error_bound.max() <= 1e-4
     assert field.num_products >= plain.num_products

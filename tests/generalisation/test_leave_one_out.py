@@ -138,7 +138,7 @@ def test_other_dynamics_take_the_identity_of_ridge_regression(operators):
 
 @pytest.mark.parametrize(("dynamics", "step"), [(ns.dynamics.gradient_flow(), 50.0), (ns.dynamics.ridge(0.3), 1000)])
 def test_the_bound_of_the_contour_is_small_and_not_idle(dynamics, step):
-    found = resolvents(dynamics, 0.5, step, 1.5)
+    (found,) = resolvents(ns.dynamics.Times.of(1, [step], 0.5, dynamics=dynamics), 1.5)
     assert 0 < found.error < 1e-9
     grid = np.linspace(0, 1.5, 7)
     expected = 0.5 * dynamics.at(0.5).weights(0.5 * grid, np.asarray(step))

@@ -1,0 +1,134 @@
+"""What is asked of a dynamics: steps, learning rate and loss, checked and defaulted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ntkspec.checks import check_steps
+from ntkspec.dynamics._base import Dynamics, Loss, summed_rate
+from ntkspec.dynamics._descent import GradientDescent
+from ntkspec.record import step_coordinate
+
+__all__ = ["Times"]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Steps of training under a dynamics; make one with `Times.of`.
+
+    The filters take eigenvalues λ of any shape S, and answer with shape (*S, t).
+
+    Attributes:
+        num_points: n.
+        steps: t, increasing, shape (t,).
+        learning_rate: η of the loss.
+        loss: "sum" or "mean".
+        dynamics: a residual filter.
+    """
+
+    num_points: int
+    steps: np.ndarray
+    learning_rate: float
+    loss: Loss
+    dynamics: Dynamics
+
+    @classmethod
+    def of(
+        cls,
+        num_points: int,
+        steps: Sequence[float],
+        learning_rate: float,
+        loss: Loss = "sum",
+        dynamics: Dynamics | None = None,
+    ) -> Times:
+        """Check what a caller asked for.
+
+        Args:
+            num_points: n.
+            steps: training steps, increasing.
+            learning_rate: η of the loss.
+            loss: "sum" or "mean".
+            dynamics: gradient descent where None.
+
+        Raises:
+            ValueError: if steps are negative, do not increase or are half ones of a discrete dynamics, the learning
+                rate is not positive, or the loss is not known.
+
+        Example:
+            >>> Times.of(10, [0, 1, 2], learning_rate=0.5, loss="mean").residual(np.array([4.0])).round(2).tolist()
+            [[1.0, 0.8, 0.64]]
+        """
+        asked = check_steps(steps)
+        summed_rate(learning_rate, num_points, loss)
+        dynamics = GradientDescent() if dynamics is None else dynamics
+        if dynamics.discrete and (asked != np.rint(asked)).any():
+            raise ValueError(f"steps={asked.tolist()}; expected whole numbers for {type(dynamics).__name__}")
+        return cls(num_points, asked, learning_rate, loss, dynamics)
+
+    @property
+    def rate(self) -> float:
+        """η of the summed loss."""
+        return self.learning_rate if self.loss == "sum" else self.learning_rate / self.num_points
+
+    @property
+    def filters(self) -> Dynamics:
+        """The dynamics in units of this learning rate."""
+        return self.dynamics.at(self.rate)
+
+    def at(self, steps: np.ndarray) -> Times:
+        """The same at other steps."""
+        return replace(self, steps=steps)
+
+    def each(self) -> Iterator[Times]:
+        """Iterate over the steps, one at a time."""
+        return (self.at(self.steps[i : i + 1]) for i in range(len(self.steps)))
+
+    def residual(self, eigenvalue: np.ndarray) -> np.ndarray:
+        """r(λ, t), the part of a mode that is still to be learned."""
+        return self.filters.residual(self.rate * eigenvalue[..., None], self.steps)
+
+    def weights(self, eigenvalue: np.ndarray) -> np.ndarray:
+        """(1 − r)/λ, with its limit at λ = 0."""
+        return self.rate * self.filters.weights(self.rate * eigenvalue[..., None], self.steps)
+
+    def learned(self, eigenvalue: np.ndarray) -> np.ndarray:
+        """1 − r, without a difference."""
+        return eigenvalue[..., None] * self.weights(eigenvalue)
+
+    def sensitivity(self, largest_eigenvalue: float) -> np.ndarray:
+        """A bound on ‖r(A, t) − r(B, t)‖/‖A − B‖ for matrices of norm up to λ_max, shape (t,)."""
+        return self.rate * self.filters.sensitivity(self.rate * largest_eigenvalue, self.steps)
+
+    def stability_limit(self, largest_eigenvalue: float) -> float:
+        """The learning rate of the loss above which training diverges."""
+        return self.dynamics.limit(largest_eigenvalue) / (1.0 if self.loss == "sum" else 1 / self.num_points)
+
+    def require_stable(self, largest_eigenvalue: float) -> None:
+        """Refuse a learning rate past the stability limit.
+
+        Args:
+            largest_eigenvalue: λ_max of the kernel matrix.
+
+        Raises:
+            ValueError: with the limit, in units of the loss.
+        """
+        limit = self.stability_limit(largest_eigenvalue)
+        # The eigenvalue is known to rounding, and the limit itself is asked for often.
+        if self.learning_rate > limit * (1 + 1e-9):
+            raise ValueError(
+                f"learning_rate={self.learning_rate:.6g} is {self.learning_rate / limit:.4g} times its stability limit "
+                f"under {type(self.dynamics).__name__}, so training diverges; the limit for loss={self.loss!r} is "
+                f"{limit:.6g}: see ns.dynamics.max_learning_rate(K, loss={self.loss!r}), which also takes dynamics=..."
+            )
+
+    def coordinate(self) -> tuple:
+        """The coordinate `step` of a Dataset."""
+        return step_coordinate(self.steps)
+
+    def attributes(self) -> dict[str, Any]:
+        """The learning rate and the loss, as attributes of a Dataset."""
+        return {"learning_rate": self.learning_rate, "loss": self.loss}
