@@ -1,4 +1,4 @@
-"""What comes in, checked once, in words for people. A leaf."""
+"""Checks of arguments, each made once, at a public door. A leaf."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def check_numbers(what: str, values: ArrayLike, expected: str, complex_as: str) 
     """`values` as an array of real numbers, in the default precision.
 
     Args:
-        what: they are, in the plural, such as "labels".
-        values: as they came.
-        expected: what numbers would do.
-        complex_as: how to give complex ones, whose imaginary part a cast would drop.
+        what: name of the values in the plural, such as "labels".
+        values: numbers, in any container.
+        expected: description of the shape.
+        complex_as: advice for complex ones, whose imaginary part a cast would drop.
 
     Raises:
-        TypeError: if they are no numbers, rows of several lengths, or complex.
+        TypeError: if they are not numbers, rows of several lengths, or complex.
     """
     try:
         # Not by jax, which reads numbers out of strings and dates.
@@ -103,7 +103,7 @@ def _are_real(found: Any) -> bool:
 
 
 def _kind(values: Any, found: Any) -> str:
-    """What an array holds that are no numbers."""
+    """Return the kind of an array's entries that are not numbers."""
     if found.ndim == 0:
         return repr(values) if values is None or isinstance(values, str | bytes) else f"a {type(values).__name__}"
     if found.dtype == object:
@@ -117,7 +117,7 @@ def check_points(x: ArrayLike, dim: int) -> Array:
 
     Raises:
         ValueError: if it has another shape, or holds NaN or infinity.
-        TypeError: if it is complex, or no numbers.
+        TypeError: if it is complex, or does not hold numbers.
     """
     x = check_numbers(
         "points",
@@ -138,7 +138,7 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
 
     Raises:
         ValueError: if the shape does not match or a value is not finite.
-        TypeError: if they are complex, or no numbers.
+        TypeError: if they are complex, or not numbers.
     """
     y = check_numbers(
         "labels",
@@ -157,102 +157,104 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
 
 
 def check_steps(steps: Sequence[float]) -> np.ndarray:
-    """Steps as an increasing array; a single one may stand alone.
+    """Return steps, or a single one, as an increasing array.
 
     Raises:
         ValueError: if there are none, or they are negative, not finite or not increasing.
     """
     try:
-        asked = np.atleast_1d(np.asarray(steps))
+        array = np.atleast_1d(np.asarray(steps))
     except (TypeError, ValueError):
-        asked = np.array([None])
-    if asked.ndim != 1 or asked.size == 0 or asked.dtype.kind not in "iuf":
+        array = np.array([None])
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf":
         raise ValueError(f"steps={shown(steps)}; expected a list of numbers such as [0, 10, 100]")
-    if not np.isfinite(asked).all() or (asked < 0).any() or (np.diff(asked) <= 0).any():
-        raise ValueError(f"steps={asked.tolist()}; expected increasing numbers that are not negative")
-    return asked
+    if not np.isfinite(array).all() or (array < 0).any() or (np.diff(array) <= 0).any():
+        raise ValueError(f"steps={array.tolist()}; expected increasing numbers that are not negative")
+    return array
 
 
 def check_whole_steps(steps: Sequence[int]) -> np.ndarray:
-    """Steps of a network, as `check_steps` has them.
+    """Return the steps of a network: those of `check_steps`, if they are whole.
 
     Raises:
-        ValueError: if they are no whole numbers besides.
+        ValueError: if one is not whole, or beyond 2⁵³.
     """
-    asked = check_steps(steps)
-    if (asked != np.rint(asked)).any() or asked[-1] > 2**53:
-        raise ValueError(
-            f"steps={asked.tolist()}; expected whole numbers: a network takes no half steps, and no more than 2**53"
-        )
-    return asked.astype(np.int64)
+    array = check_steps(steps)
+    if (array != np.rint(array)).any() or array[-1] > 2**53:
+        raise ValueError(f"steps={array.tolist()}; expected whole numbers: a network takes no half steps")
+    return array.astype(np.int64)
 
 
 def check_sizes(**sizes: int) -> None:
     """Refuse sizes that are not positive integers.
 
     Raises:
-        ValueError: naming the size.
+        ValueError: if one is not; the message names it.
     """
     for name, size in sizes.items():
-        if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{name}={shown(size)}; expected a positive integer")
+        _require(_is_whole(size) and size >= 1, ValueError, name, size, "a positive integer")
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that is no whole number from 0 to 2⁶³ − 1.
+    """Refuse a seed that is not a whole number from 0 to 2⁶³ − 1.
 
     Raises:
-        ValueError: naming it.
+        ValueError: if it is not.
     """
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed={shown(seed)}; expected a whole number from 0 on, such as 0")
+    _require(_is_whole(seed) and 0 <= seed < 2**63, ValueError, "seed", seed, "a whole number from 0 on, such as 0")
 
 
 def check_positive(name: str, value: float, hint: str) -> None:
-    """Refuse a value that is not a positive, finite number; `hint` says what would be one.
+    """Refuse a value that is not a positive, finite number.
+
+    Args:
+        name: name of the argument.
+        value: its value.
+        hint: an example, or what the number means.
 
     Raises:
-        TypeError: if it is no number.
-        ValueError: naming the value.
+        TypeError: if it is not a number.
+        ValueError: if it is not positive and finite.
     """
-    try:
-        positive = bool(np.isfinite(value) and value > 0)
-    except (TypeError, ValueError):
-        positive = None
-    if positive is None or np.ndim(value) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}={shown(value)}; expected a positive number ({hint})")
-    if not positive:
-        raise ValueError(f"{name}={value}; expected a positive number ({hint})")
+    is_number = isinstance(value, Real) or (np.ndim(value) == 0 and _are_real(np.asarray(value)))
+    is_number = is_number and not isinstance(value, bool | np.bool_)
+    _require(is_number, TypeError, name, value, f"a positive number ({hint})")
+    _require(bool(np.isfinite(value) and value > 0), ValueError, name, value, f"a positive number ({hint})")
 
 
 def check_flag(name: str, value: bool) -> None:
     """Refuse a value that is neither True nor False.
 
     Raises:
-        TypeError: naming it.
+        TypeError: if it is neither.
     """
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}={shown(value)}; expected True or False")
+    _require(isinstance(value, bool | np.bool_), TypeError, name, value, "True or False")
 
 
 def check_function(name: str, value: Any, expected: str) -> None:
-    """Refuse what cannot be called; None stands for no function.
+    """Refuse what is neither callable nor None.
 
     Raises:
-        TypeError: naming it; `expected` says what would do.
+        TypeError: if it is neither; the message says what is `expected`.
     """
-    if value is not None and not callable(value):
-        raise TypeError(f"{name}={shown(value)}; expected {expected}, or None")
+    _require(value is None or callable(value), TypeError, name, value, f"{expected}, or None")
 
 
 def check_progress(progress: Any) -> None:
-    """Refuse what is no reporter.
+    """Refuse what is not a reporter of `ntkspec.progress`, or one like them.
 
     Raises:
-        TypeError: naming those of `ntkspec.progress`.
+        TypeError: if it has no method `start`.
     """
-    if not callable(getattr(progress, "start", None)) or isinstance(progress, type):
-        raise TypeError(
-            f"progress={shown(progress)}; expected a reporter with a method `start`, such as "
-            "ns.progress.TerminalProgress(), or ns.progress.NO_PROGRESS for none"
-        )
+    is_reporter = callable(getattr(progress, "start", None)) and not isinstance(progress, type)
+    names = "ns.progress.TerminalProgress(), or ns.progress.NO_PROGRESS for none"
+    _require(is_reporter, TypeError, "progress", progress, f"a reporter with a method `start`, such as {names}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require(holds: bool, kind: type[Exception], name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise kind(f"{name}={shown(value)}; expected {expected}")

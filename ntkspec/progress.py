@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from numbers import Number
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from ntkspec.extras import needs
@@ -27,18 +28,13 @@ class Stage(Protocol):
         """Report that `n` more units are done.
 
         Args:
-            n: how many.
+            n: number of units.
             **fields: numbers to show beside the rate, such as `loss`.
         """
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *error: Any) -> None: ...
 
 
 class Progress(Protocol):
@@ -48,9 +44,9 @@ class Progress(Protocol):
         """Begin a piece of work.
 
         Args:
-            description: what is done, a word or two.
-            total: how many units there are; None if unknown.
-            unit: what is counted.
+            description: name of the work, a word or two.
+            total: number of units; None if unknown.
+            unit: name of a unit.
 
         Returns:
             The stage, to be used in a `with` statement.
@@ -58,10 +54,11 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """Reports nothing: a `Progress` and its own `Stage`."""
+    """Report nothing: a `Progress` and its own `Stage`."""
 
     def start(self, description: str, total: int | None = None, unit: str = "it") -> Self:
-        """Begin a piece of work nobody watches."""
+        """Begin a piece of work that is not shown."""
+        del description, total, unit
         return self
 
     def advance(self, n: int = 1, **fields: Any) -> None:
@@ -70,13 +67,7 @@ class NoProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
+    def __exit__(self, *error: Any) -> None: ...
 
 
 NO_PROGRESS = NoProgress()
@@ -84,75 +75,43 @@ NO_PROGRESS = NoProgress()
 
 
 class TerminalProgress:
-    """Bars with rate and time left, on standard error in a terminal, or as widgets in Jupyter.
+    """Bars of tqdm with rate and time left, on standard error in a terminal, or as widgets in Jupyter.
 
     Args:
-        disable: None draws only where a person can see it; True never draws, False always does.
+        disable: None draws only in a terminal or in Jupyter; True never draws, False always does.
     """
 
     def __init__(self, disable: bool | None = None) -> None:
         self.disable = disable
 
-    def start(self, description: str, total: int | None = None, unit: str = "it") -> TerminalStage:
-        """Draw a bar.
-
-        Args:
-            description: shown in front of the bar.
-            total: its length; None draws a counter.
-            unit: shown with the rate.
-
-        Returns:
-            The stage that moves it.
-        """
-        return TerminalStage(description, total, unit, self.disable)
-
-
-class TerminalStage:
-    """One bar."""
-
-    def __init__(self, description: str, total: int | None, unit: str, disable: bool | None) -> None:
-        import shutil
-        import sys
-
+    def start(self, description: str, total: int | None = None, unit: str = "it") -> Stage:
+        """Draw a bar, or a counter where the total is unknown; see `Progress.start`."""
         with needs("app", "tqdm"):
             from tqdm.auto import tqdm
 
+        class Bar(tqdm):
+            def advance(self, n: int = 1, **fields: Any) -> None:
+                # A field of a hidden bar is not read: it may be a JAX array that is still being computed.
+                if self.disable:
+                    return
+                if fields:
+                    plain = {name: _plain(value) for name, value in fields.items()}
+                    self.set_postfix(plain, refresh=False)
+                self.update(n)
+
+            def close(self) -> None:
+                # Drawn once more, with the last fields.
+                if not self.disable:
+                    self.refresh()
+                super().close()
+
         # A terminal may say that it has no columns or no rows at all; without a row tqdm draws blanks.
         size = shutil.get_terminal_size()
-        self.bar = tqdm(
-            desc=description,
-            total=total,
-            # tqdm sets the rate right before the unit.
-            unit=f" {unit}",
-            disable=disable,
-            ncols=size.columns or 100,
-            nrows=size.lines or 24,
-            file=sys.stderr,
-        )
-
-    def advance(self, n: int = 1, **fields: Any) -> None:
-        """Move the bar by `n` and show the fields behind it."""
-        if self.bar.disable:
-            return
-        if fields:
-            self.bar.set_postfix({key: _shown(value) for key, value in fields.items()}, refresh=False)
-        self.bar.update(n)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Drawn once more, so that the last fields are the ones left standing.
-        if not self.bar.disable:
-            self.bar.refresh()
-        self.bar.close()
+        # tqdm sets the rate right before the unit.
+        shape = {"unit": f" {unit}", "ncols": size.columns or 100, "nrows": size.lines or 24}
+        return Bar(desc=description, total=total, disable=self.disable, file=sys.stderr, **shape)
 
 
-def _shown(value: Any) -> Any:
-    """Numbers that are arrays (a JAX loss) as plain numbers, which tqdm rounds; the rest as it is."""
+def _plain(value: Any) -> Any:
+    """Return an array of one number (a JAX loss) as a number, which tqdm rounds."""
     return float(value) if hasattr(value, "__float__") and not isinstance(value, Number) else value

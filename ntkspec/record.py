@@ -10,7 +10,7 @@ import os
 import platform
 import uuid
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import Enum
 from importlib import metadata
 from math import isfinite
@@ -320,9 +320,11 @@ def save_groups(datasets: Mapping[str, xarray.Dataset], path: str | Path) -> Non
     for name in datasets:
         if not name or "/" in name or name == ".":
             raise ValueError(f"{name!r} is no group name; give one without a slash.")
+    import xarray
+
+    tree = xarray.DataTree.from_dict({name: _storable(dataset) for name, dataset in datasets.items()})
     with replace_file(path) as temporary:
-        for name, dataset in datasets.items():
-            _storable(dataset).to_netcdf(temporary, mode="a", group=name, engine="h5netcdf")
+        tree.to_netcdf(temporary, engine="h5netcdf")
 
 
 def load_groups(path: str | Path) -> dict[str, xarray.Dataset]:
@@ -338,16 +340,13 @@ def load_groups(path: str | Path) -> dict[str, xarray.Dataset]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not netCDF, or has no groups.
     """
-    import h5netcdf
     import xarray
 
-    with _netcdf(path) as found:
-        with h5netcdf.File(found, "r") as file:
-            names = sorted(file.groups)
-        groups = {name: xarray.load_dataset(found, group=name, engine="h5netcdf") for name in names}
+    with _netcdf(path) as found, closing(xarray.open_datatree(found, engine="h5netcdf")) as tree:
+        groups = {name: tree[name].to_dataset().load().drop_encoding() for name in sorted(tree.children)}
     if not groups:
         raise ValueError(f"{path} has no groups; read it with `load`.")
-    return {name: dataset.drop_encoding() for name, dataset in groups.items()}
+    return groups
 
 
 @contextmanager

@@ -150,7 +150,8 @@ def test_killed_write_leaves_what_was_there(tmp_path, monkeypatch, error):
         Path(target).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", half)
+    for kind in (xr.Dataset, xr.DataTree):
+        monkeypatch.setattr(kind, "to_netcdf", half)
     for save in (lambda: record.save(example(), path), lambda: record.save_groups({"a": example()}, path)):
         with pytest.raises(type(error)):
             save()

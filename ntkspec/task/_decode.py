@@ -39,6 +39,10 @@ NOT_READ = (
 )
 """First bytes, kind and remedy of files that hold pictures and are not read."""
 
+NOT_AN_IMAGE = (
+    "is not an image; give a PNG, JPEG, TIFF or another image that Pillow reads, or a 1-D signal as .npy or .wav."
+)
+
 
 class Decoded(NamedTuple):
     """Pixels as stored, and what they mean.
@@ -74,13 +78,12 @@ def decode(path: Path, white: float | None = None) -> Decoded:
             start = file.read(512)
             file.seek(0)
             values, level, notices, orientation = _pixels(file, start)
-    except Unread as error:
-        raise ValueError(f"{path.name} {error}") from None
+    except ImportError:
+        raise
     # A decoder raises whatever a damaged file makes it meet: OSError, SyntaxError, struct.error, ...
     except Exception as error:
-        if isinstance(error, ImportError):
-            raise
-        raise ValueError(f"{path.name} is damaged or incomplete ({error}); copy or export it again.") from None
+        damaged = f"is damaged or incomplete ({error}); copy or export it again."
+        raise ValueError(f"{path.name} {error if isinstance(error, Unread) else damaged}") from None
     if orientation in range(2, 9):
         values = _upright(values, orientation)
     black, level, said = _range(values, level, white)
@@ -168,15 +171,12 @@ def _open(file: BinaryIO, start: bytes) -> tuple[Image, str, int, list[str]]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unread(f"is too large to open safely: {error} Reduce it first.") from None
     except (UnidentifiedImageError, OSError) as error:
-        for pattern, kind, remedy in NOT_READ:
-            if re.match(pattern, start):
-                raise Unread(f"is {kind}, which is not read; convert it to {remedy}.") from None
-        if not isinstance(error, UnidentifiedImageError):
+        named = [(kind, remedy) for pattern, kind, remedy in NOT_READ if re.match(pattern, start)]
+        if not named and not isinstance(error, UnidentifiedImageError):
             raise
-        raise Unread(
-            "is not an image; give a PNG, JPEG, TIFF or another image that Pillow reads, or a 1-D signal as .npy or "
-            ".wav."
-        ) from None
+        (kind, remedy), *_ = named or [("", "")]
+        fault = f"is {kind}, which is not read; convert it to {remedy}." if kind else NOT_AN_IMAGE
+        raise Unread(fault) from None
     notices = [f"Pillow warned: {warning.message}" for warning in caught]
     if frames > 1:
         notices.append(f"The first of {frames} frames was taken.")

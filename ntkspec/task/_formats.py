@@ -72,20 +72,26 @@ def tiff(file: BinaryIO) -> Pixels:
         page: Any = container.pages[0]
         refuse_bomb(page.imagewidth, page.imagelength)
         photometric, bits, kind = int(page.photometric), page.bitspersample, int(page.sampleformat)
-        if photometric in (32803, 34892) or 50706 in page.tags:
-            raise Unread("is the raw file of a camera, which is not read; develop it to a 16-bit TIFF or a PNG.")
-        if kind not in (1, 2, 3) or page.imagedepth > 1 or not isinstance(bits, int):
-            raise Unread("is a TIFF of complex numbers, mixed depths or a volume; save one real plane of it.")
         readable = int(page.compression) in (1, 8, 32946, 32773) and page.predictor in (1, 2)
-        if photometric not in (0, 1, 2) or not readable:
-            if (kind, bits) in ((1, 16), (2, 32), (3, 32)) and page.samplesperpixel == 1:
-                raise ByPillow
+        is_plain = photometric in (0, 1, 2) and readable
+        fault = ""
+        if photometric in (32803, 34892) or 50706 in page.tags:
+            fault = "is the raw file of a camera, which is not read; develop it to a 16-bit TIFF or a PNG."
+        elif kind not in (1, 2, 3) or page.imagedepth > 1 or not isinstance(bits, int):
+            fault = "is a TIFF of complex numbers, mixed depths or a volume; save one real plane of it."
+        elif not is_plain:
             if kind == 1 and bits <= 8:
                 raise ByPillow
-            raise Unread(
+            if (kind, bits) in ((1, 16), (2, 32), (3, 32)) and page.samplesperpixel == 1:
+                raise ByPillow
+            fault = (
                 f"is a TIFF of {bits}-bit samples with {page.photometric.name} colour and {page.compression.name} "
                 "compression, which are not read together; save it uncompressed, or with Deflate, as grey or RGB."
             )
+        elif _is_packed(page) and (page.is_tiled or page.predictor != 1 or page.shaped[0] > 1):
+            fault = f"packs {bits} bits a sample in tiles, planes or differences; save it with 16 bits a sample."
+        if fault:
+            raise Unread(fault)
         values = _samples(container, page)
         frames, orientation = len(container.pages), page.tags.valueof(ORIENTATION, 1)
     notices: tuple[str, ...] = (f"The first of {frames} frames was taken.",) if frames > 1 else ()
@@ -108,17 +114,19 @@ def inverted(values: np.ndarray, white: float | None = None) -> np.ndarray:
     return values.dtype.type(np.iinfo(values.dtype).max if white is None else white) - values
 
 
+def _is_packed(page: Any) -> bool:
+    # tifffile unpacks these depths by a package of codecs that is not installed with it.
+    return page.bitspersample not in (1, 8, 16, 32, 64) and page.sampleformat != 3
+
+
 def _samples(container: Any, page: Any) -> np.ndarray:
     """Return samples as (height, width, samples)."""
     bits = page.bitspersample
-    if bits in (1, 8, 16, 32, 64) or page.sampleformat == 3:
+    if not _is_packed(page):
         planes, _, height, width, contiguous = page.shaped
         values = page.asarray(squeeze=False).reshape(planes, height, width, contiguous)
         values = values.astype(np.uint8) if bits == 1 else values
         return np.moveaxis(values, 0, -1).reshape(height, width, planes * contiguous)
-    # tifffile unpacks other depths by a package of codecs that is not installed with it.
-    if page.is_tiled or page.predictor != 1 or (page.planarconfig == 2 and page.samplesperpixel > 1):
-        raise Unread(f"packs {bits} bits a sample in tiles, planes or differences; save it with 16 bits a sample.")
     import tifffile
 
     decompress = tifffile.TIFF.DECOMPRESSORS[page.compression]

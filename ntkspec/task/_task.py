@@ -56,20 +56,18 @@ class Task:
             array.setflags(write=False)
             object.__setattr__(self, field, array)
         object.__setattr__(self, "notices", tuple(self.notices))
-        if self.test_mask.shape != self.shape:
-            raise ValueError(
-                f"`Task`: train_mask has shape {self.shape} and test_mask {self.test_mask.shape}; "
-                "give both the shape of the lattice."
-            )
-        if self.values.shape[: self.dim] != self.shape or self.values.ndim > self.dim + 1:
-            raise ValueError(
-                f"`Task`: values have shape {self.values.shape}, the masks {self.shape}; "
-                "expected the masks' shape, with at most one channel axis behind it."
-            )
-        if not np.isfinite(self.values).all():
-            raise ValueError("`Task`: values hold NaN or infinity; expected finite numbers.")
-        if not self.train_mask.any():
-            raise ValueError("`Task`: train_mask keeps no point; set at least one to True.")
+        shape, values = self.shape, self.values
+        faults = {
+            f"train_mask has shape {shape} and test_mask {self.test_mask.shape}; give both the shape of the lattice.":
+                self.test_mask.shape != shape,
+            f"values have shape {values.shape}, the masks {shape}; expected the masks' shape, with at most one channel "
+            "axis behind it.": values.shape[: self.dim] != shape or values.ndim > self.dim + 1,
+            "values hold NaN or infinity; expected finite numbers.": not np.isfinite(values).all(),
+            "train_mask keeps no point; set at least one to True.": not self.train_mask.any(),
+        }  # fmt: skip
+        for fault, is_there in faults.items():
+            if is_there:
+                raise ValueError(f"`Task`: {fault}")
         if (self.train_mask & self.test_mask).any():
             raise ValueError("`Task`: some points are in both masks; judge by points that are not learnt from.")
 
@@ -116,64 +114,31 @@ class Task:
 
 
 def at_least(name: str, value: int, least: int) -> int:
-    """Check a count.
-
-    Args:
-        name: the argument as the caller knows it.
-        value: what was given.
-        least: smallest count allowed.
-
-    Returns:
-        The count as an int.
-
-    Raises:
-        ValueError: if it is no whole number or less than `least`.
-    """
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} = {value!r} is not a whole number; expected at least {least}.") from None
-    if count < least:
-        raise ValueError(f"{name} = {count} is too small; expected at least {least}.")
-    return count
+    """Return a count as an int, or refuse what is less than `least` or not whole."""
+    is_whole = hasattr(value, "__index__")
+    if not is_whole or operator.index(value) < least:
+        fault = "too small" if is_whole else "not a whole number"
+        raise ValueError(f"{name} = {value!r} is {fault}; expected at least {least}.")
+    return operator.index(value)
 
 
 def existing_file(path: str | Path) -> Path:
-    """Check that a path names a file that can be opened.
-
-    Args:
-        path: the path as the caller gave it; `~` is the home folder.
-
-    Returns:
-        The path.
-
-    Raises:
-        FileNotFoundError: if nothing is there.
-        ValueError: if it is a folder, or may not be read.
-    """
-    found = Path(path).expanduser()
+    """Return the path of a file that can be opened, or refuse it; `~` is the home folder."""
+    file = Path(path).expanduser()
     try:
-        if not found.is_dir():
-            found.open("rb").close()
-            return found
+        file.open("rb").close()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist; check the spelling and the folder.") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder; give one file in it.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path} cannot be opened ({reason}); check its name and permissions.") from None
-    raise ValueError(f"{path} is a folder; give one file in it.")
+    return file
 
 
 def check_varying(values: np.ndarray, label: str) -> None:
-    """Check that values are finite and not all the same.
-
-    Args:
-        values: any shape, not empty.
-        label: what they are, for the message.
-
-    Raises:
-        ValueError: if one is NaN or infinite, or they vary by no more than rounding.
-    """
+    """Refuse values that are not finite, or vary by no more than rounding; `label` is their name in the message."""
     wrong = np.count_nonzero(~np.isfinite(values))
     if wrong:
         raise ValueError(

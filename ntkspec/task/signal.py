@@ -111,33 +111,31 @@ def from_file(path: str | Path, *, max_length: int = 2048) -> Task:
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, list[str]]:
+    name = path.name
     try:
         array = np.load(path, allow_pickle=False)
     # A header may promise more than the file, or the memory, holds.
     except (ValueError, EOFError, OSError, MemoryError) as error:
-        if "Object arrays" in str(error):
-            raise ValueError(f"{path.name} holds Python objects; save it as a float array instead.") from None
-        raise ValueError(
-            f"{path.name} is not a complete .npy array; write it again with numpy.save, as floats."
-        ) from None
+        objects = "holds Python objects; save it as a float array instead."
+        damaged = "is not a complete .npy array; write it again with numpy.save, as floats."
+        raise ValueError(f"{name} {objects if 'Object arrays' in str(error) else damaged}") from None
+    fault = ""
     if not isinstance(array, np.ndarray):
         array.close()
-        raise ValueError(f"{path.name} is an archive of arrays (.npz); save the one signal with numpy.save.")
-    if array.dtype.kind not in "biuf":
+        fault = "is an archive of arrays (.npz); save the one signal with numpy.save."
+    elif array.dtype.kind not in "biuf":
         hint = "save its real part or its magnitude" if array.dtype.kind == "c" else "save it as floats"
-        raise ValueError(f"{path.name} holds {array.dtype} values; expected real numbers: {hint}.")
-    notices = []
-    if array.ndim == 2 and min(array.shape) == 1:
-        notices.append(f"The array of shape {array.shape} was read as {array.size} samples.")
-        array = array.reshape(-1)
-    if array.ndim == 2:
-        raise ValueError(
-            f"{path.name} has shape {array.shape}; expected one dimension. "
-            "For a 2-D field give an image, such as a PNG or a TIFF."
-        )
-    if array.ndim != 1:
-        raise ValueError(f"{path.name} has {array.ndim} dimensions; expected one: save a single row of it.")
-    return array.astype(np.float64), notices
+        fault = f"holds {array.dtype} values; expected real numbers: {hint}."
+    elif array.ndim == 2 and min(array.shape) > 1:
+        remedy = "For a 2-D field give an image, such as a PNG or a TIFF."
+        fault = f"has shape {array.shape}; expected one dimension. {remedy}"
+    elif array.ndim not in (1, 2):
+        fault = f"has {array.ndim} dimensions; expected one: save a single row of it."
+    if fault:
+        raise ValueError(f"{name} {fault}")
+    is_row = array.ndim == 2
+    notices = [f"The array of shape {array.shape} was read as {array.size} samples."] if is_row else []
+    return array.reshape(-1).astype(np.float64), notices
 
 
 def _read_wav(path: Path) -> tuple[np.ndarray, list[str]]:
