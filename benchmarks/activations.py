@@ -53,7 +53,7 @@ def seconds(name: str) -> list[float]:
 
 
 def machine() -> str:
-    """The processor and the number of its cores that this process may use."""
+    """Return the processor and the number of its cores that this process may use."""
     try:
         with open("/proc/cpuinfo") as lines:
             model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -23,7 +23,7 @@ Case = tuple[int, int, Callable[[], object]]
 
 
 def product(dim: int, side: int, dtype: str) -> tuple[Case, Callable[[], object]]:
-    """The number of points, that of products in a run, and the run: a scan of products, compiled; and one of bare FFTs.
+    """Return the numbers of points and of products in a run, and the compiled runs: products, and bare FFTs.
 
     The bare transforms are those of the whole torus, forward and back, with a multiplication between: what a product
     would cost without a lattice's knowledge of its zeros.
@@ -72,7 +72,7 @@ def measure(dim: int, dtype: str, sides: tuple[int, ...]) -> tuple[np.ndarray, n
 
 
 def slope(points: np.ndarray, seconds: np.ndarray) -> float:
-    """The exponent p of seconds ∝ n^p, by least squares on logarithms."""
+    """Return the exponent p of seconds ∝ n^p, by least squares on logarithms."""
     return float(np.polyfit(np.log(points), np.log(seconds), 1)[0])
 
 

@@ -28,7 +28,7 @@ def of_design() -> Record:
 
 
 def of_gradient() -> Record:
-    """The predicted error with its gradient in 256 amplitudes, over the predicted error alone."""
+    """Measure the predicted error with its gradient in 256 amplitudes, over the predicted error alone."""
     import jax
 
     import ntkspec as ns

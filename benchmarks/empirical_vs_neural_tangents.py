@@ -20,7 +20,7 @@ ROUNDS = 5
 
 
 def networks(width: int) -> dict[str, ns.kernel.ComposedKernel]:
-    """The same network as an MLP, which knows its factors, and as neural-tangents builds it, whose trace shows them."""
+    """Return the same network as an MLP, which knows its factors, and as neural-tangents builds it (traced)."""
     stax = ns.kernel.stax.load().stax
     hidden = [layer for _ in range(DEPTH) for layer in (stax.Dense(width, W_std=2**0.5), stax.Relu())]
     mapping = ns.mapping.gaussian(2, FREQUENCIES, scale=4.0, seed=0)

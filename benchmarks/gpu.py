@@ -32,7 +32,7 @@ GIB = 2**30
 
 
 def limits(side: int = 8192, copied: int = 2**30) -> Iterator[Record]:
-    """What the device can do at best: products of matrices, and a copy."""
+    """Measure what the device can do at best: products of matrices, and a copy."""
     generator = np.random.default_rng(0)
     single = [jnp.asarray(generator.standard_normal((side, side), dtype=np.float32)) for _ in range(2)]
     for name, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16)):
@@ -104,7 +104,7 @@ def ensemble(width: int, points: int, features: int, seeds: int = 16) -> Record:
 
 
 def lattice(side: int, dtype: str) -> Record:
-    """A product with a kernel on a lattice beside one padded FFT there and back, as written without thought."""
+    """Measure a product with a kernel on a lattice beside one padded FFT there and back, as written without thought."""
     k = ns.kernel.compose(ns.mapping.gaussian(2, 256, scale=10.0, seed=0), ns.kernel.MLP(depth=3))
     K = ns.operator.lattice(k, (side, side), dtype=dtype)
     v = jnp.asarray(np.random.default_rng(0).standard_normal(K.num_points), dtype=dtype)
@@ -129,7 +129,7 @@ def lattice(side: int, dtype: str) -> Record:
 
 
 def prediction() -> Record:
-    """The whole of `ntkspec.predict` on a photograph of 512² over its bare products."""
+    """Measure the whole of `ntkspec.predict` on a photograph of 512² over its bare products."""
     k, y, rate = prediction_vs_fft.problem()
     path = prediction_vs_fft.predict(k, y, rate)
     bare = prediction_vs_fft.bare_products(k, y, path.attrs["num_products"])
@@ -158,7 +158,7 @@ def kernels(points: int = 4000, width: int = 1024) -> Iterator[Record]:
 
 
 def tiles(points: int = 8192) -> Iterator[Record]:
-    """The analytic kernel by the size of the tiles it is computed in, of which `LARGE_TILE` is taken here."""
+    """Measure the analytic kernel by the size of the tiles it is computed in, of which `LARGE_TILE` is taken here."""
     k = ns.kernel.compose(ns.mapping.gaussian(2, 256, scale=10.0), ns.kernel.MLP(depth=3))
     x = np.random.default_rng(0).random((points, 2))
     for side in (gram.TILE, gram.LARGE_TILE // 2, gram.LARGE_TILE, 2 * gram.LARGE_TILE):

@@ -27,14 +27,14 @@ k.ntk(x).block_until_ready()
 
 
 def composed() -> tuple[ns.kernel.ComposedKernel, jax.Array]:
-    """The kernel behind Fourier features, and points."""
+    """Return the kernel behind Fourier features, and points."""
     mapping = ns.mapping.gaussian(2, NUM_FEATURES // 2, scale=10.0, seed=0)
     x = jax.numpy.asarray(np.random.default_rng(0).random((NUM_POINTS, 2)))
     return ns.kernel.compose(mapping, ns.kernel.MLP(depth=DEPTH)), x
 
 
 def theirs() -> Callable[[jax.Array], Any]:
-    """The jitted kernel of the same network, on features."""
+    """Return the jitted kernel of the same network, on features."""
     stax = ns.kernel.stax.load().stax
     hidden = [stax.Dense(1, W_std=2**0.5), stax.Relu()] * DEPTH
     kernel_fn = jax.jit(stax.serial(*hidden, stax.Dense(1, W_std=2**0.5))[2], static_argnames="get")

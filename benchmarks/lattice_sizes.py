@@ -32,7 +32,7 @@ class Case:
 
 
 def photograph(side: int, colour: bool) -> np.ndarray:
-    """A photograph, continued by its mirror images: values in [0, 1], shape (side, side) or (side, side, 3)."""
+    """Return a photograph, continued by its mirror images: values in [0, 1], shape (side, side) or (side, side, 3)."""
     from skimage.data import astronaut, camera
 
     image = (astronaut() if colour else camera()).astype(float) / 255
@@ -75,7 +75,7 @@ def large(side: int) -> dict[str, float]:
 
 
 def line(points: int) -> dict[str, float]:
-    """The spectrum of a kernel of whole frequencies in one dimension."""
+    """Return the spectrum of a kernel of whole frequencies in one dimension."""
     import ntkspec as ns
 
     k = ns.kernel.compose(ns.mapping.power_law(64, p=1.0), ns.kernel.MLP(depth=3))

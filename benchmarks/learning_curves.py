@@ -47,7 +47,7 @@ class Case:
     rough: bool = False
 
     def build(self) -> Any:
-        """The lattice operator, of whole frequencies."""
+        """Return the lattice operator, of whole frequencies."""
         import ntkspec as ns
 
         if self.kind == "power law":
@@ -96,7 +96,7 @@ def targets(dim: int) -> dict[str, np.ndarray]:
 
 
 def measured(gram: np.ndarray, y: np.ndarray, n: int, ridge: float, noise: float, seed: int) -> tuple[Any, Any]:
-    """The mean square error of each target (c,) at other points, and its relative standard error."""
+    """Return the mean square error of each target (c,) at other points, and its relative standard error."""
     rng = np.random.default_rng(seed)
     squares: list[np.ndarray] = []
     while True:
@@ -148,7 +148,7 @@ def compare(case: Case) -> Compared:
 
 
 def predicted(K: Any, y: np.ndarray, n: int, ridge: float, noise: float) -> tuple[Any, Any]:
-    """The same from draws without labels, in batches until its own standard error is small."""
+    """Return the same from draws without labels, in batches until its own standard error is small."""
     import ntkspec as ns
 
     batches = []

@@ -18,7 +18,7 @@ TIME = 1000.0
 
 
 def problem() -> tuple[Any, np.ndarray]:
-    """An operator on 400 points, and labels of two channels."""
+    """Return an operator on 400 points, and labels of two channels."""
     from skimage.data import astronaut
 
     import ntkspec as ns
@@ -29,7 +29,7 @@ def problem() -> tuple[Any, np.ndarray]:
 
 
 def refitted(gram: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The residual of every point in a regression on the others."""
+    """Return the residual of every point in a regression on the others."""
     residual = np.zeros_like(y)
     for i in range(len(gram)):
         others = np.arange(len(gram)) != i
@@ -40,7 +40,7 @@ def refitted(gram: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def retrained(gram: np.ndarray, y: np.ndarray, rate: float) -> np.ndarray:
-    """The same of gradient flow."""
+    """Return the same of gradient flow."""
     residual = np.zeros_like(y)
     for i in range(len(gram)):
         others = np.arange(len(gram)) != i

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def device_name() -> str:
-    """What JAX computes on: a GPU's name, or the processor's kind and number of cores."""
+    """Return what JAX computes on: a GPU's name, or the processor's kind and number of cores."""
     import jax
 
     device = jax.devices()[0]
@@ -43,7 +43,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of measured values."""
+        """Return the spread of measured values."""
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Record:
         return None if self.at_most is None else self.value.median <= self.at_most
 
     def row(self) -> str:
-        """A line of a markdown table: claim, measured, target, met."""
+        """Return a line of a markdown table: claim, measured, target, met."""
         limits = {"≥": self.at_least, "≤": self.at_most}
         target = " ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None)
         verdict = {None: "", True: "yes", False: "no"}[self.met]
@@ -111,7 +111,7 @@ def in_turn(repeats: int, **cases: Callable[[], object]) -> dict[str, list[float
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """The spread of the ratio, round by round."""
+    """Return the spread of the ratio, round by round."""
     return Spread.of([a / b for a, b in zip(above, below, strict=True)])
 
 
@@ -134,13 +134,13 @@ def peak_memory(code: str) -> int:
 
 
 def measure_apart(code: str) -> tuple[str, int]:
-    """What a fresh Python prints when it runs `code`, and its peak resident bytes."""
+    """Return what a fresh Python prints when it runs `code`, and its peak resident bytes."""
     printed, _, peak = run_python(code + _PRINT_PEAK).strip().rpartition("\n")
     return printed, int(peak)
 
 
 def run_python(code: str, *arguments: str) -> str:
-    """What a fresh Python prints when it runs `code`; its own errors are shown."""
+    """Return what a fresh Python prints when it runs `code`; its own errors are shown."""
     # Byte code is cached as it is for a user, else every run would compile the package anew.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", code, *arguments]

@@ -18,7 +18,7 @@ KEPT = 0.25
 
 
 def problem() -> tuple[Any, np.ndarray]:
-    """An operator on masked Fourier coefficients of a volume, and the coefficients of a ball with a hole."""
+    """Return an operator on masked Fourier coefficients of a volume, and the coefficients of a ball with a hole."""
     import ntkspec as ns
 
     k = ns.kernel.compose(ns.mapping.gaussian(3, 256, scale=4.0, seed=0), ns.kernel.MLP(depth=3))
@@ -33,7 +33,7 @@ def problem() -> tuple[Any, np.ndarray]:
 
 
 def predict(K: Any, y: np.ndarray, rate: float) -> Any:
-    """The work that is measured: the trajectory of the measurements."""
+    """Return the work that is measured: the trajectory of the measurements."""
     import ntkspec as ns
 
     return ns.predict(K, y, steps=TIMES, learning_rate=rate, dynamics=ns.dynamics.gradient_flow())

@@ -22,7 +22,7 @@ RUNS = (
 
 
 def kernel(shape: tuple[int, ...], width: int) -> ns.kernel.ComposedKernel:
-    """The paper's mapping in one dimension, Gaussian frequencies in more."""
+    """Return the paper's mapping in one dimension, Gaussian frequencies in more."""
     mapping = (
         ns.mapping.power_law(32, p=1.0) if len(shape) == 1 else ns.mapping.gaussian(len(shape), 128, scale=4.0, seed=0)
     )
@@ -37,7 +37,7 @@ def first_call(case: Callable[[], object]) -> float:
 
 
 def overhead(name: str, shape: tuple[int, ...], width: int, steps: tuple[int, ...]) -> Record:
-    """A run that is watched over the same run alone, in turn."""
+    """Measure a run that is watched over the same run alone, in turn."""
     k = kernel(shape, width)
     K = ns.operator.lattice(k, shape)
     y = np.sin(2 * np.pi * 3 * K.points).sum(axis=1)

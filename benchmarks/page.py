@@ -47,7 +47,7 @@ def section(content: dict[str, Any]) -> str:
 
 
 def standing(page: Path) -> dict[str, str]:
-    """The sections of the page as it is, by name: each says when and on what it was measured."""
+    """Return the sections of the page as it is, by name: each says when and on what it was measured."""
     text = page.read_text(encoding="utf-8") if page.exists() else ""
     found = {}
     for part in text.split("\n## ")[1:]:

@@ -87,7 +87,7 @@ def costs(name: str, k: ns.kernel.ComposedKernel, x: np.ndarray, y: np.ndarray, 
 
 
 def measured(name: str, problem: Problem, width: int) -> list[Record]:
-    """The records of one problem at one width."""
+    """Return the records of one problem at one width."""
     g, shape, mask, y = problem
     k = ns.kernel.compose(g, ns.kernel.MLP(depth=3, width=width))
     K = ns.operator.lattice(k, shape, mask)

@@ -16,7 +16,7 @@ TIMES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 
 
 def problem() -> tuple[Any, np.ndarray, float]:
-    """A kernel, a photograph as labels, and the rate at which ηλ_max = 1."""
+    """Return a kernel, a photograph as labels, and the rate at which ηλ_max = 1."""
     from skimage.data import camera
 
     import ntkspec as ns
@@ -27,7 +27,7 @@ def problem() -> tuple[Any, np.ndarray, float]:
 
 
 def predict(k: Any, y: np.ndarray, rate: float) -> Any:
-    """The work that is measured: kernel to trajectory."""
+    """Return the work that is measured: kernel to trajectory."""
     import ntkspec as ns
 
     K = ns.operator.lattice(k, (SIDE, SIDE))
@@ -35,7 +35,10 @@ def predict(k: Any, y: np.ndarray, rate: float) -> Any:
 
 
 def bare_products(k: Any, y: np.ndarray, num_products: int) -> Any:
-    """The same number of products and nothing else, written by hand: no row of zeros is transformed here either."""
+    """Return the same number of products and nothing else, written by hand.
+
+    No row of zeros is transformed here either.
+    """
     import jax
     import jax.numpy as jnp
 

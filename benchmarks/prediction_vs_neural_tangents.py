@@ -21,7 +21,7 @@ TIMES = (1.0, 10.0, 100.0, 1e3, 1e4)
 
 
 def labels() -> np.ndarray:
-    """A photograph, one value a point."""
+    """Return a photograph, one value a point."""
     from skimage.data import camera
 
     block = camera().shape[0] // SIDE
@@ -35,7 +35,7 @@ def ours(k: ns.kernel.ComposedKernel, y: np.ndarray, rate: float) -> Any:
 
 
 def theirs(k: ns.kernel.ComposedKernel, y: np.ndarray, rate: float) -> Callable[[], jax.Array]:
-    """The same from the same features: `kernel_fn`, then `predict.gradient_descent_mse`."""
+    """Return the same from the same features: `kernel_fn`, then `predict.gradient_descent_mse`."""
     nt = ns.kernel.stax.load()
     hidden = [nt.stax.Dense(1, W_std=2**0.5), nt.stax.Relu()] * DEPTH
     kernel_fn = jax.jit(nt.stax.serial(*hidden, nt.stax.Dense(1, W_std=2**0.5))[2], static_argnames="get")

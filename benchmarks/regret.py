@@ -65,7 +65,7 @@ def theory_psnr(task: Any, found: Any) -> float:
 
 
 def converged(found: Any, criterion: str) -> float:
-    """The scale that a criterion would take if training went on to the last time of the search."""
+    """Return the scale that a criterion would take if training went on to the last time of the search."""
     from ntkspec.selection._family import family
     from ntkspec.selection._search import CRITERIA, plateau, quality
 
@@ -82,7 +82,7 @@ class Cells:
         self.found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def get(self, name: str, make: Any) -> Any:
-        """The number of a name, made where it is not there yet."""
+        """Return the number of a name, made where it is not there yet."""
         if name not in self.found:
             self.found[name] = make()
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Cells:
 
 
 def of_photograph(name: str, size: int, cells: Cells) -> tuple[Record, Record]:
-    """The regret on one picture, of the other criteria by interpolation; and how far the predicted PSNR is off."""
+    """Return the regret on one picture, of the other criteria by interpolation, and the error of the predicted PSNR."""
     import ntkspec as ns
 
     task = ns.task.image.photograph(name, size, colour=True)
@@ -147,7 +147,7 @@ def _forecast(name: str, found: Any, theory: float) -> Record:
 
 
 def _by_criterion(regrets: list[Record]) -> list[Record]:
-    """The regret of every criterion, stopped early or converged, over all pictures."""
+    """Return the regret of every criterion, stopped early or converged, over all pictures."""
     of: dict[str, list[float]] = {}
     for one in regrets:
         for name, value in one.detail.items():

@@ -38,7 +38,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(name: str) -> list[Record]:
-    """The records of one benchmark."""
+    """Return the records of one benchmark."""
     return import_module(f"benchmarks.{name}").main()
 
 

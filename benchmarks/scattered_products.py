@@ -22,7 +22,7 @@ FAST_SIZES = (10_000, 100_000, MILLION)
 
 
 def problem(num_points: int) -> tuple[Any, np.ndarray, np.ndarray]:
-    """A kernel with a cusp, points in the square and a vector."""
+    """Return a kernel with a cusp, points in the square and a vector."""
     import ntkspec as ns
 
     rng = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def against_dense() -> list[Record]:
 
 
 def apart(call: str) -> tuple[Any, float]:
-    """What a function of this file returns in a fresh process, and its peak memory in GiB."""
+    """Return what a function of this file returns in a fresh process, and its peak memory in GiB."""
     printed, peak = measure_apart(
         f"import json\nfrom benchmarks.scattered_products import *\nprint(json.dumps({call}))"
     )
@@ -130,7 +130,7 @@ def fast_at_a_million() -> list[Record]:
 
 
 def slope(sizes: tuple[int, ...], tol: float | None) -> tuple[float, dict[str, float | str]]:
-    """The least-squares slope of log time against log n, and the times."""
+    """Return the least-squares slope of log time against log n, and the times."""
     import ntkspec as ns
 
     times = []

@@ -25,7 +25,7 @@ ROUNDS = 7
 
 @jax.jit
 def products(params: Parameters, features: jax.Array) -> list[jax.Array]:
-    """The products of one step: forward, then the gradients of weights and of hidden layers."""
+    """Return the products of one step: forward, then the gradients of weights and of hidden layers."""
     weights = [layer["w"] for layer in params]
     inputs = [features]
     for w in weights[:-1]:
@@ -69,7 +69,7 @@ def plan_of(points: int, features: int, width: int, seeds: int, bfloat16: bool =
 
 
 def training(plan: Plan, steps: int) -> tuple[Callable[[], object], float]:
-    """`steps` steps of all networks a call, each going on where the last one ended; and seconds of the first call."""
+    """Return a call of `steps` steps of all networks, which goes on where it ended, and seconds of the first call."""
     networks = Networks(plan, 0, plan.seeds, jax.local_devices()[:1], threads_for(need_of(plan).step))
 
     def some() -> None:
@@ -86,7 +86,7 @@ def training(plan: Plan, steps: int) -> tuple[Callable[[], object], float]:
 
 
 def against_products(width: int, points: int, features: int, at_least: float | None) -> Record:
-    """The rate of a step over that of its products."""
+    """Return the rate of a step over that of its products."""
     steps = 10
     plan = plan_of(points, features, width, 1)
     one, compiling = training(plan, steps)
@@ -111,7 +111,7 @@ def against_products(width: int, points: int, features: int, at_least: float | N
 
 
 def together(width: int, points: int, features: int, seeds: int, at_least: float | None) -> Record:
-    """The time of networks one by one over that of all in one run, and the rates of their bare products."""
+    """Return the time of networks one by one over that of all in one run, and the rates of their bare products."""
     steps = 20
     plan = plan_of(points, features, width, seeds)
     one, compiling_one = training(plan_of(points, features, width, 1), steps)

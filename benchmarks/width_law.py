@@ -66,13 +66,13 @@ class Case:
 
 
 def paper() -> Problem:
-    """The 1-D problem."""
+    """Return the 1-D problem."""
     task = ns.task.signal.paper(num_points=64, oversampling=2)
     return ns.mapping.power_law(32, p=1.0), (64,), None, task.train_values
 
 
 def photograph() -> Problem:
-    """The 2-D problem."""
+    """Return the 2-D problem."""
     task = ns.task.image.astronaut(64)
     g = ns.mapping.gaussian(2, 256, scale=4.0, seed=0, normalize=False)
     return g, task.shape, task.train_mask, task.train_values
@@ -93,7 +93,7 @@ SIZES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
 
 
 def measured(case: Case, largest: int, checkpoints: Path) -> xr.Dataset:
-    """The law of a case, as `ntkspec.validation.width_law` gives it, going on from checkpoints if there are any."""
+    """Return the law of a case by `ntkspec.validation.width_law`, from checkpoints if there are any."""
     mapping, shape, mask, y = case.problem()
     network = ns.kernel.MLP(depth=3, activation=case.activation)
     k = ns.kernel.compose(mapping, network)
@@ -194,7 +194,7 @@ def by_distance(activation: str) -> list[Record]:
 
 
 def kept(name: str, largest: int) -> xr.Dataset:
-    """What was measured before, or is measured now."""
+    """Return what was measured before, or is measured now."""
     path = RESULTS / f"width_law_{name.replace(' ', '_')}_{largest}.nc"
     if not path.exists():
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,10 @@ def records(name: str, d: xr.Dataset) -> list[Record]:
 
 
 def worst_law(name: str, d: xr.Dataset) -> Record:
-    """The law of `ntkspec.selection._width`: of a single network at its worst step, with the scatter about it."""
+    """Return the law of `ntkspec.selection._width`.
+
+    It is that of a single network at its worst step, with the scatter about it.
+    """
     squared = (d.value**2).fillna(0)
     error = d.value.sel(quantity="error")
     # ⟨d²⟩ = bias² + spread², and the coefficient of variation is the scatter of a logarithm.

@@ -50,7 +50,7 @@ class Refused(ValueError):
         super().__init__(message.format_map(texts))
 
     def on_command_line(self) -> str:
-        """The message with the options of the command line in place of arguments."""
+        """Return the message with the options of the command line in place of arguments."""
         return self.message.format_map({name: _option(name, value) for name, value in self.arguments.items()})
 
 
@@ -64,7 +64,7 @@ def _option(name: str, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message names it: itself where that is short, else what kind of thing it is."""
+    """Return a value as a message names it: itself where that is short, else what kind of thing it is."""
     text = repr(value)
     return text if len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
 

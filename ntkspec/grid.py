@@ -34,7 +34,7 @@ class Grid:
 
     @classmethod
     def unit(cls, shape: tuple[int, ...]) -> Grid:
-        """The lattice i/shape in [0, 1)^d."""
+        """Return the lattice i/shape in [0, 1)^d."""
         return cls(tuple(shape), tuple(1 / n for n in shape), (0.0,) * len(shape))
 
     @property
@@ -48,7 +48,7 @@ class Grid:
         return math.prod(self.shape)
 
     def axes(self) -> list[np.ndarray]:
-        """The coordinates along each axis."""
+        """Return the coordinates along each axis."""
         return [o + h * np.arange(n) for n, h, o in zip(self.shape, self.spacing, self.origin, strict=True)]
 
     def points(self) -> np.ndarray:
@@ -61,7 +61,7 @@ class Grid:
         return 1 / max(n * h for n, h in zip(self.shape, self.spacing, strict=True))
 
     def frequency_bins(self) -> tuple[np.ndarray, np.ndarray]:
-        """The radial bin of every discrete frequency.
+        """Return the radial bin of every discrete frequency.
 
         Returns:
             The bin of each point of the transform, shape `shape`, and the bins' frequencies in cycles per unit
@@ -97,7 +97,7 @@ class Placement:
 
 
 def place(points: ArrayLike) -> Placement | None:
-    """The coarsest regular lattice that carries the points, if they are on one.
+    """Return the coarsest regular lattice that carries the points, if they are on one.
 
     Args:
         points: shape (n, d).

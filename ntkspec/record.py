@@ -111,13 +111,13 @@ def _array(obj: Any) -> Any:
 
 
 def variable(dims: str | tuple[str, ...], values: Any, long_name: str, units: str = "") -> tuple:
-    """A variable of a Dataset with what labels its axis in a plot.
+    """Return a variable of a Dataset with what labels its axis in a plot.
 
     Args:
         dims: names of its dimensions.
-        values: an array of as many.
-        long_name: in words.
-        units: of the values; empty where they have none.
+        values: array of as many axes.
+        long_name: label, in words.
+        units: unit of the values; empty where they have none.
 
     Returns:
         What `xarray.Dataset` takes for a variable.
@@ -130,7 +130,7 @@ def variable(dims: str | tuple[str, ...], values: Any, long_name: str, units: st
 
 
 def step_coordinate(steps: Any) -> tuple:
-    """The coordinate `step` of a Dataset."""
+    """Return the coordinate `step` of a Dataset."""
     return variable("step", steps, "training step", "steps")
 
 
@@ -182,20 +182,20 @@ def attributes(**objects: Any) -> dict[str, str]:
 def check_dataset(
     got: str, data: Any, names: Sequence[Hashable], *, source: str, attributes: Sequence[str] = ()
 ) -> xarray.Dataset:
-    """The Dataset, if it is one and has what is needed of it.
+    """Return a Dataset that has the variables and attributes which are needed of it.
 
     Args:
-        got: the beginning of the message, such as "`p` is".
-        data: what came in.
-        names: variables that it needs.
-        source: the function that makes such a Dataset.
-        attributes: that it needs, too.
+        got: beginning of the message, such as "`p` is".
+        data: a Dataset.
+        names: required variables.
+        source: function that makes such a Dataset.
+        attributes: required attributes.
 
     Returns:
         The same Dataset.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: if it is not a Dataset.
         ValueError: if a variable or an attribute is missing.
     """
     import xarray
@@ -363,7 +363,7 @@ def _netcdf(path: str | Path) -> Iterator[Path]:
 
 
 def _storable(dataset: xarray.Dataset) -> xarray.Dataset:
-    """A copy with numpy data, and attributes that netCDF has a type for."""
+    """Return a copy with numpy data, and attributes that netCDF has a type for."""
     copy = dataset.as_numpy().copy(deep=False)
     copy.attrs = {key: _attribute(value) for key, value in dataset.attrs.items()}
     for variable in copy.variables.values():

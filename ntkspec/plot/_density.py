@@ -76,7 +76,7 @@ def density(
 
 
 def _y_axis(ax: Axes, values: np.ndarray, show: str) -> None:
-    """A logarithmic axis from well below one mode, where there is one mode to be seen."""
+    """Return a logarithmic axis from well below one mode, where there is one mode to be seen."""
     positive = values[np.isfinite(values) & (values > 0)]
     if positive.size and positive.max() > 30:
         ax.set_yscale("log")

@@ -50,7 +50,7 @@ def design(data: xr.Dataset) -> np.ndarray:
 
 
 def _chosen_curve(data: xr.Dataset) -> xr.Dataset:
-    """The candidates that differ from the chosen one in scale alone, in order."""
+    """Return the candidates that differ from the chosen one in scale alone, in order."""
     same = np.ones(data.sizes["candidate"], dtype=bool)
     for name in ("family", "depth", "activation", "W_std", "b_std"):
         same &= np.asarray(data[name] == data.attrs[name])
@@ -75,7 +75,7 @@ def _map(ax: Axes, curve: xr.Dataset, data: xr.Dataset) -> None:
 
 
 def _time_of_steps(data: xr.Dataset) -> float:
-    """The time of the map nearest to the recommended steps: both run over the same times."""
+    """Return the time of the map nearest to the recommended steps: both run over the same times."""
     near = int(np.abs(np.log(np.asarray(data["step"]) / data.attrs["steps"])).argmin())
     missing = data.sizes["time"] - data.sizes["step"]
     return float(data["time"][near + missing])
@@ -119,7 +119,7 @@ def _training(ax: Axes, data: xr.Dataset) -> None:
 
 
 def _spectra(ax: Axes, data: xr.Dataset) -> None:
-    """The kernel's rates and the signal's energy by frequency, each relative to its largest."""
+    """Return the kernel's rates and the signal's energy by frequency, each relative to its largest."""
     if "signal_energy" not in data:
         ax.set_axis_off()
         ax.text(0.5, 0.5, "scattered points have no frequencies", ha="center", color=style.GREY)

@@ -100,6 +100,6 @@ def _by_frequency(data: xr.Dataset, ax: Axes | None, steps: Sequence[float] | No
 
 
 def _points(data: xr.Dataset) -> str:
-    """What was looked at, where it was not all."""
+    """Return the part that was watched, where it was not all."""
     looked, of = (data.attrs.get(name) for name in ("kernel_points", "kernel_points_of"))
     return "" if looked is None or looked == of else f"Kernels at {int(looked):,} of {int(np.asarray(of)):,} points."

@@ -89,7 +89,7 @@ def width_law(
 
 
 def _draw(ax: Axes, one: xr.Dataset, reach: np.ndarray, colour: Any, marker: str, line: str) -> None:
-    """Marks with intervals of one quantity at one step, and its law."""
+    """Draw marks with intervals of one quantity at one step, and its law."""
     bars = None
     if "value_interval" in one:
         low, high = (one["value_interval"].sel(bound=bound).values for bound in ("low", "high"))

@@ -129,7 +129,7 @@ def _speed(study: Study) -> Section:
 
 
 def _told_frequencies(c: xr.Dataset) -> np.ndarray:
-    """A few frequencies that the signal holds, doubling."""
+    """Return a few frequencies that the signal holds, doubling."""
     present = c.frequency.values[c.target_energy.values > 1e-6 * float(c.target_energy.max())]
     wanted = present.max() / 2.0 ** np.arange(6)
     near = [present[np.argmin(np.abs(present - w))] for w in wanted]
@@ -141,7 +141,7 @@ def _relative_residual(c: xr.Dataset) -> xr.DataArray:
 
 
 def _first_step_below(left: xr.DataArray, part: float) -> int | None:
-    """The first step from which on less than `part` is left; None where the last one is not enough."""
+    """Return the first step from which on less than `part` is left; None where the last one is not enough."""
     below = np.asarray(left < part)
     if not below[-1]:
         return None
@@ -194,7 +194,7 @@ def _pictures(study: Study) -> Section:
 
 
 def _learned(name: str, caption: str, result: xr.Dataset, truth: np.ndarray, last: int | None = None) -> Figure:
-    """The learned function at several steps up to `last`: pictures of an image, curves of a signal."""
+    """Return the learned function at several steps up to `last`: pictures of an image, curves of a signal."""
     result = result.sel(step=slice(0, last))
     if "axis1" in result.dims:
         later = [int(step) for step in result.step.values if step > 0]

@@ -34,7 +34,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 def astronaut(size: int = 128, *, colour: bool = False) -> Task:
-    """The portrait of astronaut Eileen Collins, the embedded default.
+    """Return the portrait of astronaut Eileen Collins, the embedded default.
 
     Args:
         size: pixels a side, 8 to 512.
