@@ -1,12 +1,13 @@
-"""Real problems: values on a lattice, the points to learn from and the points to judge by.
+"""Real problems: values on a lattice or at scattered points, split into points to learn from and to judge by.
 
 >>> task = signal.paper()
 >>> task.shape, task.train_points.shape, task.test_points.shape
 ((256,), (32, 1), (224, 1))
 """
 
-from ntkspec.task import image, signal
+from ntkspec.task import image, points, signal
+from ntkspec.task._scattered import Scattered
 from ntkspec.task._source import load
 from ntkspec.task._task import Task
 
-__all__ = ["Task", "image", "load", "signal"]
+__all__ = ["Scattered", "Task", "image", "load", "points", "signal"]

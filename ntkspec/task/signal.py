@@ -92,22 +92,20 @@ def from_file(path: str | Path, *, max_length: int = 2048) -> Task:
     with found.open("rb") as file:
         is_array = file.read(6) == b"\x93NUMPY"
     values, notices = _read_npy(found) if is_array or found.suffix.lower() == ".npy" else _read_wav(found)
+    return sampled(values, found.stem, found.name, notices, max_length)
+
+
+def sampled(values: np.ndarray, name: str, source: str, notices: list[str], max_length: int) -> Task:
+    """Make a task of evenly spaced samples, shape (n,), shortened and rescaled as `from_file` says."""
     if values.size < MIN_SIDE:
-        raise ValueError(f"{found.name} holds {values.size} samples; expected at least {MIN_SIDE}.")
-    check_varying(values, found.name)
+        raise ValueError(f"{source} holds {values.size} samples; expected at least {MIN_SIDE}.")
+    check_varying(values, source)
     if values.size > max_length:
-        values, notice = _decimate(values, max_length, found.name)
-        notices.append(notice)
+        values, notice = _decimate(values, max_length, source)
+        notices = [*notices, notice]
     values, affine = _to_half_unit(values)
     even = np.arange(values.size) % 2 == 0
-    return Task(
-        name=found.stem,
-        values=values,
-        train_mask=even,
-        test_mask=~even,
-        notices=(*notices, *affine),
-        source=found.name,
-    )
+    return Task(name, values, train_mask=even, test_mask=~even, notices=(*notices, *affine), source=source)
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, list[str]]:
