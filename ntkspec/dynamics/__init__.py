@@ -2,7 +2,7 @@
 
 For a squared loss and a fixed kernel each eigenvector of K is trained on its own. A dynamics is its residual
 filter r, the weight filter (1 − r)/(ηλ), finite at λ → 0, and the largest stable ηλ. All take the dimensionless
-rate ηλ, where η is the learning rate of the summed loss.
+speed ηλ of a mode, where η is the learning rate of the summed loss.
 
 Source: Jacot et al. 2018, section 5; Lee et al. 2019, section 2.2.
 """
@@ -11,7 +11,7 @@ from ntkspec.dynamics._base import Dynamics, Loss, flow_time, max_learning_rate,
 from ntkspec.dynamics._descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
 from ntkspec.dynamics._description import describe, from_description
 from ntkspec.dynamics._ensemble import ensemble
-from ntkspec.dynamics._function_space import Huber, function_space_flow, huber, logistic
+from ntkspec.dynamics._function_space import function_space_flow, huber
 from ntkspec.dynamics._momentum import HeavyBall, Nesterov, heavy_ball, nesterov
 from ntkspec.dynamics._preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
 from ntkspec.dynamics._ridge import Ridge, equivalent_ridge, ridge
@@ -19,6 +19,7 @@ from ntkspec.dynamics._schedule import Schedule, cosine, piecewise, schedule
 from ntkspec.dynamics._steps import steps_to
 from ntkspec.dynamics._stochastic import stochastic_descent
 from ntkspec.dynamics._times import Times
+from ntkspec.losses import Huber, logistic
 
 __all__ = [
     "DampedPower",

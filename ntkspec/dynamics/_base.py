@@ -1,10 +1,11 @@
-"""What a prediction asks of a way of training, the learning rates of two losses, and the limits of stability."""
+"""Residual filters, the learning rates of two losses, and the stability limit."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Literal
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,13 +20,18 @@ Loss = Literal["sum", "mean"]
 class Dynamics(ABC):
     """A residual filter r(ηλ, t), the filter of the weights (1 − r)/(ηλ), and the largest stable ηλ.
 
-    A new one answers `max_rate`, `residual` and `weights`; the others have defaults, which hold for gradient descent.
+    A mode is learned at the speed ηλ, η the learning rate of the summed loss. A subclass is a frozen dataclass, which
+    JAX takes as a static argument. It has to answer `max_speed`, `residual` and `weights`; the other members have
+    defaults, which hold for gradient descent.
     """
+
+    def __init_subclass__(cls) -> None:
+        jax.tree_util.register_static(cls)
 
     @property
     @abstractmethod
-    def max_rate(self) -> float:
-        """The largest ηλ at which every mode still converges; infinity where there is no limit."""
+    def max_speed(self) -> float:
+        """Largest ηλ at which every mode still converges; infinity where there is no limit."""
 
     @property
     def discrete(self) -> bool:
@@ -33,54 +39,54 @@ class Dynamics(ABC):
         return True
 
     @abstractmethod
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """r(ηλ, t), broadcast: the part of a mode still to be learned."""
 
     @abstractmethod
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(1 − r)/(ηλ), broadcast, with its limit at λ = 0."""
 
     @property
     def preconditions(self) -> bool:
-        """Whether modes have another rate than ηλ, so that a ridge around it is not one of its loss."""
+        """Whether modes have another speed than ηλ, so that a ridge around it is not one of its loss."""
         return False
 
     def at(self, learning_rate: float) -> Dynamics:
-        """The same dynamics where rates are multiples of this η (of the summed loss); one without units is itself."""
+        """The same dynamics for speeds that are multiples of this η of the summed loss; itself if it has no units."""
         return self
 
-    def limit(self, largest_eigenvalue: float) -> float:
-        """The learning rate of the summed loss above which a mode of this λ diverges."""
-        return self.max_rate / largest_eigenvalue if largest_eigenvalue > 0 else float("inf")
+    def stability_limit(self, largest_eigenvalue: float) -> float:
+        """Learning rate of the summed loss above which a mode of this λ diverges."""
+        return self.max_speed / largest_eigenvalue if largest_eigenvalue > 0 else float("inf")
 
     @property
-    def smooth_rate(self) -> float:
-        """The largest ηλ up to which an increment of `weights` is a polynomial of ηλ without a root.
+    def smooth_speed(self) -> float:
+        """Largest ηλ up to which an increment of `weights` is a polynomial of ηλ without a root.
 
         All of its roots being real and beyond, no derivative changes sign before them, and with it no increment of
         [weights(T, t) e_1]_k: the error bound of Lanczos is then |that| at the last step (`ntkspec.eigen._lanczos`).
         """
         return 1.0
 
-    def gain(self, rate: float) -> float:
-        """How large one unit of Lanczos residual may become: at least |r(x, t)| for all t and 0 ≤ x ≤ `rate`."""
+    def gain(self, speed: float) -> float:
+        """How large one unit of Lanczos residual may become: at least |r(x, t)| for all t and 0 ≤ x ≤ `speed`."""
         return 1.0
 
     @property
-    def pace(self) -> float:
-        """By how much time runs faster for the slowest modes than gradient descent's: −∂r/∂(ηλ)/t at λ = 0, t → ∞."""
+    def acceleration(self) -> float:
+        """How much faster the slowest modes are learned than by gradient descent: −∂r/∂(ηλ)/t at λ = 0, t → ∞."""
         return 1.0
 
-    def sensitivity(self, rate: float, step: np.ndarray) -> np.ndarray:
-        """A bound on ‖r(ηA, t) − r(ηB, t)‖/(η ‖A − B‖) for matrices of norm up to `rate`/η; infinity if none is known.
+    def sensitivity(self, speed: float, step: np.ndarray) -> np.ndarray:
+        """A bound on ‖r(ηA, t) − r(ηB, t)‖/(η ‖A − B‖) for ηA, ηB of norm up to `speed`; infinity if none is known.
 
-        The two differ by Σ_s G_{t−1−s}(ηA) η(A − B) r_s(ηB), with the impulse response ‖G‖ ≤ pace.
+        The two differ by Σ_s G_{t−1−s}(ηA) η(A − B) r_s(ηB), with the impulse response ‖G‖ ≤ acceleration.
         """
-        return self.gain(rate) * self.pace * step
+        return self.gain(speed) * self.acceleration * step
 
 
 def flow_time(learning_rate: float, step: ArrayLike, num_points: int, loss: Loss = "sum") -> np.ndarray:
-    """The time of gradient flow on ½ Σ (f − y)² that so many steps of gradient descent are worth.
+    """Time of gradient flow on ½ Σ (f − y)² that a number of steps of gradient descent is worth.
 
     τ = η t for the summed loss and η t / n for the mean: to first order (1 − ηλ)^t = e^{−λτ}, and the steps of descent
     are the flow's as long as ηλ_max ≪ 1. With momentum β a step is worth 1/(1 − β) of one.
@@ -108,15 +114,12 @@ def flow_time(learning_rate: float, step: ArrayLike, num_points: int, loss: Loss
 
 
 def summed_rate(learning_rate: float, num_points: int, loss: Loss) -> float:
-    """The rate of the summed loss that makes the same steps.
+    """Learning rate of the summed loss that makes the same steps: η for "sum", η/n for "mean".
 
     Args:
-        learning_rate: η of the asked loss.
+        learning_rate: η of the loss.
         num_points: n.
         loss: "sum" is ½ Σ_i |f_i − y_i|², "mean" is that over n; channels are summed in both.
-
-    Returns:
-        η for "sum", η/n for "mean".
 
     Raises:
         ValueError: if the loss is neither, or the learning rate is not a positive number.
@@ -153,5 +156,5 @@ def max_learning_rate(K: Operator, loss: Loss = "sum", *, dynamics: Dynamics | N
         2.0
     """
     top = largest_eigenvalue(K)
-    limit = 2 / top if dynamics is None else dynamics.limit(top)
+    limit = 2 / top if dynamics is None else dynamics.stability_limit(top)
     return limit / summed_rate(1.0, K.num_points, loss)

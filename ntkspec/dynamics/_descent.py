@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
 from ntkspec.dynamics._base import Dynamics
@@ -15,10 +14,9 @@ from ntkspec.dynamics._base import Dynamics
 __all__ = ["GradientDescent", "GradientFlow", "gradient_descent", "gradient_flow"]
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class GradientFlow(Dynamics):
-    """Infinitely small steps: r = e^{−ηλt}, stable for every rate.
+    """Infinitely small steps: r = e^{−ηλt}, stable for every speed.
 
     Example:
         >>> gradient_flow().residual(np.array([0.0, 1.0]), 1.0).round(3).tolist()
@@ -26,30 +24,25 @@ class GradientFlow(Dynamics):
     """
 
     @property
-    def max_rate(self) -> float:
-        """Infinity."""
+    def max_speed(self) -> float:
         return float("inf")
 
     @property
     def discrete(self) -> bool:
-        """No: t may be any time."""
         return False
 
     @property
-    def smooth_rate(self) -> float:
+    def smooth_speed(self) -> float:
         """Infinity: derivatives of e^{−ηλt} alternate everywhere."""
         return float("inf")
 
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """e^{−ηλt}."""
-        return np.exp(-rate * step)
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return np.exp(-speed * step)
 
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """(1 − e^{−ηλt})/(ηλ); t at λ = 0."""
-        return _quotient(-np.expm1(-rate * step), rate, step)
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return _quotient(-np.expm1(-speed * step), speed, step)
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class GradientDescent(Dynamics):
     """Full-batch gradient descent: r = (1 − ηλ)^t exactly, stable for ηλ < 2.
@@ -60,20 +53,18 @@ class GradientDescent(Dynamics):
     """
 
     @property
-    def max_rate(self) -> float:
-        """2, the edge of stability."""
+    def max_speed(self) -> float:
         return 2.0
 
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(1 − ηλ)^t, by log1p where 1 − ηλ would round."""
-        return _power(rate, step)
+        return _power(speed, step)
 
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """(1 − (1 − ηλ)^t)/(ηλ); t at λ = 0."""
-        below = rate < 0.5
-        log_decay = step * np.log1p(-np.where(below, rate, 0))
-        learned = np.where(below, -np.expm1(log_decay), 1 - _power(rate, step))
-        return _quotient(learned, rate, step)
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+        below = speed < 0.5
+        log_decay = step * np.log1p(-np.where(below, speed, 0))
+        learned = np.where(below, -np.expm1(log_decay), 1 - _power(speed, step))
+        return _quotient(learned, speed, step)
 
 
 def gradient_flow() -> GradientFlow:
@@ -86,15 +77,15 @@ def gradient_descent() -> GradientDescent:
     return GradientDescent()
 
 
-def _power(rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _power(speed: np.ndarray, step: np.ndarray) -> np.ndarray:
     """(1 − x)^t to a relative error of a few roundings of t·log(1 − x)."""
-    rate, step = np.asarray(rate, dtype=float), np.asarray(step, dtype=float)
-    sign = np.where((rate > 1) & (step % 2 == 1), -1.0, 1.0)
-    magnitude = np.abs(1 - rate)
-    log = np.where(rate < 0.5, np.log1p(-np.minimum(rate, 0.5)), np.log(np.where(magnitude > 0, magnitude, 1)))
+    speed, step = np.asarray(speed, dtype=float), np.asarray(step, dtype=float)
+    sign = np.where((speed > 1) & (step % 2 == 1), -1.0, 1.0)
+    magnitude = np.abs(1 - speed)
+    log = np.where(speed < 0.5, np.log1p(-np.minimum(speed, 0.5)), np.log(np.where(magnitude > 0, magnitude, 1)))
     return np.where((magnitude == 0) & (step > 0), 0.0, sign * np.exp(step * log))
 
 
-def _quotient(learned: np.ndarray, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-    nonzero = rate != 0
-    return np.where(nonzero, learned / np.where(nonzero, rate, 1), step)
+def _quotient(learned: np.ndarray, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+    nonzero = speed != 0
+    return np.where(nonzero, learned / np.where(nonzero, speed, 1), step)

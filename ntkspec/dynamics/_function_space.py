@@ -8,8 +8,7 @@ norm ‖w‖_K, so that local errors add up and do not grow.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -26,14 +25,12 @@ from ntkspec.dynamics._descent import GradientFlow
 from ntkspec.dynamics._times import Times
 from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
+from ntkspec.losses import Huber, PointLoss, logistic
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, configuration, variable
 
-__all__ = ["Huber", "function_space_flow", "huber", "logistic"]
-
-#: A loss of one value f and its label y, elementwise; jax differentiates it.
-PointLoss = Callable[[Array, Array], Array]
+__all__ = ["function_space_flow", "huber"]
 
 
 class TooStiff(RuntimeError):
@@ -44,33 +41,6 @@ class TooStiff(RuntimeError):
 #: run of order 5 at a looser tolerance estimates the error of that one.
 STAGES = {8: 14, 5: 7}
 LOOSER = 10.0
-
-
-def logistic(f: Array, y: Array) -> Array:
-    """The logistic loss log(1 + e^f) − y f of a logit f, for labels in [0, 1]: occupancy, or classes 0 and 1.
-
-    Example:
-        >>> round(float(logistic(jnp.array(0.0), jnp.array(1.0))), 6)
-        0.693147
-    """
-    return jax.nn.softplus(f) - y * f
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Huber:
-    """The Huber loss; build one with `huber`.
-
-    Attributes:
-        threshold: the residual beyond which it is linear.
-    """
-
-    threshold: float
-
-    def __call__(self, f: Array, y: Array) -> Array:
-        """½ e² up to the threshold d, d(|e| − d/2) beyond, e = f − y."""
-        size = jnp.abs(f - y)
-        return jnp.where(size <= self.threshold, size**2 / 2, self.threshold * (size - self.threshold / 2))
 
 
 def huber(threshold: float) -> Huber:

@@ -23,7 +23,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
 from ntkspec.dynamics._base import Dynamics
@@ -43,49 +42,46 @@ class _Momentum(Dynamics):
     momentum: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no momentum."""
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum={self.momentum}; expected a number in [0, 1), mostly 0.9")
 
     @abstractmethod
-    def _companion(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _companion(self, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Trace and determinant of the companion matrix, and the discriminant s² − 4p as a product of its factors."""
 
     @property
-    def pace(self) -> float:
-        """1/(1 − β)."""
+    def acceleration(self) -> float:
         return 1 / (1 - self.momentum)
 
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """r(ηλ, t), the closed form above."""
-        return self._filters(rate, step)[0]
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self._filters(speed, step)[0]
 
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(1 − r)/(ηλ); (t − β(1 − β^t)/(1 − β))/(1 − β) at λ = 0."""
-        return self._filters(rate, step)[1]
+        return self._filters(speed, step)[1]
 
-    def _filters(self, rate: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rate, step = np.asarray(rate, dtype=float), np.asarray(step, dtype=float)
+    def _filters(self, speed: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        speed, step = np.asarray(speed, dtype=float), np.asarray(step, dtype=float)
         if self.momentum == 0:
             plain = GradientDescent()
-            return plain.residual(rate, step), plain.weights(rate, step)
-        trace, determinant, discriminant = self._companion(rate)
-        slow = rate < self.smooth_rate / 2
-        residual_slow, weights_slow = _apart(np.where(slow, rate, 0), *self._companion(np.where(slow, rate, 0)), step)
+            return plain.residual(speed, step), plain.weights(speed, step)
+        trace, determinant, discriminant = self._companion(speed)
+        slow = speed < self.smooth_speed / 2
+        residual_slow, weights_slow = _apart(np.where(slow, speed, 0), *self._companion(np.where(slow, speed, 0)), step)
         residual = np.where(slow, residual_slow, _near(trace, determinant, discriminant, step))
         # No digit is lost here: ηλ is not small beside β's (1 − √β)².
-        weights = np.where(slow, weights_slow, (1 - residual) / np.where(slow, 1, rate))
+        weights = np.where(slow, weights_slow, (1 - residual) / np.where(slow, 1, speed))
         return residual, weights
 
 
 def _apart(
-    rate: np.ndarray, trace: np.ndarray, determinant: np.ndarray, discriminant: np.ndarray, step: np.ndarray
+    speed: np.ndarray, trace: np.ndarray, determinant: np.ndarray, discriminant: np.ndarray, step: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Residual and weights where both roots are real, positive and far from each other."""
     gap = np.sqrt(discriminant)
-    # 1 − μ₁ without the difference: the product of both is the rate.
+    # 1 − μ₁ without the difference: the product of both is the speed.
     fast = (2 - trace + gap) / 2
-    slow = rate / fast
+    slow = speed / fast
     log_slow, log_fast = np.log1p(-slow), np.log(determinant) - np.log1p(-slow)
     power = step + 1
     residual = (fast * np.exp(power * log_slow) - slow * np.exp(power * log_fast)) / gap
@@ -118,7 +114,6 @@ def _near(trace: np.ndarray, determinant: np.ndarray, discriminant: np.ndarray, 
     return np.where(step == 0, 1.0, signed)
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class HeavyBall(_Momentum):
     """Polyak's momentum: w ← w − η∇ + β(w − w_before), r_{t+1} = (1 + β − ηλ) r_t − β r_{t−1}.
@@ -131,29 +126,27 @@ class HeavyBall(_Momentum):
     """
 
     @property
-    def max_rate(self) -> float:
-        """2(1 + β)."""
+    def max_speed(self) -> float:
         return 2 * (1 + self.momentum)
 
     @property
-    def smooth_rate(self) -> float:
+    def smooth_speed(self) -> float:
         """(1 − √β)², beyond which modes swing."""
         return (1 - self.momentum) ** 2 / (1 + np.sqrt(self.momentum)) ** 2
 
-    def gain(self, rate: float) -> float:
+    def gain(self, speed: float) -> float:
         """1 where no mode swings, (1 + β)/(1 − β) beyond."""
-        return 1.0 if rate <= self.smooth_rate else (1 + self.momentum) / (1 - self.momentum)
+        return 1.0 if speed <= self.smooth_speed else (1 + self.momentum) / (1 - self.momentum)
 
-    def _companion(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _companion(self, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         beta = self.momentum
         return (
-            1 + beta - rate,
-            np.full_like(rate, beta),
-            (self.smooth_rate - rate) * ((1 + np.sqrt(beta)) ** 2 - rate),
+            1 + beta - speed,
+            np.full_like(speed, beta),
+            (self.smooth_speed - speed) * ((1 + np.sqrt(beta)) ** 2 - speed),
         )
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Nesterov(_Momentum):
     """Nesterov's momentum, constant β: v = w + β(w − w_before), w ← v − η∇(v).
@@ -166,24 +159,23 @@ class Nesterov(_Momentum):
     """
 
     @property
-    def max_rate(self) -> float:
-        """(2 + 2β)/(1 + 2β)."""
+    def max_speed(self) -> float:
         return (2 + 2 * self.momentum) / (1 + 2 * self.momentum)
 
     @property
-    def smooth_rate(self) -> float:
+    def smooth_speed(self) -> float:
         """((1 − β)/(1 + β))², beyond which modes swing."""
         return ((1 - self.momentum) / (1 + self.momentum)) ** 2
 
-    def gain(self, rate: float) -> float:
+    def gain(self, speed: float) -> float:
         """As the heavy ball's, times 1 + 2β and β more: the gradient is taken at the point ahead."""
         beta = self.momentum
-        growth = 1.0 if rate <= self.smooth_rate else (1 + beta) / (1 - beta)
+        growth = 1.0 if speed <= self.smooth_speed else (1 + beta) / (1 - beta)
         return (1 + 2 * beta) * growth + beta
 
-    def _companion(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        beta, left = self.momentum, 1 - rate
-        return left * (1 + beta), left * beta, left * (1 + beta) ** 2 * (self.smooth_rate - rate)
+    def _companion(self, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        beta, left = self.momentum, 1 - speed
+        return left * (1 + beta), left * beta, left * (1 + beta) ** 2 * (self.smooth_speed - speed)
 
 
 def heavy_ball(beta: float = 0.9) -> HeavyBall:
@@ -201,7 +193,7 @@ def heavy_ball(beta: float = 0.9) -> HeavyBall:
     Source: Polyak 1964, equation 9.
 
     Example:
-        >>> heavy_ball(0.9).max_rate
+        >>> heavy_ball(0.9).max_speed
         3.8
     """
     return HeavyBall(float(beta))
@@ -222,7 +214,7 @@ def nesterov(beta: float = 0.9) -> Nesterov:
     Source: Nesterov 1983; Lessard, Recht & Packard 2016, section 3.2.
 
     Example:
-        >>> round(nesterov(0.5).max_rate, 6)
+        >>> round(nesterov(0.5).max_speed, 6)
         1.5
     """
     return Nesterov(float(beta))

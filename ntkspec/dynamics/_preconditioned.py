@@ -1,6 +1,6 @@
 """Preconditioned training: w ← w + η p(K)(y − f) has the filter of λ p(λ) in place of λ.
 
-With a ridge, w ← w + η p(K)(y − Kw − δw), a mode of w has the rate η p(λ)(λ + δ) and ends at y/(λ + δ).
+With a ridge, w ← w + η p(K)(y − Kw − δw), a mode of w has the speed η p(λ)(λ + δ) and ends at y/(λ + δ).
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
 from ntkspec.checks import check_positive
@@ -22,7 +21,6 @@ __all__ = ["DampedPower", "Preconditioned", "damped_power", "preconditioned"]
 GRID = np.concatenate([[0.0], np.geomspace(1e-24, 1, 2800)])
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class DampedPower:
     """The spectral preconditioner p(λ) = (λ + δ)^{−s}; build one with `damped_power`.
@@ -40,16 +38,15 @@ class DampedPower:
         return (np.maximum(eigenvalue, 0) + self.damping) ** -self.power
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Preconditioned(Dynamics):
-    """A dynamics whose every mode has the rate η(λ + δ) p(λ); build one with `preconditioned`.
+    """A dynamics whose every mode has the speed η(λ + δ) p(λ); build one with `preconditioned`.
 
     Attributes:
         preconditioner: p, positive.
         base: the dynamics without it and without a ridge.
         strength: δ of the loss's ridge; 0 where it has none.
-        unit: the η that rates are multiples of.
+        unit: η that speeds are multiples of.
     """
 
     preconditioner: Callable[[np.ndarray], np.ndarray]
@@ -59,7 +56,6 @@ class Preconditioned(Dynamics):
 
     @property
     def preconditions(self) -> bool:
-        """Yes."""
         return True
 
     @property
@@ -67,56 +63,53 @@ class Preconditioned(Dynamics):
         return self.unit * self.strength
 
     @property
-    def max_rate(self) -> float:
-        """A rate stable for a p that falls, that of `base` over p(0); `limit` knows the learning rate itself."""
-        return self.base.max_rate / self.pace - self._shift
+    def max_speed(self) -> float:
+        """A speed stable for a p that falls, that of `base` over p(0); `stability_limit` holds for every p."""
+        return self.base.max_speed / self.acceleration - self._shift
 
     @property
     def discrete(self) -> bool:
-        """As `base`."""
         return self.base.discrete
 
     @property
-    def smooth_rate(self) -> float:
-        """None: the bound of Lanczos is an estimate for every rate."""
+    def smooth_speed(self) -> float:
+        """None: the bound of Lanczos is an estimate for every speed."""
         return 0.0
 
     @property
-    def pace(self) -> float:
+    def acceleration(self) -> float:
         """p(0), times that of `base`; with a ridge, at most."""
-        return float(self.preconditioner(np.zeros(1))[0]) * self.base.pace
+        return float(self.preconditioner(np.zeros(1))[0]) * self.base.acceleration
 
-    def gain(self, rate: float) -> float:
-        """That of `base` at the preconditioned rate; with a ridge twice and one, as `Ridge`."""
-        gain = self.base.gain(self.unit * self._largest(rate / self.unit))
+    def gain(self, speed: float) -> float:
+        """That of `base` at the preconditioned speed; with a ridge twice and one, as `Ridge`."""
+        gain = self.base.gain(self.unit * self._largest(speed / self.unit))
         return 1 + 2 * gain if self.strength else gain
 
     def at(self, learning_rate: float) -> Preconditioned:
-        """With rates that are multiples of this η."""
         return replace(self, base=self.base.at(learning_rate), unit=learning_rate)
 
-    def limit(self, largest_eigenvalue: float) -> float:
-        """That of `base` at the largest (λ + δ) p(λ) up to λ_max."""
-        return self.base.limit(self._largest(largest_eigenvalue))
+    def stability_limit(self, largest_eigenvalue: float) -> float:
+        return self.base.stability_limit(self._largest(largest_eigenvalue))
 
     def _largest(self, eigenvalue: float) -> float:
         asked = eigenvalue * GRID
         return float(np.max((asked + self.strength) * self.preconditioner(asked)))
 
-    def sensitivity(self, rate: float, step: np.ndarray) -> np.ndarray:
+    def sensitivity(self, speed: float, step: np.ndarray) -> np.ndarray:
         """Not known: the preconditioner changes with the matrix."""
         return np.full(np.shape(step), np.inf)
 
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """r_base(ηλ p(λ), t); with a ridge (δ + λ r_base(η(λ + δ) p(λ), t))/(λ + δ)."""
-        factor, shifted = self.preconditioner(rate / self.unit), rate + self._shift
+        factor, shifted = self.preconditioner(speed / self.unit), speed + self._shift
         left = self.base.residual(shifted * factor, step)
-        return (self._shift + rate * left) / shifted if self.strength else left
+        return (self._shift + speed * left) / shifted if self.strength else left
 
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """p(λ) times those of `base` at η(λ + δ) p(λ)."""
-        factor = self.preconditioner(rate / self.unit)
-        return factor * self.base.weights((rate + self._shift) * factor, step)
+        factor = self.preconditioner(speed / self.unit)
+        return factor * self.base.weights((speed + self._shift) * factor, step)
 
 
 def damped_power(power: float, damping: float) -> DampedPower:

@@ -1,10 +1,9 @@
-"""Weight decay: λ becomes λ + δ in the rate, and training ends at λ/(λ + δ) of a mode instead of all of it."""
+"""Weight decay: λ becomes λ + δ in the speed, and training ends at λ/(λ + δ) of a mode instead of all of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
 from ntkspec.checks import check_positive
@@ -14,17 +13,16 @@ from ntkspec.dynamics._descent import gradient_descent
 __all__ = ["Ridge", "equivalent_ridge", "ridge"]
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Ridge(Dynamics):
     """A dynamics with the penalty ½ δ |w − w_0|²; build one with `ridge`.
 
-    Its weights are those of `base` at the rate η(λ + δ), so that r = (δ + λ r_base(η(λ + δ), t))/(λ + δ).
+    Its weights are those of `base` at the speed η(λ + δ), so that r = (δ + λ r_base(η(λ + δ), t))/(λ + δ).
 
     Attributes:
         base: the dynamics without it.
         strength: δ, in units of eigenvalues.
-        unit: the η that rates are multiples of.
+        unit: η that speeds are multiples of.
     """
 
     base: Dynamics
@@ -36,46 +34,39 @@ class Ridge(Dynamics):
         return self.unit * self.strength
 
     @property
-    def max_rate(self) -> float:
-        """That of `base`, less ηδ."""
-        return self.base.max_rate - self._shift
+    def max_speed(self) -> float:
+        return self.base.max_speed - self._shift
 
     @property
     def discrete(self) -> bool:
-        """As `base`."""
         return self.base.discrete
 
     @property
-    def smooth_rate(self) -> float:
-        """That of `base`, less ηδ."""
-        return self.base.smooth_rate - self._shift
+    def smooth_speed(self) -> float:
+        return self.base.smooth_speed - self._shift
 
     @property
-    def pace(self) -> float:
-        """At most that of `base`."""
-        return self.base.pace
+    def acceleration(self) -> float:
+        return self.base.acceleration
 
-    def gain(self, rate: float) -> float:
+    def gain(self, speed: float) -> float:
         """That of `base`, twice and one: what reaches the function through δ counts as well."""
-        return 1 + 2 * self.base.gain(rate + self._shift)
+        return 1 + 2 * self.base.gain(speed + self._shift)
 
     def at(self, learning_rate: float) -> Ridge:
-        """With rates that are multiples of this η."""
         return replace(self, base=self.base.at(learning_rate), unit=learning_rate)
 
-    def limit(self, largest_eigenvalue: float) -> float:
-        """That of `base` at λ + δ."""
-        return self.base.limit(largest_eigenvalue + self.strength)
+    def stability_limit(self, largest_eigenvalue: float) -> float:
+        return self.base.stability_limit(largest_eigenvalue + self.strength)
 
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(ηδ + ηλ r_base)/(ηλ + ηδ), without a difference."""
-        rate = np.asarray(rate, dtype=float)
-        shifted = rate + self._shift
-        return (self._shift + rate * self.base.residual(shifted, step)) / shifted
+        speed = np.asarray(speed, dtype=float)
+        shifted = speed + self._shift
+        return (self._shift + speed * self.base.residual(shifted, step)) / shifted
 
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Those of `base` at ηλ + ηδ."""
-        return self.base.weights(np.asarray(rate, dtype=float) + self._shift, step)
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self.base.weights(np.asarray(speed, dtype=float) + self._shift, step)
 
 
 def ridge(strength: float, dynamics: Dynamics | None = None) -> Ridge:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
 from ntkspec.checks import check_sizes
@@ -21,7 +20,6 @@ LISTED = 64
 AT_ONCE = 2**22
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Schedule(Dynamics):
     """Gradient descent with a learning rate of its own in every step; build one with `schedule`.
@@ -35,56 +33,51 @@ class Schedule(Dynamics):
     starts: np.ndarray
 
     def __eq__(self, other: object) -> bool:
-        """By value."""
         return isinstance(other, Schedule) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        """By value."""
         return hash(self._key())
 
     def _key(self) -> tuple[bytes, bytes]:
         return self.factors.tobytes(), self.starts.tobytes()
 
     @property
-    def max_rate(self) -> float:
+    def max_speed(self) -> float:
         """2/max c: every single step is stable."""
         return 2 / float(self.factors.max())
 
     @property
-    def smooth_rate(self) -> float:
-        """1/max c."""
+    def smooth_speed(self) -> float:
         return 1 / float(self.factors.max())
 
     @property
-    def pace(self) -> float:
-        """At most max c."""
+    def acceleration(self) -> float:
         return float(self.factors.max())
 
-    def residual(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Π_{s<t} (1 − c_s ηλ)."""
-        sign, logarithm, _ = self._product(np.asarray(rate, dtype=float), np.asarray(step, dtype=float))
+    def residual(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
+        sign, logarithm, _ = self._product(np.asarray(speed, dtype=float), np.asarray(step, dtype=float))
         return sign * np.exp(logarithm)
 
-    def weights(self, rate: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def weights(self, speed: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(1 − r)/(ηλ); Σ_{s<t} c_s at λ = 0."""
-        rate, step = np.asarray(rate, dtype=float), np.asarray(step, dtype=float)
-        sign, logarithm, total = self._product(rate, step)
+        speed, step = np.asarray(speed, dtype=float), np.asarray(step, dtype=float)
+        sign, logarithm, total = self._product(speed, step)
         # Where no factor is near zero 1 − r is read from the logarithm, without a difference.
-        learned = np.where(rate * self.factors.max() < 0.5, -np.expm1(logarithm), 1 - sign * np.exp(logarithm))
-        nonzero = rate != 0
-        return np.where(nonzero, learned / np.where(nonzero, rate, 1), total)
+        learned = np.where(speed * self.factors.max() < 0.5, -np.expm1(logarithm), 1 - sign * np.exp(logarithm))
+        nonzero = speed != 0
+        return np.where(nonzero, learned / np.where(nonzero, speed, 1), total)
 
-    def _product(self, rate: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _product(self, speed: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sign and logarithm of the product, and Σ c, broadcast."""
         runs = int(np.searchsorted(self.starts, step.max(initial=0), side="right"))
-        rows = rate.size // max(1, len(rate)) if rate.ndim else 1
+        rows = speed.size // max(1, len(speed)) if speed.ndim else 1
         together = max(1, AT_ONCE // (runs * rows))
-        if step.ndim < rate.ndim and len(rate) > together:
-            parts = [self._product(rate[i : i + together], step) for i in range(0, len(rate), together)]
+        if step.ndim < speed.ndim and len(speed) > together:
+            parts = [self._product(speed[i : i + together], step) for i in range(0, len(speed), together)]
             return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
         factors, starts = self.factors[:runs], self.starts[:runs]
         run = np.searchsorted(starts, step, side="right") - 1
-        row = np.arange(rate.size).reshape(rate.shape)
+        row = np.arange(speed.size).reshape(speed.shape)
         within = step - starts[run]
 
         def summed(column: np.ndarray) -> np.ndarray:
@@ -93,7 +86,7 @@ class Schedule(Dynamics):
             before = np.concatenate([np.zeros((*column.shape[:-1], 1)), whole], axis=-1)
             return before[row, run] + within * column[row, run]
 
-        change = rate.reshape(-1, 1) * factors
+        change = speed.reshape(-1, 1) * factors
         magnitude = np.abs(1 - change)
         logarithm = np.where(
             change < 0.5, np.log1p(-np.minimum(change, 0.5)), np.log(np.where(magnitude > 0, magnitude, 1))

@@ -16,16 +16,16 @@ SCANNED = 256
 LONGEST = 53
 
 
-def steps_to(epsilon: float, rate: ArrayLike, dynamics: Dynamics | None = None) -> np.ndarray:
+def steps_to(epsilon: float, speed: ArrayLike, dynamics: Dynamics | None = None) -> np.ndarray:
     """The steps until a residual is ε: log ε/log|1 − ηλ| for gradient descent, in whole steps.
 
     Args:
         epsilon: ε in (0, 1), the part of a mode that is still to be learned.
-        rate: ηλ with the learning rate of the summed loss, any shape.
+        speed: ηλ with the learning rate of the summed loss, any shape.
         dynamics: gradient descent where None.
 
     Returns:
-        The first step with |r| ≤ ε, shaped as `rate`; a time for the flow. A residual that swings may rise above ε
+        The first step with |r| ≤ ε, shaped as `speed`; a time for the flow. A residual that swings may rise above ε
         again, and with a ridge settle above it: this is when it passes ε first. Of one that takes more than 256 steps
         it is one step with |r| ≤ ε after one with more, not surely the first. Infinity where none was found: not among
         1, 2, 4, … 2⁵³ steps (for the flow from 2⁻⁵³ on), and where modes swing not among the first 256 either. So it
@@ -44,7 +44,7 @@ def steps_to(epsilon: float, rate: ArrayLike, dynamics: Dynamics | None = None) 
     if not 0 < epsilon < 1:
         raise ValueError(f"epsilon={epsilon}; expected between 0 and 1, the part of a mode still to be learned")
     dynamics = gradient_descent() if dynamics is None else dynamics
-    asked = np.asarray(rate, dtype=float)
+    asked = np.asarray(speed, dtype=float)
     flat = asked.reshape(-1)
 
     def open_at(time: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def steps_to(epsilon: float, rate: ArrayLike, dynamics: Dynamics | None = None) 
         middle = np.floor(middle) if dynamics.discrete else middle
         still = open_at(middle)
         low, high = np.where(still, middle, low), np.where(found & ~still & (middle > low), middle, high)
-    swings = flat > dynamics.smooth_rate
+    swings = flat > dynamics.smooth_speed
     if dynamics.discrete and swings.any():
         scan = np.arange(1.0, SCANNED + 1)
         reached = np.abs(dynamics.residual(flat[swings, None], scan)) <= epsilon

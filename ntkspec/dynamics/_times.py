@@ -105,7 +105,7 @@ class Times:
 
     def stability_limit(self, largest_eigenvalue: float) -> float:
         """The learning rate of the loss above which training diverges."""
-        return self.dynamics.limit(largest_eigenvalue) / (1.0 if self.loss == "sum" else 1 / self.num_points)
+        return self.dynamics.stability_limit(largest_eigenvalue) / (1.0 if self.loss == "sum" else 1 / self.num_points)
 
     def require_stable(self, largest_eigenvalue: float) -> None:
         """Refuse a learning rate past the stability limit.

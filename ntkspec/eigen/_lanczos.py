@@ -9,7 +9,7 @@ solution of training's own recursion. Let g_t = [(1 − r_t(T))/T e_1]_k be the 
 w ← w + η(y − Kw) the approximate weights leave ηβ_k q_{k+1} g_t over, and a sum by parts gives, for the error of
 r_t(K) y, exactly −‖y‖ β_k Σ_{s≤t} r_{t−s}(K) q_{k+1} (g_s − g_{s−1}), at most ‖y‖ β_k sup|r| Σ_s |g_s − g_{s−1}|. The
 same holds for momentum, a ridge and schedules, with a factor `Dynamics.gain` in place of sup |r|. Where g cannot
-turn around (gradient flow; descent with ηλ_max ≤ 1; see `Dynamics.smooth_rate`) the sum is |g_t|; beyond, it is
+turn around (gradient flow; descent with ηλ_max ≤ 1; see `Dynamics.smooth_speed`) the sum is |g_t|; beyond, it is
 counted step by step.
 
 **Two passes.** T alone tells how many steps are enough. Vectors that outgrow a given memory are dropped, and when f(T)

@@ -119,13 +119,13 @@ class _Demand:
 
 
 def _by_lanczos(K: Operator, y: Array, times: Times, demand: _Demand, progress: Progress) -> Trajectory:
-    steps, rate, pace = times.steps, times.rate, times.filters.pace
-    amplification = np.maximum(1, _amplification(rate * pace * demand.field_norm, steps))
+    steps, rate, acceleration = times.steps, times.rate, times.filters.acceleration
+    amplification = np.maximum(1, _amplification(rate * acceleration * demand.field_norm, steps))
 
     def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
         """Of too few steps, and of rounding."""
         unit = ROUNDINGS * float(jnp.finfo(K.dtype).eps) * np.sqrt(krylov.num_steps)
-        return _error_bound(krylov, times), unit * (1 + rate * pace * krylov.largest_ritz() * steps)
+        return _error_bound(krylov, times), unit * (1 + rate * acceleration * krylov.largest_ritz() * steps)
 
     def worst(krylov: Krylov) -> float:
         # A rate past the limit grows without end: say so now, not after max_products.
@@ -180,7 +180,7 @@ def _error_bound(krylov: Krylov, times: Times) -> np.ndarray:
     filters, top = times.filters, times.rate * krylov.largest_ritz()
     norm = np.where(krylov.norm > 0, krylov.norm, 1)
     scale = filters.gain(top) * krylov.off_diagonal[-1] / norm
-    turns = top > filters.smooth_rate
+    turns = top > filters.smooth_speed
     moved = _variation(krylov, times) if turns else np.abs(krylov.coefficients(times.weights)[-1])
     return np.max(moved * scale[:, None], axis=0)
 
@@ -233,7 +233,7 @@ def _by_fft(K: Lattice, y: Array, times: Times) -> Trajectory:
     weights = apply(lambda one: one.weights(eigenvalue)[..., 0])
     learned = apply(lambda one: one.learned(eigenvalue)[..., 0])
     unit = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points)
-    rounding = unit * (1 + times.rate * times.filters.pace * top * times.steps)
+    rounding = unit * (1 + times.rate * times.filters.acceleration * top * times.steps)
     return Trajectory(learned, weights, rounding, rounding, 0, top, passes=0)
 
 

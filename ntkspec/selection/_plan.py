@@ -69,7 +69,7 @@ class Plan:
     @property
     def steps_with_momentum(self) -> int:
         """After which the heavy ball at the same learning rate has come as far, where that is sooner."""
-        pace = heavy_ball(MOMENTUM).pace
+        pace = heavy_ball(MOMENTUM).acceleration
         # Modes that it sets swinging fall as √β each step: by 20/(1 − β) steps they have died away.
         return min(self.steps, math.ceil(self.steps / pace + 20 * pace))
 

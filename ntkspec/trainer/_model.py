@@ -12,21 +12,18 @@ from jax import Array
 
 from ntkspec.kernel._base import Network
 from ntkspec.kernel._composed import ComposedKernel
+from ntkspec.losses import PointLoss, logistic, squared
 from ntkspec.mapping import FourierMapping
 from ntkspec.trainer._optimizer import Optimizer
 from ntkspec.trainer._precision import products_in_bfloat16, scalar_in_bfloat16
 
 __all__ = ["BUILT_IN", "LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "require_learnable", "squared"]
 
-#: A loss of one value and its label, elementwise; jax differentiates it.
-PointLoss = Callable[[Array, Array], Array]
-
 #: What `ntkspec.record.configuration` calls the losses that are known here; another function of the same short name is
 #: another loss.
 BUILT_IN = {
-    "ntkspec.trainer._model.squared": "squared",
-    "ntkspec.trainer._model.logistic": "logistic",
-    "ntkspec.dynamics._function_space.logistic": "logistic",
+    "ntkspec.losses.squared": "squared",
+    "ntkspec.losses.logistic": "logistic",
 }
 
 #: The fields of a Fourier mapping that can be learned along with the network.
@@ -74,16 +71,6 @@ class Recipe:
     def guess(self, f: Array) -> Array:
         """What is to be compared with the labels: the sigmoid of a logit, too."""
         return jax.nn.sigmoid(f) if self.sigmoid or self.logits else f
-
-
-def squared(f: Array, y: Array) -> Array:
-    """½ (f − y)²."""
-    return (f - y) ** 2 / 2
-
-
-def logistic(f: Array, y: Array) -> Array:
-    """log(1 + e^f) − y f of a logit f, for labels in [0, 1]."""
-    return jax.nn.softplus(f) - y * f
 
 
 def raw(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array]) -> Array:

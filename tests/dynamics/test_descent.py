@@ -71,8 +71,8 @@ def test_a_slightly_negative_eigenvalue_is_harmless(case):
 
 
 def test_limits_of_stability():
-    assert ns.dynamics.gradient_descent().max_rate == 2
-    assert ns.dynamics.gradient_flow().max_rate == float("inf")
+    assert ns.dynamics.gradient_descent().max_speed == 2
+    assert ns.dynamics.gradient_flow().max_speed == float("inf")
     assert abs(ns.dynamics.gradient_descent().residual(np.array([2.1]), 200)) > 1e8
 
 

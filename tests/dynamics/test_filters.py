@@ -24,7 +24,7 @@ def test_a_ridge_ends_at_its_fixed_point_and_starts_as_the_rest(base):
     np.testing.assert_array_equal(ridge.residual(value, 0.0), 1)
     # In units of an η: δ stays in units of eigenvalues.
     np.testing.assert_allclose(ridge.at(0.1).residual(0.1 * value, 1e4), ridge.residual(value, 1e4), atol=1e-12)
-    assert ridge.at(0.1).max_rate == pytest.approx(base.max_rate - 0.02)
+    assert ridge.at(0.1).max_speed == pytest.approx(base.max_speed - 0.02)
     assert ridge.discrete is base.discrete
 
 
@@ -55,7 +55,7 @@ def test_early_stopping_is_near_its_ridge():
 def test_a_schedule_is_a_product(factors, steps):
     """Also at rates where a factor is exactly zero, and past the last factor, which holds."""
     dynamics = D.schedule(factors)
-    rates = np.append(RATES, dynamics.max_rate)
+    rates = np.append(RATES, dynamics.max_speed)
     long = np.array([factors[min(step, len(factors) - 1)] for step in range(20)])
     residual = np.stack([np.prod(1 - rates[:, None] * long[:step], axis=1) for step in steps], axis=1)
     weights = np.stack(
@@ -123,11 +123,11 @@ def test_a_preconditioner_of_power_zero_is_none_and_one_flattens():
     rates, plain = np.array([0.0, 1e-9, 0.3, 1.5]), D.gradient_descent()
     none = D.preconditioned(D.damped_power(0.0, 1.0))
     np.testing.assert_allclose(none.weights(rates, 7.0), plain.weights(rates, 7.0), rtol=1e-14)
-    assert none.limit(4.0) == pytest.approx(0.5)
+    assert none.stability_limit(4.0) == pytest.approx(0.5)
     newton = D.preconditioned(D.damped_power(1.0, 1e-6)).at(0.5)
     # η λ/(λ + δ) ≈ η: all modes well above δ are learned at one rate.
     np.testing.assert_allclose(newton.residual(0.5 * np.array([0.1, 1.0, 10.0]), 3.0), 0.125, rtol=1e-4)
-    assert newton.limit(1.0) == pytest.approx(2, rel=1e-5)
+    assert newton.stability_limit(1.0) == pytest.approx(2, rel=1e-5)
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 0.1, 1e-6])
@@ -182,7 +182,7 @@ def test_steps_to_is_when_a_swing_passes_first_though_it_settles_above():
 )
 @pytest.mark.parametrize("share", [0.02, 1.0])
 def test_a_changed_matrix_changes_the_residual_by_at_most_the_sensitivity(dynamics, share, rng):
-    top, steps = share * min(dynamics.max_rate, 3.0), np.array([1.0, 4, 30, 300])
+    top, steps = share * min(dynamics.max_speed, 3.0), np.array([1.0, 4, 30, 300])
     Q, _ = np.linalg.qr(rng.standard_normal((12, 12)))
     A = (Q * np.geomspace(0.99, 1e-4, 12)) @ Q.T * top
     change = rng.standard_normal((12, 12))

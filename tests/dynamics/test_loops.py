@@ -94,7 +94,7 @@ def test_a_preconditioned_ridge_is_the_loop_of_the_ridge_loss(base, rule, proble
     P = (Q / np.sqrt(value + 0.1)) @ Q.T
     dynamics = ns.dynamics.preconditioned(POWER, ns.dynamics.ridge(0.03, base))
     limit = ns.dynamics.max_learning_rate(K, dynamics=dynamics)
-    assert limit == pytest.approx(base.max_rate / np.linalg.norm(P @ (matrix + 0.03 * np.eye(40)), 2), rel=1e-9)
+    assert limit == pytest.approx(base.max_speed / np.linalg.norm(P @ (matrix + 0.03 * np.eye(40)), 2), rel=1e-9)
     expected = walk(matrix, y, 0.8 * limit, STEPS, preconditioner=P, delta=0.03, **rule) @ matrix
     p = ns.predict(K, y, steps=STEPS, learning_rate=0.8 * limit, dynamics=dynamics, tolerance=1e-9)
     np.testing.assert_allclose(p.train, expected, rtol=0, atol=1e-9 * np.linalg.norm(y))

@@ -30,9 +30,9 @@ def recursion(name, rate, beta, steps):
 @pytest.mark.parametrize("name", MAKE)
 def test_closed_form(name, beta):
     dynamics = MAKE[name](beta)
-    double = dynamics.smooth_rate
+    double = dynamics.smooth_speed
     shares = np.array([0, 1e-18, 1e-9, 0.1, 0.499, 0.5, 1 - 1e-9, 1, 1 + 1e-9])
-    top = dynamics.max_rate
+    top = dynamics.max_speed
     rates = np.array([*shares * double, min(2 * double, 1), 1.0, (1 - 1e-9) * top, top])
     steps = [0, 1, 2, 7, 300]
     paths = [recursion(name, float(rate), beta, steps) for rate in rates]
@@ -61,7 +61,7 @@ def test_long_times_at_a_small_rate_lose_no_digits(name):
 @pytest.mark.parametrize("name", MAKE)
 def test_the_limit_is_where_the_recursion_starts_to_grow(name, beta):
     dynamics = MAKE[name](beta)
-    limit = dynamics.max_rate
+    limit = dynamics.max_speed
     below, at, above = (recursion(name, share * limit, beta, [1500])[1500][0] for share in (0.99, 1.0, 1.01))
     assert abs(below) < 1e-3
     assert abs(at) <= (1 + beta) / (1 - beta) + 1e-9
@@ -71,11 +71,11 @@ def test_the_limit_is_where_the_recursion_starts_to_grow(name, beta):
 @pytest.mark.parametrize("name", MAKE)
 def test_no_residual_exceeds_its_gain(name):
     dynamics = MAKE[name](0.9)
-    for top in (dynamics.smooth_rate, 0.5 * dynamics.max_rate, dynamics.max_rate):
+    for top in (dynamics.smooth_speed, 0.5 * dynamics.max_speed, dynamics.max_speed):
         residual = dynamics.residual(np.linspace(0, top, 301)[:, None], np.arange(200.0))
         assert np.abs(residual).max() <= dynamics.gain(top) * (1 + 1e-12)
     # Where nothing swings the residual only falls.
-    slow = dynamics.residual(np.linspace(0, dynamics.smooth_rate, 50)[:, None], np.arange(200.0))
+    slow = dynamics.residual(np.linspace(0, dynamics.smooth_speed, 50)[:, None], np.arange(200.0))
     assert (np.diff(slow, axis=1) <= 1e-13).all()
 
 
@@ -85,7 +85,7 @@ def test_no_momentum_is_gradient_descent(name):
     plain = ns.dynamics.gradient_descent()
     np.testing.assert_array_equal(MAKE[name](0.0).residual(rates, steps), plain.residual(rates, steps))
     np.testing.assert_allclose(MAKE[name](1e-14).weights(rates, steps), plain.weights(rates, steps), atol=1e-11)
-    assert MAKE[name](0).max_rate == 2
+    assert MAKE[name](0).max_speed == 2
 
 
 def test_momentum_is_a_value_and_out_of_range_is_refused():

@@ -88,7 +88,7 @@ def test_a_learning_rate_under_both_losses(dynamics, K, s):
         assert float(one.flow_time_of_a_step) == pytest.approx(time, rel=1e-15)
         # A kernel that is as sharp as the edge has this rate for its limit.
         of = ns.dynamics.gradient_descent() if dynamics is None else dynamics
-        assert of.limit(float(one.edge_of_stability) * unit) == pytest.approx(limit / 2 / unit, rel=1e-9)
+        assert of.stability_limit(float(one.edge_of_stability) * unit) == pytest.approx(limit / 2 / unit, rel=1e-9)
     at_limit = ns.eigen.stability(s, learning_rate=float(table.max_learning_rate[0]), dynamics=dynamics)
     np.testing.assert_allclose(at_limit.edge_of_stability, at_limit.sharpness, rtol=1e-9)
 

@@ -106,7 +106,7 @@ def test_wide_networks_follow_the_filter_of_their_dynamics(name):
     K = ns.operator.lattice(k, (8,))
     dynamics = getattr(ns.dynamics, name)()
     # A step of momentum is worth 1/(1 − β): the same way is gone in the same steps.
-    rate = ns.dynamics.max_learning_rate(K, dynamics=dynamics) / 4 / dynamics.pace
+    rate = ns.dynamics.max_learning_rate(K, dynamics=dynamics) / 4 / dynamics.acceleration
     options = {"steps": [0, 1, 5, 10], "learning_rate": rate}
     r = ns.trainer.train(k, X, Y, optimizer=name, seeds=8, **options)
     v = ns.validate(ns.predict(K, Y, dynamics=dynamics, **options), r)
@@ -214,7 +214,7 @@ def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, 
     jacobian = jax.jacobian(lambda p: k.network.apply(p, k.mapping(X))[:, 0])(params)
     J = np.concatenate([np.asarray(leaf).reshape(8, -1) for leaf in jax.tree.leaves(jacobian)], axis=1)
     largest = np.linalg.eigvalsh(J @ J.T)[-1] / (8 if loss == "mean" else 1)
-    limit = getattr(ns.dynamics, name)().max_rate / largest
+    limit = getattr(ns.dynamics, name)().max_speed / largest
     # Rounded down to three digits.
     assert 0.99 < r.attrs["learning_rate"] / (limit / 2) <= 1
     assert (r.loss.sel(step=1) < r.loss.sel(step=0)).all()
@@ -359,7 +359,7 @@ def test_an_optax_object_has_a_rate_of_its_own(k):
 
 
 def test_the_own_ones_are_those_of_dynamics():
-    assert all(getattr(ns.dynamics, name)().max_rate == ns.trainer.optimizer(name).limit for name in OWN)
+    assert all(getattr(ns.dynamics, name)().max_speed == ns.trainer.optimizer(name).limit for name in OWN)
 
 
 @pytest.mark.parametrize("name", ["adadelta", "adafactor"])

@@ -144,7 +144,7 @@ def test_intervals_are_those_of_student_over_seeds(rng):
         ({"optimizer": "optax.chain", "optimizer_has_theory": 0, "learning_rate": np.nan}, "optax.chain has no theory"),
         ({"output": "sigmoid"}, "the output is a sigmoid"),
         (
-            {"point_loss": '"ntkspec.trainer._model.logistic"'},
+            {"point_loss": '"ntkspec.losses.logistic"'},
             "the loss is logistic, and the prediction's is of squares",
         ),
         ({"schedule": "[1.0, 0.5]"}, "the learning rate followed a schedule, the prediction's is constant"),
