@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -37,30 +37,20 @@ def alignment(
         >>> alignment(c).get_xlabel()
         'Rank: eigenvalues of at least λ'
     """
-    if against not in ("rank", "eigenvalue"):
-        raise ValueError(f"`plot.alignment` got against={against!r}, expected 'rank' or 'eigenvalue'.")
-    several = {"": data} if isinstance(data, xr.Dataset) else dict(data)
-    if not several:
-        raise ValueError("`plot.alignment` got nothing; pass one Dataset, or {label: Dataset}.")
+    style.require_choice("alignment", "against", against, ("rank", "eigenvalue"))
+    several = style.by_label(data, "alignment")
+    needed = ["cumulative_power", "cumulative_power_error", "rank"]
     for each in several.values():
-        style.need(
-            each,
-            ["cumulative_power", "cumulative_power_error", "rank"],
-            call="alignment",
-            source="ntkspec.eigen.alignment",
-        )
+        style.need(each, needed, call="alignment", source="ntkspec.eigen.alignment")
     ax = style.axes_or_new(ax)
     for index, (name, each) in enumerate(several.items()):
         x = each[against].values
         # A rank below one mode is noise of an estimate; a logarithmic axis has no place for it.
         seen = x >= (0.5 if against == "rank" else 0)
         x, power, error = (v[seen] for v in (x, each["cumulative_power"].values, each["cumulative_power_error"].values))
-        colour, marker = (table[index % len(table)] for table in (style.OKABE_ITO, style.MARKERS))
-        few: dict[str, Any] = {"marker": marker, "markersize": 4} if len(x) <= 40 else {}
-        ax.plot(x, power, color=colour, linewidth=1.4, label=str(name) or None, **few)
-        ax.fill_between(
-            x, np.clip(power - error, 0, 1), np.clip(power + error, 0, 1), color=colour, alpha=0.25, linewidth=0
-        )
+        low, high = np.clip([power - error, power + error], 0, 1)
+        options = style.look(index, len(x)) | {"alpha": 0.25, "linewidth": 1.4}
+        style.curve(ax, x, power, low, high, label=str(name) or None, **options)
     ax.set_xscale("log")
     first = next(iter(several.values()))
     if against == "eigenvalue":

@@ -37,9 +37,7 @@ def bandwidth(
         >>> bandwidth(b).get_xlabel()
         'Scale of the mapping (cycles/unit)'
     """
-    several = {"": data} if isinstance(data, xr.Dataset) else dict(data)
-    if not several:
-        raise ValueError("`plot.bandwidth` got nothing; pass one Dataset, or {label: Dataset}.")
+    several = style.by_label(data, "bandwidth")
     for each in several.values():
         style.need(each, [], call="bandwidth", source="ntkspec.eigen.bandwidth")
         if measure not in each:
@@ -62,8 +60,7 @@ def _name(variable: xr.DataArray, measure: str) -> str:
 def _against_scale(ax: Axes, values: Mapping[Hashable, xr.DataArray], measure: str) -> Axes:
     """Draw a curve for each label, logarithmic where the values span decades."""
     for index, (name, each) in enumerate(values.items()):
-        colour, marker = (table[index % len(table)] for table in (style.OKABE_ITO, style.MARKERS))
-        ax.plot(each["scale"], each, marker=marker, markersize=5, color=colour, label=str(name) or None)
+        ax.plot(each["scale"], each, label=str(name) or None, **style.look(index))
     heights = np.concatenate([np.ravel(each) for each in values.values()])
     finite = heights[np.isfinite(heights)]
     if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():

@@ -36,20 +36,16 @@ def learning_curve(
         >>> learning_curve(c, measured=c).get_xscale()
         'log'
     """
-    several: dict[Hashable, xr.Dataset] = {"": data} if isinstance(data, xr.Dataset) else dict(data)
-    if not several:
-        raise ValueError("`plot.learning_curve` got nothing; pass one Dataset, or {label: Dataset}.")
+    several = style.by_label(data, "learning_curve")
     source = "ntkspec.generalisation.learning_curve"
-    for each in (*several.values(), *([] if measured is None else [measured])):
+    everything = [*several.values(), *([] if measured is None else [measured])]
+    for each in everything:
         style.need(each, ["test_error", "num_points"], call="learning_curve", source=source)
     ax = style.axes_or_new(ax)
     for i, (name, each) in enumerate(several.items()):
-        colour = style.OKABE_ITO[i % len(style.OKABE_ITO)]
-        counts, error = each["num_points"], each["test_error"]
-        ax.plot(counts, error, color=colour, linewidth=1.6, label=str(name) or "predicted")
-        if "test_standard_error" in each:
-            spread = each["test_standard_error"]
-            ax.fill_between(counts, error - spread, error + spread, color=colour, alpha=0.2, linewidth=0)
+        counts, error, spread = each["num_points"], each["test_error"], each.get("test_standard_error")
+        band = () if spread is None else (error - spread, error + spread)
+        style.curve(ax, counts, error, *band, color=style.colour(i), label=str(name) or "predicted")
     if measured is not None:
         ax.errorbar(
             measured["num_points"], measured["test_error"], yerr=measured.get("test_standard_error"),
@@ -57,8 +53,7 @@ def learning_curve(
         )  # fmt: skip
     first = next(iter(several.values()))
     ax.set_xscale("log")
-    everything = [each["test_error"].values for each in (*several.values(), *([] if measured is None else [measured]))]
-    style.log_values(ax, np.concatenate(everything))
+    style.log_values(ax, np.concatenate([each["test_error"].values for each in everything]))
     ax.set_xlabel(style.label(first["num_points"], "training points"))
     ax.set_ylabel(style.label(first["test_error"], "mean square error"))
     if len(several) > 1 or measured is not None:

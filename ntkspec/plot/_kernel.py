@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -42,11 +41,8 @@ def kernel(
         >>> float(kernel(Cosine()).lines[0].get_ydata().max())
         1.0
     """
-    if which not in ("ntk", "nngp", "both"):
-        raise ValueError(f"`plot.kernel` got which={which!r}, expected 'ntk', 'nngp' or 'both'.")
-    kernels: dict[Hashable, Any] = dict(data) if isinstance(data, Mapping) else {"": data}
-    if not kernels:
-        raise ValueError("`plot.kernel` got no kernel; pass one, or {label: kernel}.")
+    style.require_choice("kernel", "which", which, ("ntk", "nngp", "both"))
+    kernels = style.by_label(data, "kernel", "kernel")
     for name, each in kernels.items():
         if not each.stationary:
             raise ValueError(
@@ -60,8 +56,7 @@ def kernel(
         for kind in kinds:
             words = [str(name)] if name != "" else []
             words += [_NAMES[kind]] if len(kinds) > 1 else []
-            colour = style.OKABE_ITO[index % len(style.OKABE_ITO)]
-            _curve(ax, each, kind, num_points, color=colour, label=", ".join(words) or None)
+            _curve(ax, each, kind, num_points, color=style.colour(index), label=", ".join(words) or None)
     ax.set_xlim(-0.5, 0.5)
     ax.set_xlabel("Lag along axis 0 (unit)")
     name = "Kernel" if len(kinds) > 1 else _NAMES[which]

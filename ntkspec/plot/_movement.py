@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -54,17 +54,13 @@ def movement(
     """
     if show == "frequency":
         return _by_frequency(data, ax, steps)
-    if show not in _CURVES:
-        raise ValueError(f"`plot.movement` got show={show!r}, expected 'change', 'alignment' or 'frequency'.")
+    style.require_choice("movement", "show", show, (*_CURVES, "frequency"))
     names = _CURVES[show]
     data = style.need(data, [*names, "step"], call="movement", source=_SOURCE)
     ax = style.axes_or_new(ax)
     for index, (name, text) in enumerate(names.items()):
-        colour, marker = style.OKABE_ITO[index], style.MARKERS[index]
-        values = data[name]
-        few = marker if values.sizes["step"] <= 40 else ""
-        ax.plot(data["step"], values.mean("seed"), color=colour, marker=few, markersize=4, linewidth=1.6, label=text)
-        ax.fill_between(data["step"], values.min("seed"), values.max("seed"), color=colour, alpha=0.18, linewidth=0)
+        look = style.look(index, data.sizes["step"])
+        _over_seeds(ax, data["step"], data[name], label=text, alpha=0.18, **look)
     style.step_axis(ax, data["step"])
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]) if show == "alignment" else 0.0)
     ax.set_ylabel(_LABELS[show])
@@ -83,9 +79,7 @@ def _by_frequency(data: xr.Dataset, ax: Axes | None, steps: Sequence[float] | No
     chosen = style.spread(data["step"], 6) if steps is None else style.nearest(data["step"], steps)
     frequency = data["kernel_frequency"]
     for step, colour in zip(chosen, style.sequence_colours(len(chosen)), strict=True):
-        relative = quotient.sel(step=step) / first
-        ax.plot(frequency, relative.mean("seed"), color=colour, linewidth=1.6, label=f"{step:g}")
-        ax.fill_between(frequency, relative.min("seed"), relative.max("seed"), color=colour, alpha=0.15, linewidth=0)
+        _over_seeds(ax, frequency, quotient.sel(step=step) / first, color=colour, alpha=0.15, label=f"{step:g}")
     if "infinite_rayleigh_quotient" in data.coords:
         infinite = data["infinite_rayleigh_quotient"] / first
         ax.plot(
@@ -97,6 +91,11 @@ def _by_frequency(data: xr.Dataset, ax: Axes | None, steps: Sequence[float] | No
     style.legend(ax, outside=True, title="Step")
     style.note(ax, _points(data))
     return ax
+
+
+def _over_seeds(ax: Axes, x: xr.DataArray, values: xr.DataArray, **options: Any) -> None:
+    """Draw the mean over seeds, and their range."""
+    style.curve(ax, x, values.mean("seed"), values.min("seed"), values.max("seed"), **options)
 
 
 def _points(data: xr.Dataset) -> str:

@@ -54,6 +54,7 @@ def prediction(
     """
     data = style.need(data, ["step"], call="prediction", source=_SOURCE)
     chosen = _suits(data) if show is None else show
+    style.require_choice("prediction", "show", chosen, ("function", "image", "loss"))
     if chosen == "function":
         return _functions(style.axes_or_new(ax), data, steps, channel, reference)
     if chosen == "image":
@@ -61,9 +62,7 @@ def prediction(
         at = float(style.nearest(data["step"], data["step"].max() if step is None else step)[0])
         _draw_picture(ax, _picture(data, at), f"Step {at:,g}")
         return ax
-    if chosen == "loss":
-        return _loss(style.axes_or_new(ax), data)
-    raise ValueError(f"`plot.prediction` got show={show!r}, expected 'function', 'image' or 'loss'.")
+    return _loss(style.axes_or_new(ax), data)
 
 
 def images(
@@ -136,9 +135,9 @@ def quality(data: Mapping[str, xr.DataArray], *, ax: Axes | None = None) -> Axes
         ax.plot(
             curve["step"],
             curve,
-            color=style.OKABE_ITO[index % len(style.OKABE_ITO)],
+            color=style.colour(index),
             linestyle="--" if re.search(r"\btest\b", name) else "-",
-            marker=style.MARKERS[index % len(style.MARKERS)] if curve.size <= 20 else None,
+            marker=style.marker(index) if curve.size <= 20 else None,
             markersize=4,
             label=name,
         )
@@ -192,15 +191,8 @@ def _functions(
         ax.plot(position, np.ravel(learned.sel(step=at)), color=colour, linewidth=1.5, label=f"{at:,g}")
     if "target" in data and "x" in data:
         # Above the curves: a learned function hides its own data otherwise.
-        ax.plot(
-            np.ravel(data["x"]),
-            np.ravel(data["target"]),
-            "o",
-            color="black",
-            markersize=3,
-            label="target",
-            zorder=5,
-        )
+        points = np.ravel(data["x"]), np.ravel(data["target"])
+        ax.plot(*points, "o", color="black", markersize=3, label="target", zorder=5)
     ax.set_xlabel(style.label(data.get("x", position), "position", units="unit"))
     ax.set_ylabel(style.label(data.get("target", learned), "signal"))
     style.legend(ax, outside=True, title="Step")

@@ -46,9 +46,8 @@ def spectrum(
         >>> spectrum(s).get_yscale()
         'log'
     """
-    if against not in ("frequency", "mode"):
-        raise ValueError(f"`plot.spectrum` got against={against!r}, expected 'frequency' or 'mode'.")
-    spectra = _by_label(data)
+    style.require_choice("spectrum", "against", against, ("frequency", "mode"))
+    spectra = style.by_label(data, "spectrum", "spectrum")
     needed = ["eigenvalue", "dominant_frequency"] if against == "frequency" else ["eigenvalue"]
     for each in spectra.values():
         style.need(each, needed, call="spectrum", source="ntkspec.eigen.spectrum")
@@ -71,18 +70,6 @@ def spectrum(
         style.legend(ax)
     style.note(ax, _remarks(first) if alone else "")
     return ax
-
-
-def _by_label(
-    data: xr.Dataset | Mapping[Hashable, xr.Dataset] | Sequence[xr.Dataset],
-) -> dict[Hashable, xr.Dataset]:
-    """Return every accepted form as {label: spectrum}; a single one has an empty label."""
-    if isinstance(data, xr.Dataset):
-        return {"": data}
-    if not len(data):
-        raise ValueError("`plot.spectrum` got no spectrum; pass one, or {label: spectrum}.")
-    pairs: Any = data.items() if isinstance(data, Mapping) else enumerate(data, start=1)
-    return dict(pairs)
 
 
 def _positions(spectrum: xr.Dataset, against: str) -> NDArray[np.float64]:
@@ -117,11 +104,10 @@ def _points(
         bar = ax.figure.colorbar(points, ax=ax, pad=0.02)
         bar.set_label("Purity (power at the dominant frequency)")
     else:
-        colour = style.OKABE_ITO[index % len(style.OKABE_ITO)]
-        marker = style.MARKERS[index % len(style.MARKERS)]
-        ax.scatter(x[resolved], y[resolved], color=colour, marker=marker, label=label, linewidths=0, **options)
+        options |= {"color": style.colour(index), "marker": style.marker(index), "linewidths": 0}
+        ax.scatter(x[resolved], y[resolved], label=label, **options)
     if faint.any():
-        ax.scatter(x[faint], y[faint], color="0.75", marker="x", linewidths=0.8, **options)
+        ax.scatter(x[faint], y[faint], **(options | {"color": "0.75", "marker": "x", "linewidths": 0.8}))
 
 
 def _spread_bars(ax: Axes, spectrum: xr.Dataset, x: NDArray[np.float64]) -> None:
@@ -142,8 +128,7 @@ def _rate_line(ax: Axes, spectrum: xr.Dataset, index: int) -> None:
     if "rayleigh_quotient" not in spectrum:
         return
     rate = spectrum["rayleigh_quotient"]
-    colour = style.OKABE_ITO[index % len(style.OKABE_ITO)]
-    ax.plot(rate["frequency"], rate, color=colour, linewidth=1.0, alpha=0.8, zorder=1)
+    ax.plot(rate["frequency"], rate, color=style.colour(index), linewidth=1.0, alpha=0.8, zorder=1)
 
 
 def _limits(spectra: list[xr.Dataset]) -> tuple[float, float]:

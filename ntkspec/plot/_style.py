@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -32,16 +32,7 @@ _HOUSE: dict[Any, Any] = {
 
 
 def row_of_axes(count: int, *, width: float = 6.4, height: float = 4.0) -> NDArray[np.object_]:
-    """Make a figure with a row of axes in the house style.
-
-    Args:
-        count: how many axes.
-        width: of the figure, in inches.
-        height: of the figure, in inches.
-
-    Returns:
-        The axes, shape (count,).
-    """
+    """Make a figure of `width` by `height` inches with a row of `count` axes in the house style."""
     # Made outside the context: Jupyter's backend, loaded with the first figure, turns interactive mode on, and a
     # context around it would turn it off again, so that no later figure shows.
     figure = plt.figure(figsize=(width, height), layout="constrained")
@@ -61,16 +52,50 @@ def axes_or_new(ax: Axes | None, *, width: float = 6.4, height: float = 4.0) -> 
     return new
 
 
+def by_label(data: Any, call: str, what: str = "Dataset") -> dict[Hashable, Any]:
+    """Return one thing, a list of them or {label: thing} as {label: thing}; a single one has an empty label."""
+    if isinstance(data, Mapping) and not isinstance(data, xr.Dataset):
+        labelled = dict(data)
+    else:
+        labelled = dict(enumerate(data, start=1)) if isinstance(data, list | tuple) else {"": data}
+    if not labelled:
+        raise ValueError(f"`plot.{call}` got nothing; pass one {what}, or {{label: {what}}}.")
+    return labelled
+
+
+def colour(index: int) -> str:
+    """Return the colour of a curve by its number; after seven they repeat."""
+    return OKABE_ITO[index % len(OKABE_ITO)]
+
+
+def marker(index: int, count: int = 0) -> str:
+    """Return the marker of a curve by its number; none for a curve of more than 40 points."""
+    return MARKERS[index % len(MARKERS)] if count <= 40 else ""
+
+
+def look(index: int, count: int = 0) -> dict[str, Any]:
+    """Return the options of a curve of `count` points by its number: colour and marker."""
+    return {"color": colour(index), "marker": marker(index, count), "markersize": 4}
+
+
+def curve(
+    ax: Axes, x: Any, y: Any, low: Any = None, high: Any = None, *, color: Any, alpha: float = 0.2, **options: Any
+) -> None:
+    """Draw a line, and a band between `low` and `high` where they are given."""
+    ax.plot(x, y, color=color, **({"linewidth": 1.6} | options))
+    if low is not None:
+        ax.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
+
+
+def require_choice(call: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a value that is not one of a few."""
+    if value not in choices:
+        expected = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+        raise ValueError(f"`plot.{call}` got {name}={value!r}, expected {expected}.")
+
+
 def label(variable: xr.DataArray, fallback: str, *, units: str = "") -> str:
     """Return the axis label of a variable: its name and, unless it has no dimension, its unit.
-
-    Args:
-        variable: read for `long_name` and `units` in its attributes.
-        fallback: the name where it has no `long_name`.
-        units: the unit where it has no `units`.
-
-    Returns:
-        The label.
 
     Example:
         >>> label(xr.DataArray(0.0, attrs={"units": "cycles/unit"}), "frequency")
@@ -95,23 +120,11 @@ def note(ax: Axes, text: str) -> None:
 
 
 def legend(ax: Axes, *, outside: bool = False, **options: Any) -> None:
-    """Draw the legend, beside the axes where the layout makes room for it.
-
-    Args:
-        ax: has labelled artists, or `handles` is given.
-        outside: ask for a place right of the axes, for more entries than fit between curves.
-        options: passed to `Axes.legend`.
-    """
+    """Draw the legend; `outside` puts it right of the axes where the layout makes room for it."""
     figure = ax.get_figure(root=True)
     if outside and figure is not None and figure.get_layout_engine() is not None:
         options |= {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
-    options = {
-        "fontsize": "small",
-        "title_fontsize": "small",
-        "framealpha": 0.9,
-        "edgecolor": "0.9",
-    } | options
-    ax.legend(**options)
+    ax.legend(**({"fontsize": "small", "title_fontsize": "small", "framealpha": 0.9, "edgecolor": "0.9"} | options))
 
 
 def step_axis(ax: Axes, steps: xr.DataArray) -> None:
@@ -129,13 +142,7 @@ def step_axis(ax: Axes, steps: xr.DataArray) -> None:
 
 
 def near_zero_axis(ax: Axes, values: ArrayLike, *, threshold: float | None = None) -> None:
-    """Make the x axis logarithmic above its smallest positive value and linear from there to 0.
-
-    Args:
-        ax: its x axis is changed.
-        values: what will stand on the axis, shape (n,), not negative.
-        threshold: where the linear piece ends; the smallest positive value if None.
-    """
+    """Make the x axis of values (n,) logarithmic above `threshold`, or the least positive one, and linear below."""
     array = np.asarray(values, dtype=float)
     positive = array[np.isfinite(array) & (array > 0)]
     # Less than a decade and a half reads better on a linear axis.
@@ -160,13 +167,6 @@ def log_values(ax: Axes, values: ArrayLike, *, floor: float = 1e-6) -> None:
 
 def spread(values: ArrayLike, count: int) -> NDArray[np.float64]:
     """Pick at most `count` of the values, both ends included, spread evenly in their logarithm (0 included).
-
-    Args:
-        values: shape (n,), not negative.
-        count: how many to keep at most.
-
-    Returns:
-        The picked values, increasing.
 
     Example:
         >>> spread([0, 1, 2, 3, 4, 5, 6, 7, 8], 4).tolist()
@@ -193,19 +193,5 @@ def sequence_colours(count: int) -> list[tuple[float, float, float, float]]:
 
 
 def need(data: Any, names: Sequence[Hashable], *, call: str, source: str) -> xr.Dataset:
-    """Return the Dataset if it has the named variables.
-
-    Args:
-        data: what the user gave.
-        names: variables that the picture needs.
-        call: the plot function, for the message.
-        source: the function that makes such a Dataset, for the message.
-
-    Returns:
-        The same Dataset.
-
-    Raises:
-        TypeError: it is not a Dataset.
-        ValueError: a variable is missing.
-    """
+    """Return the Dataset if it has the named variables; `call` and `source` are the functions that a message names."""
     return check_dataset(f"`plot.{call}` got", data, names, source=source)

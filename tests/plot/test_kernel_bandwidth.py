@@ -42,7 +42,7 @@ def test_kernel_refusals():
         plot.kernel({"raw": gaussian(0.1, stationary=False)})
     with pytest.raises(ValueError, match="which='gp'"):
         plot.kernel(gaussian(0.1), which="gp")
-    with pytest.raises(ValueError, match="no kernel"):
+    with pytest.raises(ValueError, match="got nothing"):
         plot.kernel({})
 
 

@@ -106,7 +106,7 @@ def test_refusals():
         plot.spectrum(make(), against="rank")
     with pytest.raises(ValueError, match=r"without dominant_frequency .*ntkspec\.eigen\.spectrum"):
         plot.spectrum(make().drop_vars("dominant_frequency"))
-    with pytest.raises(ValueError, match="no spectrum"):
+    with pytest.raises(ValueError, match="got nothing; pass one spectrum"):
         plot.spectrum({})
     with pytest.raises(TypeError, match="got a float"):
         plot.spectrum([1.0])
