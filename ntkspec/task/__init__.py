@@ -6,8 +6,9 @@
 """
 
 from ntkspec.task import image, points, signal
+from ntkspec.task._piece import Piece, piece
 from ntkspec.task._scattered import Scattered
 from ntkspec.task._source import load
 from ntkspec.task._task import Task
 
-__all__ = ["Scattered", "Task", "image", "load", "points", "signal"]
+__all__ = ["Piece", "Scattered", "Task", "image", "load", "piece", "points", "signal"]
