@@ -15,8 +15,6 @@ import ntkspec as ns
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from benchmarks.trainer_vs_matmul import training
 from benchmarks.width_law import Problem, paper, photograph
-from ntkspec.trainer._asked import planned
-from ntkspec.trainer._train import DEFAULTS
 
 STEPS = (0, 10, 100, 300)
 SEEDS = 8
@@ -68,8 +66,8 @@ def costs(name: str, k: ns.kernel.ComposedKernel, x: np.ndarray, y: np.ndarray, 
     """Seconds of a step in each precision over those in float32, in turn."""
     cases = {}
     for precision, options in PRECISIONS.items():
-        settings: dict[str, Any] = {**DEFAULTS, **options, "seeds": SEEDS}
-        plan = planned((k,), x, y, steps=STEPS, rates=(rate,), **settings)
+        chosen: Any = ns.trainer.Training(**options)  # type: ignore[arg-type]  # they are checked there
+        plan = ns.trainer.plan(k, x, y, steps=STEPS, training=chosen, learning_rate=rate, seeds=SEEDS)
         cases[precision], _ = training(plan, TIMED)
     seconds = in_turn(ROUNDS, **cases)
     return [

@@ -15,7 +15,6 @@ from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from ntkspec.kernel._network import Parameters
 from ntkspec.trainer._cores import threads_for
 from ntkspec.trainer._memory import need_of
-from ntkspec.trainer._model import Recipe, squared
 from ntkspec.trainer._plan import Plan
 from ntkspec.trainer._run import Networks
 
@@ -49,23 +48,11 @@ def operations(points: int, features: int, width: int) -> float:
 def plan_of(points: int, features: int, width: int, seeds: int, bfloat16: bool = False) -> Plan:
     """Full-batch gradient descent on a one-dimensional signal."""
     mapping = ns.mapping.gaussian(1, features // 2, scale=8.0)
-    return Plan(
-        kernels=(ns.kernel.compose(mapping, ns.kernel.MLP(depth=DEPTH, width=width)),),
-        points=np.arange(points)[:, None] / points,
-        labels=np.ones((points, 1)),
-        recipe=Recipe(ns.trainer.optimizer("gradient_descent"), squared, bfloat16=bfloat16),
-        rates=(1e-4,),
-        factors=np.ones(1),
-        starts=np.zeros(1, dtype=int),
-        mean=False,
-        init="network",
-        seed=0,
-        seeds=seeds,
-        centered=True,
-        dtype="float32",
-        steps=np.array([1]),
-        lattice=None,
-    )
+    k = ns.kernel.compose(mapping, ns.kernel.MLP(depth=DEPTH, width=width))
+    training = ns.trainer.Training(matmul_precision="bfloat16" if bfloat16 else "float32")
+    x = np.arange(points)[:, None] / points
+    options = {"steps": [1], "training": training, "learning_rate": 1e-4, "seeds": seeds}
+    return ns.trainer.plan(k, x, np.ones((points, 1)), **options)
 
 
 def training(plan: Plan, steps: int) -> tuple[Callable[[], object], float]:

@@ -16,6 +16,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 ORDER = [
     ["extras"],
     ["checks", "grid", "limits", "losses", "record", "progress"],
+    ["training"],
     ["mapping"],
     ["kernel"],
     ["operator"],
@@ -36,7 +37,7 @@ ORDER = [
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 LEAVES = {*ORDER[0], *ORDER[1]}
 #: Rooms off the line, with all that they may see.
-ASIDE = {"trainer": LEAVES | {"mapping", "kernel"}, "task": LEAVES}
+ASIDE = {"trainer": LEAVES | {"training", "mapping", "kernel"}, "task": LEAVES}
 NUMERICS = [
     "checks",
     "grid",

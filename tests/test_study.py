@@ -3,18 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
-import psutil
 import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec import study
-from ntkspec.config import NetworkConfig, StudyConfig, TrainingConfig
+from ntkspec import limits, study
+from ntkspec.config import NetworkConfig, StudyConfig, Training
 
 CONFIG = StudyConfig(network=NetworkConfig(width=32), scales=(3.0, 1.0), num_frequencies=16)
 
 
 MOMENTA = {"HeavyBall": ns.dynamics.heavy_ball(), "Nesterov": ns.dynamics.nesterov()}
+
+
+def planned(one, steps=(0, 5), **options):
+    return study.plan(one, steps, training=Training(**options), seeds=3)
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +51,15 @@ def test_a_given_learning_rate_is_checked_against_every_kernel(task, problems):
 @pytest.mark.parametrize("changes", [{"batch_size": 2}, {"trainable": ("frequencies",)}], ids=["batches", "learned"])
 def test_what_lowers_the_limit_of_networks_lowers_the_learning_rate(changes, problems):
     one = problems[3.0]
-    found = study.steady(one, TrainingConfig(**changes))
-    limit = ns.trainer.stability_limit(one.kernel, one.K.points, one.task.train_values, **changes)
+    found = study.steady(one, planned(one, **changes))
+    limit = ns.trainer.stability_limit(planned(one, **changes))
     assert found.learning_rate == pytest.approx(limit / 2, rel=0.01)
     assert found.learning_rate < one.learning_rate
-    assert study.steady(one, TrainingConfig()) is one
-    assert study.steady(one, TrainingConfig(optimizer="adam", **changes)) is one
+    assert study.steady(one, planned(one)) is one
+    assert study.steady(one, planned(one, optimizer="adam", **changes)) is one
     # A rate that is lower still is kept.
     slow = replace(one, learning_rate=limit / 10)
-    assert study.steady(slow, TrainingConfig(**changes)).learning_rate == slow.learning_rate
+    assert study.steady(slow, planned(one, **changes)).learning_rate == slow.learning_rate
 
 
 def test_a_rate_is_held_to_the_limit_of_its_dynamics(task, problems):
@@ -68,8 +71,8 @@ def test_a_rate_is_held_to_the_limit_of_its_dynamics(task, problems):
         with pytest.raises(ValueError, match=f"kernel under {name}, {limits[name]:.6g}; take less"):
             study.problems(task, past, of=of)
     for name, of in (("heavy_ball", "HeavyBall"), ("nesterov", "Nesterov")):
-        assert study.momentum_of(TrainingConfig(optimizer=name)) == MOMENTA[of]
-    assert study.momentum_of(TrainingConfig()) is study.momentum_of(TrainingConfig(optimizer="adam")) is None
+        assert study.momentum_of(Training(optimizer=name)) == MOMENTA[of]
+    assert study.momentum_of(Training()) is study.momentum_of(Training(optimizer="adam")) is None
 
 
 def test_default_scales_follow_the_training_points():
@@ -108,16 +111,13 @@ def test_best_takes_the_highest_scale_and_the_first_step_that_is_as_good():
 
 
 def test_a_check_starts_where_the_prediction_starts(problems):
-    found = study.check("small", "photograph", problems[1.0], [0, 5], training=TrainingConfig(seeds=2))
+    found = study.check("small", "photograph", problems[1.0], study.plan(problems[1.0], [0, 5], seeds=2))
     assert float(found.validation.error.sel(step=0)) == 0
     assert found.training.field.shape == (2, 2, 16, 16)
     assert float(np.abs(found.training.field.sel(step=0)).max()) == 0
     np.testing.assert_allclose(
         found.training.field.values[..., found.problem.task.train_mask], found.training.train.values, atol=1e-6
     )
-
-
-APART = TrainingConfig(seeds=3, centered=False)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ APART = TrainingConfig(seeds=3, centered=False)
 )
 def test_networks_that_are_not_centred_are_held_against_the_ensemble_of_their_dynamics(problems, settings, of):
     one, steps = problems[1.0], [0, 5, 20]
-    v = study.check("small", "photograph", one, steps, training=replace(APART, **settings)).validation
+    v = study.check("small", "photograph", one, planned(one, steps, **settings, centered=False)).validation
     options = {"steps": steps, "learning_rate": one.learning_rate, "dynamics": of}
     e = ns.dynamics.ensemble(one.kernel, one.K.points, one.task.train_values, one.K.points, **options)
     expected = np.sqrt((e.standard_deviation**2).sum("point") / np.sum(one.task.train_values**2))
@@ -147,13 +147,15 @@ def test_the_mean_loss_is_that_of_the_ensemble_too(task):
     one = study.problems(task, CONFIG, "mean")[1.0]
     by_sum = study.problems(task, CONFIG)[1.0]
     spreads = [
-        study.check("small", "photograph", each, [0, 5], training=replace(APART, loss=each.loss)).validation
+        study.check("small", "photograph", each, planned(each, loss=each.loss, centered=False)).validation
         for each in (one, by_sum)
     ]
     np.testing.assert_allclose(spreads[0].predicted_spread, spreads[1].predicted_spread, rtol=1e-9)
 
 
-def test_an_ensemble_that_does_not_fit_in_memory_is_refused_before_any_work(problems, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10**5})())
-    with pytest.raises(ValueError, match=r"64 training points and 2 steps would need .*; take a smaller size"):
-        study.require_possible(problems[1.0], [0, 5], training=APART)
+def test_an_ensemble_that_does_not_fit_in_memory_is_refused_before_any_work(problems):
+    with (
+        limits.limited(memory=10**5),
+        pytest.raises(ValueError, match=r"64 training points and 2 steps would need .*; take a smaller size"),
+    ):
+        study.plan(problems[1.0], [0, 5], training=Training(centered=False))

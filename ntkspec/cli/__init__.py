@@ -52,9 +52,30 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = parsed.run()
     except (ValueError, OSError, FloatingPointError) as error:
-        return _refuse(as_options(str(error)))
+        return _refuse(_on_command_line(error))
     print(json.dumps(plain(result), allow_nan=False) if parsed.json else parsed.text(result))
     return 0
+
+
+def _raised_here(error: BaseException | None) -> BaseException | None:
+    """What a record of this package refused, before tyro put a frame around it; None where it was none."""
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is not None and trace.tb_frame.f_globals["__name__"].startswith("ntkspec."):
+            return error
+        error = error.__context__
+    return None
+
+
+def _on_command_line(error: BaseException) -> str:
+    """Advice on arguments as that on options."""
+    from ntkspec.checks import Refused
+
+    if isinstance(error, Refused):
+        return error.on_command_line().replace("--resume previous", "--resume-previous")
+    return as_options(str(error))
 
 
 def _parse(arguments: list[str]) -> Command | int:
@@ -67,11 +88,13 @@ def _parse(arguments: list[str]) -> Command | int:
                 prog="ntkspec",
                 args=arguments,
                 description="Which frequencies a coordinate network will learn, how fast, and whether to trust that.",
-                config=(tyro.conf.OmitArgPrefixes,),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.SuppressFixed),
             )
     except SystemExit as end:
         if end.code in (0, None):
             return 0
+        if (refused := _raised_here(end)) is not None:
+            return _refuse(_on_command_line(refused))
     words = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", complaint.getvalue()).split())
     # What tyro frames in a box: a title, then the complaint, then where to find help.
     words = re.sub(r"^(Unrecognized options|Value error|Required options|Parsing error)\s+", "", words)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ntkspec.cli._shared import AsJson, Signal, as_options, keep, problems
-from ntkspec.config import CheckpointConfig, NetworkConfig, StudyConfig, TrainingConfig
+from ntkspec.config import NetworkConfig, StudyConfig, Training
 from ntkspec.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ntkspec.study import Check, Problem
     from ntkspec.task import Task
-    from ntkspec.trainer import Checkpoints, Optimizer
+    from ntkspec.trainer import Keep
 
 
 #: Width that is trained at most where it is left to be found; beyond, the widest network of the law is.
@@ -71,25 +71,31 @@ class Validate:
     out: Path | None = None
     """Write validation.nc and validation.png (causes, width_law likewise) to this directory."""
     study: Annotated[ValidatedStudy, tyro.conf.arg(name="")] = field(default_factory=ValidatedStudy)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    checkpoints: Annotated[CheckpointConfig, tyro.conf.FlagCreatePairsOff] = field(default_factory=CheckpointConfig)
+    training: Training = field(default_factory=Training)
+    seeds: int = 4
+    """Networks to train."""
+    checkpoint: Path | None = None
+    """Directory for checkpoints of everything that is trained. Ctrl-C saves, too."""
+    checkpoint_every: int | None = None
+    """Save after every so many steps, as well as by the clock."""
+    checkpoint_minutes: float = 10.0
+    """Save when so many minutes have passed."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on from what --checkpoint holds, to the same bits."""
+    resume_previous: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The same, from the checkpoint before the newest where that one cannot be used."""
     json: AsJson = False
     """Print the result as one JSON object."""
 
     def run(self) -> dict[str, Any]:
         """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
         from ntkspec import plot, study
-        from ntkspec.record import check_writable
-        from ntkspec.trainer._checkpoint import refuse_used_within
         from ntkspec.validation._width import checked_by, not_checked, width_to_train
 
         self._require_sense()
-        width, checkpoints = self.study.network.width, self.checkpoints.build()
-        if checkpoints is not None:
-            check_writable(checkpoints.folder)
-            if not self.checkpoints.going_on:
-                refuse_used_within(checkpoints.folder)
-        known = self._optimizer.has_theory
+        width, keeping = self.study.network.width, self._keep()
+        keeping.require_usable(below=True)
+        known = self.training.optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
         # Of the logistic loss the prediction is a flow.
@@ -97,28 +103,32 @@ class Validate:
         loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
         task, by_scale = problems(self, plain, loss, self._within_range, momentum)
         steps = self.steps or study.TRAINED_STEPS
-        options: dict[str, Any] = {"training": self.training, "controls": self.explain}
-        options["learning_rate"] = None if known else self.study.learning_rate
-        study.require_possible(next(iter(by_scale.values())), steps, **options)
+        plan = study.plan(
+            next(iter(by_scale.values())),
+            steps,
+            training=self.training,
+            learning_rate=None if known else self.study.learning_rate,
+            seeds=self.seeds,
+            # A width that a law asks for is checked on networks that the law has not seen.
+            seed=self.study.seed + (width == "auto"),
+            controls=self.explain,
+        )
         progress = TerminalProgress()
         scale, _ = study.best(study.predictions(by_scale, steps, of=momentum, progress=progress))
         chosen, law = by_scale[scale], None
         if self.study.learning_rate is None:
-            chosen = study.steady(chosen, self.training)
+            chosen = study.steady(chosen, plan)
         if width == "auto":
-            law, chosen = self._found(chosen, steps, checkpoints, progress)
+            law, chosen = self._found(chosen, steps, keeping, progress)
         found = study.check(
             "signal",
             task.name,
             chosen,
-            steps,
-            progress=progress,
-            # A width that a law asks for is checked on networks that the law has not seen.
-            seed=self.study.seed + (law is not None),
+            plan,
             tolerance=self.tolerance,
-            checkpoint=checkpoints,
-            resume=self.checkpoints.going_on,
-            **options,
+            controls=self.explain,
+            keep=keeping,
+            progress=progress,
         )
         if law is not None:
             trained = found.validation.attrs["width"] == width_to_train(law, WIDEST)
@@ -138,11 +148,16 @@ class Validate:
             "files": files,
         }
 
-    @property
-    def _optimizer(self) -> Optimizer:
-        from ntkspec.trainer._optimizer import as_optimizer
+    def _keep(self) -> Keep:
+        from ntkspec.trainer import Keep
 
-        return as_optimizer(self.training.optimizer)
+        resume: bool | Literal["previous"] = "previous" if self.resume_previous else self.resume
+        if self.checkpoint is not None:
+            return Keep(self.checkpoint, self.checkpoint_every, self.checkpoint_minutes, resume)
+        for name in ("checkpoint_every", "checkpoint_minutes", "resume", "resume_previous"):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"{name} needs the directory of the checkpoints: --checkpoint DIR")
+        return Keep()
 
     def _within_range(self, chosen: Task) -> Task:
         """The signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
@@ -153,29 +168,25 @@ class Validate:
 
     def _require_sense(self) -> None:
         """Refuse what needs no signal to be refused."""
-        from ntkspec.checks import check_positive, check_sizes
+        from ntkspec.checks import Refused, check_positive, check_sizes
 
-        check_sizes(seeds=self.training.seeds)
+        check_sizes(seeds=self.seeds)
         check_positive("tolerance", self.tolerance, "such as 0.05, relative to the signal")
         rate = self.study.learning_rate
         if rate is not None:
             check_positive("learning_rate", rate, "or leave it out, for one from the kernel")
         # What the law of the width says nothing about.
-        plain = TrainingConfig(seeds=self.training.seeds, loss="mean" if self.training.loss == "mean" else "sum")
-        plain = replace(plain, dtype=self.training.dtype)
-        if self.study.network.width == "auto" and self.training != plain:
-            fields = [
-                name for name in plain.__dataclass_fields__ if getattr(self.training, name) != getattr(plain, name)
-            ]
-            raise ValueError(
+        loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
+        others = self.training.unlike(Training(loss=loss, dtype=self.training.dtype))
+        if self.study.network.width == "auto" and others:
+            options = {one.field: str(one.mine) if one.field == "optimizer" else one.mine for one in others}
+            raise Refused(
                 "--width auto asks theory, which here is of full-batch gradient descent on squares of a linear output "
-                f"from zero, and {', '.join(f'{name}={getattr(self.training, name)}' for name in fields)} is not that; "
-                "give a number"
+                f"from zero, and {', '.join(f'{{{name}}}' for name in options)} is not that; give a number",
+                **options,
             )
 
-    def _found(
-        self, one: Problem, steps: tuple[int, ...], checkpoints: Checkpoints | None, progress: Any
-    ) -> tuple[xr.Dataset, Problem]:
+    def _found(self, one: Problem, steps: tuple[int, ...], keeping: Keep, progress: Any) -> tuple[xr.Dataset, Problem]:
         """The width law of a problem, and the problem at the width that it says."""
         from ntkspec.validation._width import at_width, width_law, width_to_train
 
@@ -191,8 +202,7 @@ class Validate:
             seed=self.study.seed,
             check=False,
             dtype=self.training.dtype,
-            checkpoint=None if checkpoints is None else checkpoints.within("widths"),
-            resume=self.checkpoints.going_on,
+            checkpoint=keeping.within("widths"),
             progress=progress,
         )
         # The comparison that follows trains that width, and so checks the law.

@@ -3,7 +3,7 @@
 This room asks the others in order and puts their answers side by side; it holds no mathematics of its own.
 """
 
-from ntkspec.study._check import TRAINED_STEPS, Check, check, momentum_of, require_possible, steady
+from ntkspec.study._check import TRAINED_STEPS, Check, check, momentum_of, plan, steady
 from ntkspec.study._problem import Problem, default_scales, problem, problems
 from ntkspec.study._theory import (
     PREDICTED_STEPS,
@@ -29,11 +29,11 @@ __all__ = [
     "default_scales",
     "first_good_step",
     "momentum_of",
+    "plan",
     "predicted",
     "predictions",
     "problem",
     "problems",
-    "require_possible",
     "run",
     "spectra",
     "steady",

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import xarray as xr
 
 from ntkspec import mapping
-from ntkspec.config import StudyConfig, TrainingConfig
+from ntkspec.config import StudyConfig
 from ntkspec.kernel import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.study._check import TRAINED_STEPS, Check, check
-from ntkspec.study._problem import problem, problems
+from ntkspec.study._check import TRAINED_STEPS, Check, check, plan
+from ntkspec.study._problem import Problem, problem, problems
 from ntkspec.study._theory import PREDICTED_STEPS, best, convergences, predictions, spectra
 from ntkspec.task import Task, signal
 
@@ -124,10 +124,10 @@ def run(task: Task, small: Task, config: StudyConfig, *, seeds: int = 4, progres
     best_scale, best_step = best(prediction)
     small_scale, _ = best(predictions(small_by_scale, TRAINED_STEPS, progress=progress))
     kind = "small photograph" if task.dim == 2 else "shortened signal"
-    options: dict = {"training": TrainingConfig(seeds=seeds), "seed": config.seed, "progress": progress}
-    checks = (
-        check("paper", "paper's 1-D signal", paper, TRAINED_STEPS, **options),
-        check("small", kind, small_by_scale[small_scale], TRAINED_STEPS, **options),
-    )
+
+    def checked(key: str, name: str, one: Problem) -> Check:
+        return check(key, name, one, plan(one, TRAINED_STEPS, seeds=seeds, seed=config.seed), progress=progress)
+
+    checks = (checked("paper", "paper's 1-D signal", paper), checked("small", kind, small_by_scale[small_scale]))
     kernels = {scale: one.kernel for scale, one in by_scale.items()}
     return Study(config, task, kernels, spectrum, bandwidth, convergence, prediction, best_scale, best_step, checks)

@@ -1,20 +1,27 @@
 """Finite networks, trained to check what theory predicts."""
 
-from ntkspec.trainer._checkpoint import Checkpoints
+from ntkspec.trainer._checkpoint import NO_KEEP, Keep
 from ntkspec.trainer._model import PointLoss
 from ntkspec.trainer._observer import LookingBack, Observe
 from ntkspec.trainer._optimizer import Optimizer, optimizer
+from ntkspec.trainer._plan import Plan
 from ntkspec.trainer._scales import train_scales
-from ntkspec.trainer._train import require_trainable, stability_limit, train
+from ntkspec.trainer._train import plan, run, stability_limit, train
+from ntkspec.training import Difference, Training
 
 __all__ = [
-    "Checkpoints",
+    "NO_KEEP",
+    "Difference",
+    "Keep",
     "LookingBack",
     "Observe",
     "Optimizer",
+    "Plan",
     "PointLoss",
+    "Training",
     "optimizer",
-    "require_trainable",
+    "plan",
+    "run",
     "stability_limit",
     "train",
     "train_scales",

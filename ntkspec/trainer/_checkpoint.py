@@ -11,25 +11,23 @@ import stat
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ntkspec.checks import check_positive, check_sizes, shown
-from ntkspec.record import load, replace_file, save
+from ntkspec.checks import Refused, check_positive, check_sizes, shown
+from ntkspec.record import check_writable, load, replace_file, save
 from ntkspec.trainer._interrupt import Interruption
 
-__all__ = ["Checkpoints", "Saved", "newest", "restored", "write"]
+__all__ = ["NO_KEEP", "Keep", "Saved", "newest", "restored", "write"]
 
-FORMAT = "ntkspec trainer 1"
-#: Where a configuration has what tells things of the same name apart; absent where names tell all.
-BEHAVIOUR = "behaviour"
+FORMAT = "ntkspec trainer 2"
 SUFFIX = ".safetensors"
 #: How the names of files and folders begin that are not whole yet.
 BEGUN = ".checkpoint-"
@@ -38,42 +36,83 @@ KEPT = 2
 
 
 @dataclass(frozen=True)
-class Checkpoints:
-    """Where and how often a run is saved; the two newest are kept.
+class Keep:
+    """Where and how often a run is saved, and whether it goes on from there; the two newest checkpoints are kept.
 
     Attributes:
-        folder: of its own for each run; it is made if it is not there.
+        folder: of its own for each run; it is made if it is not there. None keeps nothing.
         every: save after each so many steps; None leaves it to the time.
         minutes: save when so many have passed since the last time; None leaves it to the steps.
+        resume: True goes on from the newest checkpoint, or begins where there is none; "previous" takes the one before
+            it where that one cannot be used.
 
     Raises:
         ValueError: if a number is not positive, or the folder has no name.
         TypeError: if the folder is no name.
 
     Example:
-        >>> Checkpoints("run", every=1000).minutes
-        10.0
+        >>> Keep("run", every=1000).within("networks").folder.as_posix()
+        'run/networks'
     """
 
-    folder: str | Path
+    folder: str | Path | None = None
     every: int | None = None
     minutes: float | None = 10.0
+    resume: bool | Literal["previous"] = False
 
-    def within(self, name: str) -> Checkpoints:
+    @classmethod
+    def of(cls, checkpoint: Keep | str | Path | None, resume: bool | str = False) -> Keep:
+        """What the arguments `checkpoint` and `resume` of `ntkspec.trainer.train` ask for."""
+        if isinstance(checkpoint, cls):
+            return checkpoint if resume is False else replace(checkpoint, resume=resume)  # type: ignore[arg-type]
+        return cls(checkpoint, resume=resume)  # type: ignore[arg-type]  # it is checked
+
+    def within(self, name: str) -> Keep:
         """The same in a folder of its own inside of this one, for one run of several."""
-        return replace(self, folder=Path(self.folder) / name)
+        return self if self.folder is None else replace(self, folder=Path(self.folder) / name)
+
+    def require_usable(self, *, below: bool = False) -> None:
+        """Refuse a folder that cannot be written, or that a new run would write over.
+
+        Args:
+            below: look into folders inside of it, too, where several runs are to keep theirs.
+
+        Raises:
+            ValueError: if it is used or cannot be written.
+        """
+        if self.folder is None:
+            return
+        check_writable(self.folder)
+        top = Path(self.folder).expanduser()
+        inner = sorted(path for path in top.rglob("*") if path.is_dir()) if below else []
+        for folder in [] if self.resume else [top, *inner]:
+            if found := files(folder):
+                raise Refused(
+                    f"{_literal(folder)} holds a checkpoint, {found[0].name}; {{resume}} goes on from it, another "
+                    "folder begins anew",
+                    resume=True,
+                )
 
     def __post_init__(self) -> None:
         """Refuse a folder without a name, and intervals that are none."""
         expected = "expected the name of a folder, such as 'run'"
-        if not isinstance(self.folder, str | os.PathLike):
+        if not isinstance(self.folder, str | os.PathLike | None):
             raise TypeError(f"checkpoint={shown(self.folder)}; {expected}")
-        if not str(self.folder):
+        if self.folder is not None and not str(self.folder):
             raise ValueError(f"checkpoint={self.folder!r}; {expected}")
+        if not isinstance(self.resume, bool | np.bool_ | str) or self.resume not in (False, True, "previous"):
+            raise ValueError(f"resume={shown(self.resume)}; expected True, False or 'previous'")
+        if self.folder is None and self.resume:
+            raise Refused(
+                "{resume} needs the folder of the checkpoints; give {checkpoint}", resume=self.resume, checkpoint=...
+            )
         if self.every is not None:
             check_sizes(every=self.every)
         if self.minutes is not None:
             check_positive("minutes", self.minutes, "such as 10, or None")
+
+
+NO_KEEP = Keep()
 
 
 @dataclass
@@ -102,7 +141,7 @@ class Saved:
 class Clock:
     """When the next checkpoint is due."""
 
-    checkpoints: Checkpoints
+    keep: Keep
     interruption: Interruption
     step: int = 0
     moment: float = field(default_factory=time.monotonic)
@@ -110,14 +149,14 @@ class Clock:
 
     def due(self, step: int) -> bool:
         """Whether one is."""
-        every, minutes = self.checkpoints.every, self.checkpoints.minutes
+        every, minutes = self.keep.every, self.keep.minutes
         by_time = minutes is not None and time.monotonic() - self.moment >= 60 * minutes
         by_step = every is not None and step % every == 0
         return step != self.step and (by_time or by_step or self.interruption.asked)
 
     def until_due(self, step: int) -> float:
         """Steps to the next one that is due by its number."""
-        every = self.checkpoints.every
+        every = self.keep.every
         return math.inf if every is None else every - step % every
 
     def saved(self, step: int, path: Path) -> None:
@@ -125,12 +164,12 @@ class Clock:
         self.step, self.moment, self.path = step, time.monotonic(), path
 
 
-def write(checkpoints: Checkpoints, saved: Saved) -> Path:
+def write(folder: str | Path, saved: Saved) -> Path:
     """Write a checkpoint whole or not at all, and forget all but the two newest.
 
     Args:
-        checkpoints: where.
-        saved: what.
+        folder: of the run.
+        saved: contents.
 
     Returns:
         Its file.
@@ -138,7 +177,7 @@ def write(checkpoints: Checkpoints, saved: Saved) -> Path:
     from safetensors.numpy import save_file
 
     number = f"{saved.progress['part']:04d}-{saved.progress['step']:010d}"
-    path = Path(checkpoints.folder).expanduser() / f"checkpoint-{number}{SUFFIX}"
+    path = Path(folder).expanduser() / f"checkpoint-{number}{SUFFIX}"
     arrays = {name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}
     told = {
         "configuration": json.dumps(saved.configuration, ensure_ascii=False),
@@ -162,7 +201,7 @@ def write(checkpoints: Checkpoints, saved: Saved) -> Path:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
-    for old in files(checkpoints.folder)[KEPT:]:
+    for old in files(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
 
@@ -182,35 +221,12 @@ def files(folder: str | Path) -> list[Path]:
     return sorted(Path(folder).expanduser().glob(f"checkpoint-*{SUFFIX}"), reverse=True)
 
 
-def refuse_used(folder: str | Path) -> None:
-    """Keep a new run from writing over another one's checkpoints.
-
-    Raises:
-        ValueError: if there are any.
-    """
-    if found := files(folder):
-        raise ValueError(
-            f"{folder} holds a checkpoint, {found[0].name}; resume=True goes on from it, another folder begins anew"
-        )
-
-
-def refuse_used_within(folder: str | Path) -> None:
-    """The same for several runs that are to keep theirs inside of a folder.
-
-    Raises:
-        ValueError: if there are any, there or below.
-    """
-    top = Path(folder).expanduser()
-    for one in [top, *sorted(path for path in top.rglob("*") if path.is_dir())]:
-        refuse_used(one)
-
-
-def newest(folder: str | Path, configuration: Callable[[int], Mapping[str, Any]], *, previous: bool) -> Saved | None:
+def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:
     """The newest checkpoint of a run, if there is one.
 
     Args:
         folder: where.
-        configuration: of the run that is to go on, up to a step, as JSON holds it.
+        configuration: of the run that is to go on, as JSON holds it.
         previous: take the one before where the newest cannot be read or is another run's.
 
     Returns:
@@ -223,7 +239,7 @@ def newest(folder: str | Path, configuration: Callable[[int], Mapping[str, Any]]
     for path in files(folder):
         try:
             saved = _read(path)
-            _require_same(saved, configuration(saved.seen))
+            _require_same(saved, configuration)
         except ValueError as error:
             problems.append(str(error))
             if not previous:
@@ -233,10 +249,18 @@ def newest(folder: str | Path, configuration: Callable[[int], Mapping[str, Any]]
     if not problems:
         return None
     others = [path for path in files(folder)[len(problems) :]]
-    hint = "an empty folder begins anew"
+    others, told = files(folder)[len(problems) :], _literal("; ".join(problems))
     if others and not previous:
-        hint = f"resume='previous' takes the one before it, {others[0].name}; " + hint
-    raise ValueError(f"{'; '.join(problems)}; {hint}")
+        raise Refused(
+            f"{told}; {{resume}} takes the one before it, {others[0].name}; an empty folder begins anew",
+            resume="previous",
+        )
+    raise ValueError(f"{'; '.join(problems)}; an empty folder begins anew")
+
+
+def _literal(text: Any) -> str:
+    """Text within a template of a message."""
+    return str(text).replace("{", "{{").replace("}", "}}")
 
 
 def _read(path: Path) -> Saved:
@@ -265,19 +289,8 @@ def _read(path: Path) -> Saved:
 
 
 def _require_same(saved: Saved, configuration: Mapping[str, Any]) -> None:
-    asked = json.loads(json.dumps(configuration))
-    was = dict(saved.configuration)
-    told, now = was.pop(BEHAVIOUR, {}), asked.pop(BEHAVIOUR, {})
-    changes = list(_differences(was, asked, ""))
-    both = [name for name in now if told.get(name) and now[name]]
-    changes += [f"its {name} has the same name and does something else" for name in both if told[name] != now[name]]
-    if changes:
+    if changes := list(_differences(saved.configuration, json.loads(json.dumps(configuration)), "")):
         raise ValueError(f"checkpoint {saved.path.name} belongs to another run: {'; '.join(changes[:3])}")
-    if unknown := sorted({*told, *now} - set(both)):
-        raise ValueError(
-            f"checkpoint {saved.path.name} has a name of its {' and '.join(unknown)} and no more, so that it cannot be "
-            "told from others of that name; give an optimizer by name, which can go on"
-        )
 
 
 def _differences(ours: Any, theirs: Any, where: str) -> Any:

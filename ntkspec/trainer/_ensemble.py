@@ -17,8 +17,25 @@ from ntkspec.kernel._base import Network
 from ntkspec.trainer._initial import INITIALISATIONS
 from ntkspec.trainer._model import Recipe, raw
 
-__all__ = ["Problem", "State", "advance", "begin", "in_turn", "initialise", "outputs", "steps_of"]
+__all__ = [
+    "Problem",
+    "State",
+    "advance",
+    "batch_keys",
+    "begin",
+    "ceiling",
+    "highest_saved",
+    "in_turn",
+    "initialise",
+    "losses_of",
+    "outputs",
+    "steps_of",
+]
 
+#: How many times its first value a loss may grow before that is called divergence: the edge of stability shows tens.
+GROWTH = 1e6
+#: How many times it may have grown in a state that is saved: a run at the edge goes up by tens and comes back.
+UNSETTLED = 50
 #: Points whose outputs are computed at once, divided by the networks: a lattice of any size takes the memory of this.
 EVALUATED = 2**16
 #: Parameters that are drawn at once, or those of one network: draws are of float64 and take thrice what they become.
@@ -109,9 +126,7 @@ def _initialise(
 def begin(recipe: Recipe, problem: Problem, params: Any) -> State:
     """The state before the first step of parameters (group, seed, …)."""
     memory = _over_groups(
-        lambda rate, keys, params: jax.vmap(lambda key, params: recipe.optimizer.build(rate, key).init(params))(
-            keys, params
-        ),
+        lambda rate, keys, params: jax.vmap(lambda key, params: recipe.build(rate, key).init(params))(keys, params),
         problem.rate * problem.factors[0],
         problem.keys,
         params,
@@ -248,7 +263,7 @@ def _step(
     given = (problem.network, inputs, fixed)
     (value, apart), gradient = recipe.products(jax.value_and_grad(loss, has_aux=True))(state.params, *given)
     value, apart, gradient, size = total((value, apart, gradient, jnp.sum(weights) * labels.shape[1]))
-    update, memory = recipe.optimizer.build(rate, key).update(
+    update, memory = recipe.build(rate, key).update(
         gradient,
         state.memory,
         state.params,
@@ -274,3 +289,54 @@ def _over_groups(function: Any, *args: Any) -> Any:
         return jax.vmap(function)(*args)
     only = function(*jax.tree.map(lambda leaf: leaf[0], args))
     return jax.tree.map(lambda leaf: leaf[None], only)
+
+
+@partial(jax.jit, static_argnames="recipe")
+def losses_of(recipe: Recipe, f: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
+    """The loss of outputs (..., point, channel)."""
+    return scale * jnp.sum(recipe.losses(f, labels), axis=(-2, -1))
+
+
+@partial(jax.jit, static_argnames="recipe")
+def ceiling(recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
+    """A loss that no run on its way to the labels reaches."""
+    at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
+    largest = jnp.max(at_start + GROWTH * jnp.maximum(known, drawn))
+    return jnp.minimum(largest, jnp.finfo(labels.dtype).max).astype(labels.dtype)
+
+
+@partial(jax.jit, static_argnames="recipe")
+def highest_saved(
+    recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
+) -> tuple[jax.Array, jax.Array]:
+    """The loss of each network at its start, and that above which it is not saved, (group, seed)."""
+    at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
+    # The loss of labels that are zero, or lost in the rounding of f − f_0, says nothing: f_0 does.
+    rounding = 100 * jnp.finfo(labels.dtype).eps * beginning
+    lost = jnp.abs(losses_of(recipe, rounding, labels, scale) - losses_of(recipe, 0 * rounding, labels, scale))
+    return at_start, at_start + UNSETTLED * jnp.where(known > lost, known, jnp.maximum(known, drawn))
+
+
+def _sizes(
+    recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The loss at the start, and how large losses are: of the start and the labels, and of outputs as they are drawn.
+
+    A loss may be zero or negative at any of them; outputs of some size have a loss that is not.
+    """
+
+    def size(f: jax.Array) -> jax.Array:
+        loss = jnp.abs(losses_of(recipe, f, labels, scale))
+        return jnp.where(jnp.isfinite(loss), loss, 0)
+
+    known = jnp.maximum(size(beginning - start), jnp.maximum(size(jnp.zeros_like(labels)), size(labels)))
+    drawn = jnp.maximum(size(beginning), jnp.finfo(labels.dtype).eps * scale * labels.size)
+    return losses_of(recipe, beginning - start, labels, scale), known, drawn
+
+
+@partial(jax.jit, static_argnames=("count", "groups"))
+def batch_keys(seed: int, first: int, count: int, groups: int) -> jax.Array:
+    """Of the minibatches of each network: its own, the same in every group."""
+    root = jax.random.fold_in(jax.random.key(seed), 2**31 + 1)
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(first + jnp.arange(count))
+    return jnp.broadcast_to(keys, (groups, count))

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 
+from ntkspec import limits
 from ntkspec.trainer._cores import takes_turns, threads_for
 from ntkspec.trainer._ensemble import EVALUATED, begin
 from ntkspec.trainer._model import raw
@@ -107,7 +107,7 @@ def available(devices: list[jax.Device]) -> float:
     if all(one and "bytes_limit" in one for one in stats):
         return USED * sum(one["bytes_limit"] - one.get("bytes_in_use", 0) for one in stats if one)
     # Several devices of a processor share its memory.
-    return USED * psutil.virtual_memory().available
+    return USED * limits.current().available
 
 
 def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
@@ -122,7 +122,7 @@ def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
         TooLarge: if a single network does not fit, or what is recorded does not; with the predicted size.
     """
     free, groups = available(devices), len(plan.kernels)
-    host = USED * psutil.virtual_memory().available
+    host = USED * limits.current().available
     if need.recorded > host:
         raise TooLarge(
             f"recording {plan.seeds * groups} networks at {len(plan.steps)} steps would need {_gib(need.recorded)}, of "

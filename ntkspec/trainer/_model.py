@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,20 +11,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkspec.kernel._base import Network
-from ntkspec.kernel._composed import ComposedKernel
 from ntkspec.losses import PointLoss, logistic, squared
-from ntkspec.mapping import FourierMapping
-from ntkspec.trainer._optimizer import Optimizer
+from ntkspec.trainer._optimizer import build
 from ntkspec.trainer._precision import products_in_bfloat16, scalar_in_bfloat16
+from ntkspec.training import Optimizer, Training
 
-__all__ = ["BUILT_IN", "LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "require_learnable", "squared"]
+__all__ = ["LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "squared"]
 
-#: What `ntkspec.record.configuration` calls the losses that are known here; another function of the same short name is
-#: another loss.
-BUILT_IN = {
-    "ntkspec.losses.squared": "squared",
-    "ntkspec.losses.logistic": "logistic",
-}
 
 #: The fields of a Fourier mapping that can be learned along with the network.
 LEARNABLE = ("amplitudes", "frequencies")
@@ -35,22 +28,61 @@ class Recipe:
     """What a step does; numbers are elsewhere, so that another learning rate is the same program.
 
     Attributes:
-        optimizer: how a gradient becomes a step.
-        point_loss: ℓ(f, y) of one value.
-        sigmoid: whether the function is the sigmoid of the network's output.
-        logits: whether the loss is one of the network's output, sigmoid or not.
-        trainable: fields of the mapping that are learned.
-        batch_size: points in a step; None is all.
-        bfloat16: whether float32 matrices are multiplied in bfloat16.
+        training: options that a step depends on; the others are as `Training` has them.
+        rateless: whether the optimizer finds its own steps.
     """
 
-    optimizer: Optimizer
-    point_loss: PointLoss
-    sigmoid: bool = False
-    logits: bool = False
-    trainable: tuple[str, ...] = ()
-    batch_size: int | None = None
-    bfloat16: bool = False
+    training: Training
+    rateless: bool = False
+
+    @classmethod
+    def of(cls, training: Training, rateless: bool = False) -> Recipe:
+        """The recipe of a training."""
+        plain = Training()
+        apart = {name: getattr(plain, name) for name in ("schedule", "init", "centered", "dtype")}
+        loss = training.loss if training.loss == "logistic" else plain.loss
+        return cls(replace(training, loss=loss, **apart), rateless)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """How a gradient becomes a step."""
+        return self.training.optimizer
+
+    @property
+    def point_loss(self) -> PointLoss:
+        """ℓ(f, y) of one value."""
+        if self.training.loss == "logistic":
+            return logistic
+        return self.training.point_loss or squared
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether the function is the sigmoid of the network's output."""
+        return self.training.output == "sigmoid"
+
+    @property
+    def logits(self) -> bool:
+        """Whether the loss is one of the network's output, sigmoid or not."""
+        return self.training.of_logits
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Fields of the mapping that are learned."""
+        return self.training.trainable
+
+    @property
+    def batch_size(self) -> int | None:
+        """Points in a step; None is all."""
+        return self.training.batch_size
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether float32 matrices are multiplied in bfloat16."""
+        return self.training.matmul_precision == "bfloat16"
+
+    def build(self, rate: Array, key: Array) -> Any:
+        """The optax transformation of a step at a learning rate; `key` is for those that draw noise."""
+        return build(self.optimizer, None if self.rateless else rate, key)
 
     def output(self, f: Array) -> Array:
         """The learned function, of the network's output f."""
@@ -96,18 +128,3 @@ def _features(x: Array, amplitudes: Array, frequencies: Array) -> Array:
     turns = jnp.matmul(x, frequencies.T, precision="highest")
     phase = 2 * jnp.pi * (turns - jnp.round(turns))
     return jnp.concatenate([amplitudes * jnp.cos(phase), amplitudes * jnp.sin(phase)], axis=-1)
-
-
-def require_learnable(k: ComposedKernel, trainable: tuple[str, ...]) -> None:
-    """Refuse to learn what a mapping does not have.
-
-    Raises:
-        ValueError: if a field has an unknown name, or the mapping is no list of frequencies.
-    """
-    if unknown := sorted(set(trainable) - set(LEARNABLE)):
-        raise ValueError(f"trainable={trainable!r} has {unknown}; expected of {LEARNABLE}, or () for a fixed mapping")
-    if trainable and not isinstance(k.mapping, FourierMapping):
-        raise ValueError(
-            f"a {type(k.mapping).__name__} has no list of frequencies and amplitudes to learn; take a mapping such as "
-            "ns.mapping.gaussian(...), or trainable=()"
-        )

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from ntkspec.checks import shown
 from ntkspec.trainer._ensemble import Problem, State, advance, steps_of
 from ntkspec.trainer._model import Recipe
+from ntkspec.trainer._optimizer import searches
 
 __all__ = ["Layout", "apart_of", "check_devices", "layout"]
 
@@ -74,7 +75,7 @@ def layout(devices: Sequence[jax.Device], networks: int, points: int, recipe: Re
     found = list(devices)
     apart = apart_of(found, networks)
     share = len(found) // apart
-    if recipe.optimizer.searches:
+    if searches(recipe.optimizer):
         share = 1
     elif recipe.batch_size is not None:
         share = gcd(share, recipe.batch_size)

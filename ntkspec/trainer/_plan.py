@@ -1,68 +1,109 @@
-"""A training run as it was asked for, and its arrays."""
+"""A training run, checked before anything is allocated, and its arrays."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ntkspec.checks import (
+    Refused,
+    check_labels,
+    check_points,
+    check_positive,
+    check_seed,
+    check_sizes,
+    check_whole_steps,
+    shown,
+)
 from ntkspec.grid import Grid
-from ntkspec.kernel._composed import ComposedKernel
+from ntkspec.kernel._composed import ComposedKernel, check_composed
+from ntkspec.limits import refuse_if_too_large
+from ntkspec.mapping import FourierMapping
 from ntkspec.record import configuration
-from ntkspec.trainer._checkpoint import BEHAVIOUR, Saved
-from ntkspec.trainer._ensemble import Problem, initialise, outputs
-from ntkspec.trainer._model import LEARNABLE, Recipe
-from ntkspec.trainer._trial import behaviour
+from ntkspec.trainer._checkpoint import Saved
+from ntkspec.trainer._ensemble import Problem, batch_keys, ceiling, initialise, outputs
+from ntkspec.trainer._initial import require_initialisation
+from ntkspec.trainer._model import LEARNABLE, Recipe, logistic, squared
+from ntkspec.trainer._optimizer import OWN, is_rateless
+from ntkspec.training import Optimizer, Training, are_factors
 
-__all__ = ["Plan", "highest_saved", "losses_of"]
+__all__ = ["Plan", "planned"]
 
-#: How many times its first value a loss may grow before that is called divergence: the edge of stability shows tens.
-GROWTH = 1e6
-#: How many times it may have grown in a state that is saved: a run at the edge goes up by tens and comes back.
-UNSETTLED = 50
+#: Bytes of a step where a schedule that is a function is asked for its factors: numbers, their copy and changes.
+TABULATED = 40
+#: What an optimizer raises that was given settings, or asks for arguments, that do not fit.
+MISFITS = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run depends on.
+    """All that a run depends on, checked; make one with `ntkspec.trainer.plan`.
 
     Attributes:
         kernels: one for each group; they differ in the numbers of their mapping alone.
         points: x, (point, axis).
         labels: y, (point, channel).
-        recipe: of a step.
+        training: options of the networks.
+        rateless: whether the optimizer finds its own steps.
         rates: learning rate of each group; None until it is taken from the kernel.
         factors: of the schedule, by run of equal steps, (run,).
         starts: first step of each run, (run,).
-        mean: whether the loss is over the number of points.
-        init: name of the initialisation.
-        seed: of the first network.
-        seeds: how many networks.
-        centered: whether f − f_0 is trained.
-        dtype: of parameters and arithmetic.
+        seed: number of the first network.
+        seeds: number of networks.
         steps: at which to record, (step,).
         lattice: on which the function is recorded, too.
+        squeeze: whether labels came without a channel.
     """
 
     kernels: tuple[ComposedKernel, ...]
     points: np.ndarray
     labels: np.ndarray
-    recipe: Recipe
+    training: Training
+    rateless: bool
     rates: tuple[float, ...] | None
     factors: np.ndarray
     starts: np.ndarray
-    mean: bool
-    init: str
     seed: int
     seeds: int
-    centered: bool
-    dtype: str
     steps: np.ndarray
     lattice: Grid | None
+    squeeze: bool
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What a step does."""
+        return Recipe.of(self.training, self.rateless)
+
+    @property
+    def mean(self) -> bool:
+        """Whether the loss is over the number of points."""
+        return self.training.loss == "mean"
+
+    @property
+    def centered(self) -> bool:
+        """Whether f − f_0 is trained."""
+        return self.training.centered
+
+    @property
+    def dtype(self) -> str:
+        """Precision of parameters and arithmetic."""
+        return self.training.dtype
 
     @property
     def last(self) -> int:
@@ -74,14 +115,13 @@ class Plan:
         known = [rate for rate in rates[slice(*groups)] if rate is not None]
         return replace(self, kernels=self.kernels[slice(*groups)], rates=tuple(known) or None)
 
-    def configuration(self, step: int) -> dict[str, Any]:
-        """All that the path of the networks up to a step depends on, but for what `path` tells, as JSON holds it."""
-        everything = configuration(self)
-        for name in ("steps", "factors", "starts"):
-            del everything[name]
-        if told := behaviour(self.recipe, step):
-            everything[BEHAVIOUR] = configuration(told)
-        return everything
+    def configuration(self) -> dict[str, Any]:
+        """All that the path of the networks depends on, but for what `path` tells, as JSON holds it."""
+        steady = replace(self.training, schedule="constant")
+        same = {
+            name: getattr(self, name) for name in ("kernels", "points", "labels", "rates", "seed", "seeds", "lattice")
+        }
+        return {**configuration(same), "training": json.loads(steady.to_json())}
 
     def path(self, step: int) -> dict[str, Any]:
         """What was recorded and by which factors of the learning rate, up to a step: more may follow."""
@@ -124,7 +164,14 @@ class Plan:
         """Parameters of the networks from `first` on, (group, seed, …)."""
         k = self.kernels[0]
         params = initialise(
-            k.network, self.seed, count, k.mapping.num_features, self.labels.shape[1], self.dtype, self.init, first
+            k.network,
+            self.seed,
+            count,
+            k.mapping.num_features,
+            self.labels.shape[1],
+            self.dtype,
+            self.training.init,
+            first,
         )
         groups = len(self.kernels)
         stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (groups, *leaf.shape)), params)
@@ -158,60 +205,196 @@ class Plan:
             factors=jnp.asarray(self.factors, dtype=self.dtype),
             starts=jnp.asarray(self.starts),
             scale=jnp.asarray(scale, dtype=self.dtype),
-            ceiling=_ceiling(self.recipe, beginning, start, labels, scale),
-            keys=_batch_keys(self.seed, first, count, groups),
+            ceiling=ceiling(self.recipe, beginning, start, labels, scale),
+            keys=batch_keys(self.seed, first, count, groups),
         )
 
     def _stacked(self, name: str) -> jax.Array:
         return jnp.stack([jnp.asarray(getattr(k.mapping, name), dtype=self.dtype) for k in self.kernels])
 
 
-@partial(jax.jit, static_argnames="recipe")
-def losses_of(recipe: Recipe, f: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
-    """The loss of outputs (..., point, channel)."""
-    return scale * jnp.sum(recipe.losses(f, labels), axis=(-2, -1))
+def planned(
+    kernels: tuple[ComposedKernel, ...],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    steps: Sequence[int],
+    training: Training,
+    rates: tuple[float, ...] | None,
+    seeds: int,
+    seed: int,
+    field_shape: tuple[int, ...] | None,
+) -> Plan:
+    """The plan of kernels of equal shapes, with a learning rate for each or None; see `ntkspec.trainer.plan`."""
+    for k in kernels:
+        check_composed(k)
+    k, optimizer = kernels[0], _optimizer_of(training)
+    points = np.asarray(check_points(x, k.dim))
+    labels = np.asarray(check_labels(y, len(points)))
+    if labels.size == 0:
+        raise ValueError(f"labels have shape {labels.shape}; expected at least one point and one channel to train on")
+    recorded = check_whole_steps(steps)
+    check_sizes(seeds=seeds)
+    check_seed(seed)
+    for rate in rates or ():
+        _check_rate(rate, optimizer)
+    _check_options(training, k, labels)
+    shape = None if field_shape is None else _field_shape(field_shape, k.dim)
+    factors, starts = _table(training, int(recorded[-1]))
+    plan = Plan(
+        kernels=kernels,
+        points=points,
+        labels=labels.reshape(len(points), -1),
+        training=training,
+        rateless=rates is None and is_rateless(optimizer),
+        rates=None if rates is None else tuple(map(float, rates)),
+        factors=factors,
+        starts=starts,
+        seed=seed,
+        seeds=seeds,
+        steps=recorded,
+        lattice=None if shape is None else Grid.unit(shape),
+        squeeze=labels.ndim == 1,
+    )
+    _require_elementwise(plan.recipe, training.dtype)
+    _require_step(plan)
+    return plan
 
 
-@partial(jax.jit, static_argnames="recipe")
-def _ceiling(recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
-    """A loss that no run on its way to the labels reaches."""
-    at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
-    largest = jnp.max(at_start + GROWTH * jnp.maximum(known, drawn))
-    return jnp.minimum(largest, jnp.finfo(labels.dtype).max).astype(labels.dtype)
+def _optimizer_of(training: Training) -> Optimizer:
+    if not isinstance(training, Training):
+        raise TypeError(f"training={shown(training)}; expected ns.trainer.Training(...)")
+    return training.optimizer
 
 
-@partial(jax.jit, static_argnames="recipe")
-def highest_saved(
-    recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
-) -> tuple[jax.Array, jax.Array]:
-    """The loss of each network at its start, and that above which it is not saved, (group, seed)."""
-    at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
-    # The loss of labels that are zero, or lost in the rounding of f − f_0, says nothing: f_0 does.
-    rounding = 100 * jnp.finfo(labels.dtype).eps * beginning
-    lost = jnp.abs(losses_of(recipe, rounding, labels, scale) - losses_of(recipe, 0 * rounding, labels, scale))
-    return at_start, at_start + UNSETTLED * jnp.where(known > lost, known, jnp.maximum(known, drawn))
+def _check_options(training: Training, k: ComposedKernel, labels: np.ndarray) -> None:
+    """Refuse options that do not go with this kernel, these labels or this process."""
+    if training.dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise Refused(
+            "dtype='float64', and JAX's float64 is off; leave JAX_ENABLE_X64=0 out of the environment, or take {dtype}",
+            dtype="float32",
+        )
+    if training.batch_size is not None and training.batch_size > len(labels):
+        raise ValueError(
+            f"batch_size={training.batch_size}; expected at most the number of points, {len(labels)}; by default all"
+        )
+    low, high = float(labels.min()), float(labels.max())
+    if (training.of_logits or training.output == "sigmoid") and not 0 <= low <= high <= 1:
+        what = "the logistic loss" if training.of_logits else "a sigmoid output"
+        raise Refused(
+            f"labels reach from {low:.3g} to {high:.3g}, and {what} is for labels in [0, 1]; scale them, or take "
+            "{output} with {loss}",
+            output="linear",
+            loss="sum",
+        )
+    if training.trainable and not isinstance(k.mapping, FourierMapping):
+        raise ValueError(
+            f"a {type(k.mapping).__name__} has no list of frequencies and amplitudes to learn; take a mapping such as "
+            "ns.mapping.gaussian(...), or trainable=()"
+        )
+    require_initialisation(training.init, k.network)
 
 
-def _sizes(
-    recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The loss at the start, and how large losses are: of the start and the labels, and of outputs as they are drawn.
-
-    A loss may be zero or negative at any of them; outputs of some size have a loss that is not.
-    """
-
-    def size(f: jax.Array) -> jax.Array:
-        loss = jnp.abs(losses_of(recipe, f, labels, scale))
-        return jnp.where(jnp.isfinite(loss), loss, 0)
-
-    known = jnp.maximum(size(beginning - start), jnp.maximum(size(jnp.zeros_like(labels)), size(labels)))
-    drawn = jnp.maximum(size(beginning), jnp.finfo(labels.dtype).eps * scale * labels.size)
-    return losses_of(recipe, beginning - start, labels, scale), known, drawn
+def _check_rate(learning_rate: float, optimizer: Optimizer) -> None:
+    if not optimizer.takes_rate:
+        raise ValueError(
+            f"learning_rate={learning_rate}, and the optimizer ({optimizer}) was built with its own; "
+            "leave it out, or give the optimizer by name"
+        )
+    check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate, or None")
 
 
-@partial(jax.jit, static_argnames=("count", "groups"))
-def _batch_keys(seed: int, first: int, count: int, groups: int) -> jax.Array:
-    """Of the minibatches of each network: its own, the same in every group."""
-    root = jax.random.fold_in(jax.random.key(seed), 2**31 + 1)
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(first + jnp.arange(count))
-    return jnp.broadcast_to(keys, (groups, count))
+def _field_shape(given: Sequence[int], dim: int) -> tuple[int, ...]:
+    expected = f"{dim} positive sizes, one a coordinate, such as {(64,) * dim}"
+    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+        raise TypeError(f"field_shape={shown(given)}; expected {expected}")
+    sizes = tuple(given)
+    if len(sizes) != dim or not all(isinstance(n, int | np.integer) and n is not True and n > 0 for n in sizes):
+        raise ValueError(f"field_shape={shown(given)}; expected {expected}")
+    return tuple(map(int, sizes))
+
+
+def _table(training: Training, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of the learning rate and the first step of each: what `ntkspec.dynamics.Schedule` holds."""
+    schedule = training.schedule
+    if not callable(schedule) or hasattr(schedule, "factors"):
+        listed, starts = training.factors(last)
+        return np.asarray(listed, dtype=float), np.asarray(starts, dtype=np.int64)
+    refuse_if_too_large(
+        TABULATED * last,
+        f"a schedule that is a function, asked for its factor at each of {last:,} steps,",
+        "give one that lists its changes, such as ns.dynamics.piecewise({0: 1.0, 1000: 0.1}), or ask for fewer steps",
+    )
+    values = _values(schedule, max(last, 1))
+    if values.shape != (max(last, 1),):
+        raise TypeError(f"the schedule gives arrays of shape {values.shape}; expected one number a step, such as 0.5")
+    if not are_factors(values):
+        raise ValueError("the schedule gives factors that are negative, not finite or all zero; expected such as 0.5")
+    first = np.flatnonzero(np.r_[True, np.diff(values) != 0])
+    return values[first], first
+
+
+def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
+    try:
+        found = np.asarray(jax.vmap(schedule)(jnp.arange(count)))
+        if found.dtype.kind in "biuf":
+            return found.astype(float)
+    # A function of plain numbers looks at its step.
+    except (TypeError, ValueError, jax.errors.JAXTypeError):
+        pass
+    values, step = np.zeros(count), 0
+    try:
+        for step in range(count):
+            values[step] = float(schedule(step))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"the schedule gives no number at step {step} ({error}); expected a function of the step that gives a "
+            "factor of the learning rate, such as 0.5"
+        ) from error
+    return values
+
+
+def _require_elementwise(recipe: Recipe, dtype: str) -> None:
+    point_loss = recipe.point_loss
+    if point_loss in (squared, logistic):
+        return
+    values = jax.ShapeDtypeStruct((2, 3), dtype)
+    try:
+        found = jax.eval_shape(point_loss, values, values)
+    except MISFITS as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"point_loss cannot be taken of values and labels: {said.rstrip('.')}. Expected a function of both, "
+            "elementwise in jax, such as lambda f, y: jnp.abs(f - y)"
+        ) from error
+    shape, kind = getattr(found, "shape", None), getattr(found, "dtype", None)
+    if shape != values.shape or kind is None or not jnp.issubdtype(kind, jnp.floating):
+        got = f"a {type(found).__name__}" if shape is None else f"{kind} of shape {shape}"
+        raise ValueError(
+            f"point_loss gives {got} for values of shape {values.shape}; expected one loss for each value, of the same "
+            "shape: training sums them itself"
+        )
+
+
+def _require_step(plan: Plan) -> None:
+    """Refuse an optimizer that cannot take a step; nothing is computed."""
+    recipe, optimizer = plan.recipe, plan.recipe.optimizer
+    if optimizer.takes_rate and optimizer.name in OWN:
+        return
+
+    def step(key: jax.Array, params: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))  # type: ignore[return-value]
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        built = recipe.build(jnp.asarray(1e-3, dtype=plan.dtype), key)
+        return built.update(gradient, built.init(params), params, value=value, grad=gradient, value_fn=loss)
+
+    try:
+        jax.eval_shape(step, jax.random.key(0), plan.shapes())
+    except MISFITS as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"optimizer {optimizer} cannot take a step: {said.rstrip('.')}. It is given gradient, parameters, the loss "
+            "and its function, and nothing else; look at its settings, or take another, such as 'adam'"
+        ) from error

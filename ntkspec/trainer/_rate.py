@@ -13,6 +13,7 @@ from jax import Array
 
 from ntkspec.trainer._ensemble import Problem
 from ntkspec.trainer._model import Recipe, raw
+from ntkspec.trainer._optimizer import usual_rate
 
 __all__ = ["default_rates", "rounded_down", "stable_rates"]
 
@@ -60,7 +61,7 @@ def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
     if not recipe.optimizer.takes_rate:
         return np.full(groups, np.nan)
     if recipe.optimizer.limit is None:
-        usual = recipe.optimizer.usual_rate
+        usual = usual_rate(recipe.optimizer)
         return np.full(groups, np.nan if usual is None else usual)
     rates = stable_rates(recipe, problem, params) / 2
     if np.isinf(rates).any():

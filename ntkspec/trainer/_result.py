@@ -19,22 +19,21 @@ from ntkspec.trainer._trajectory import Trajectory, side_by_side
 __all__ = ["dataset", "require_fitting"]
 
 
-def dataset(plan: Plan, trajectory: Trajectory, group: int, squeeze: bool) -> xr.Dataset:
+def dataset(plan: Plan, trajectory: Trajectory, group: int) -> xr.Dataset:
     """The recorded trajectory of one kernel's networks.
 
     Args:
         plan: of the run, with its learning rates.
         trajectory: what was recorded.
         group: which kernel.
-        squeeze: leave the only channel out.
 
     Returns:
         See `ntkspec.trainer.train`.
     """
     raw = _stacked(trajectory.values, group)
     values = _outputs(plan, raw)
-    channel = () if squeeze else ("channel",)
-    shown = (lambda a: a[..., 0]) if squeeze else (lambda a: a)
+    channel = () if plan.squeeze else ("channel",)
+    shown = (lambda a: a[..., 0]) if plan.squeeze else (lambda a: a)
     variables: dict[str, tuple] = {
         "train": (
             ("seed", "step", "point", *channel),
@@ -70,7 +69,7 @@ def require_fitting(plan: Plan, trajectory: Trajectory) -> None:
     Raises:
         ValueError: in words.
     """
-    dataset(replace(plan, steps=plan.steps[:1]), trajectory, 0, squeeze=plan.labels.shape[1] == 1)
+    dataset(replace(plan, steps=plan.steps[:1]), trajectory, 0)
 
 
 def _stacked(parts: list[np.ndarray], group: int) -> np.ndarray:
@@ -114,6 +113,7 @@ def _attributes(plan: Plan, group: int) -> dict[str, Any]:
     rates = plan.rates or ()
     return {
         **attributes(kernel=k),
+        "training": plan.training.to_json(),
         "learning_rate": rates[group],
         "loss": "mean" if plan.mean else "sum",
         "point_loss": json.dumps(configuration(recipe.point_loss), ensure_ascii=False),
@@ -123,7 +123,7 @@ def _attributes(plan: Plan, group: int) -> dict[str, Any]:
         "batch_size": recipe.batch_size or len(plan.points),
         "output": "sigmoid" if recipe.sigmoid else "linear",
         "trainable": ",".join(recipe.trainable),
-        "init": plan.init,
+        "init": plan.training.init,
         "width": k.network.width,
         "dtype": plan.dtype,
         "matmul_precision": "bfloat16" if recipe.bfloat16 else plan.dtype,

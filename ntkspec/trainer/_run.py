@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,70 +15,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkspec.checks import check_progress
-from ntkspec.progress import Progress, Stage
-from ntkspec.trainer._checkpoint import Checkpoints, Clock, Saved, flattened, newest, refuse_used, restored, write
+from ntkspec.progress import NO_PROGRESS, Progress, Stage
+from ntkspec.trainer._checkpoint import NO_KEEP, Clock, Keep, Saved, flattened, newest, restored, write
 from ntkspec.trainer._cores import Cores, takes_turns, threads_for
-from ntkspec.trainer._ensemble import Problem, State, begin, outputs
+from ntkspec.trainer._ensemble import Problem, State, begin, highest_saved, losses_of, outputs
 from ntkspec.trainer._interrupt import postponed
 from ntkspec.trainer._memory import Part, need_of, partition
 from ntkspec.trainer._observer import Observe, Observer, check_observe
+from ntkspec.trainer._optimizer import reading
 from ntkspec.trainer._parallel import Layout, check_devices, layout
-from ntkspec.trainer._plan import Plan, highest_saved, losses_of
+from ntkspec.trainer._plan import Plan
 from ntkspec.trainer._rate import default_rates, stable_rates
 from ntkspec.trainer._result import require_fitting
 from ntkspec.trainer._trajectory import Trajectory, joined
+from ntkspec.training import custom_of
 
-__all__ = ["Keeping", "run"]
+__all__ = ["trained"]
 
 #: Steps of the first call of the compiled loop, and seconds that a call should take: a progress bar moves.
 FIRST_STRETCH = 1
 SECONDS = 0.25
 
 
-@dataclass(frozen=True)
-class Keeping:
-    """What happens to checkpoints.
-
-    Attributes:
-        checkpoints: where and how often; None keeps none.
-        resume: go on from the newest.
-        previous: or from the one before, where the newest is no good.
-    """
-
-    checkpoints: Checkpoints | None = None
-    resume: bool = False
-    previous: bool = False
-
-
-def run(
+def trained(
     plan: Plan,
-    devices: Sequence[jax.Device] | None,
-    keeping: Keeping,
-    observe: Observe | None,
-    progress: Progress,
+    keep: Keep = NO_KEEP,
+    observe: Observe | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[Plan, Trajectory]:
-    """Train as planned.
-
-    Args:
-        plan: of the run.
-        devices: to train on; None is all local ones.
-        keeping: of checkpoints.
-        observe: looks at parameters at recorded steps.
-        progress: reporter.
-
-    Returns:
-        The plan with its learning rates, and what was recorded.
-
-    Raises:
-        FloatingPointError: if a loss stops being finite or grows a million times.
-        KeyboardInterrupt: after Ctrl-C; where checkpoints are kept, once one more is.
-        ValueError: if a network does not fit in memory, or a checkpoint does not fit the run.
-        TypeError: if devices, observer or reporter are none.
-    """
+    """The plan with its learning rates, and what its networks did; see `ntkspec.trainer.run`."""
     used = check_devices(devices)
     check_observe(observe)
     check_progress(progress)
-    saved = _found(plan, keeping)
+    saved = _found(plan, keep)
     need = need_of(plan)
     parts = partition(plan, need, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
@@ -91,12 +62,12 @@ def run(
     # On a GPU the default product of float32 is coarser than float32. What is laid out over no devices is made on the
     # one that was asked for.
     with (
-        postponed(keeping.checkpoints is not None) as interruption,
+        postponed(keep.folder is not None) as interruption,
         jax.default_device(used[0]),
         jax.default_matmul_precision("highest"),
         progress.start("training", plan.last * len(parts), "steps") as stage,
     ):
-        clock = None if keeping.checkpoints is None else Clock(keeping.checkpoints, interruption, path=path)
+        clock = None if keep.folder is None else Clock(keep, interruption, path=path)
         stage.advance(plan.last * number) if number else None
         for part in parts[number:]:
             networks = Networks(plan.part(part.groups, rates), part.first, part.count, used, threads_for(need.step))
@@ -115,9 +86,10 @@ def run(
                         if high and networks.step < plan.last and not interruption.asked:
                             continue
                         clock.saved(
-                            networks.step, write(clock.checkpoints, _to_save(plan, parts, rates, done, networks))
+                            networks.step,
+                            write(keep.folder, _to_save(plan, parts, rates, done, networks)),  # type: ignore[arg-type]
                         )
-                        interruption.obey(f"saved at step {networks.step} in {clock.checkpoints.folder}{high}")
+                        interruption.obey(f"saved at step {networks.step} in {keep.folder}{high}")
             except FloatingPointError as error:
                 kept = "" if clock is None or clock.path is None else f"; the last good checkpoint is {clock.path.name}"
                 raise FloatingPointError(f"{error}{kept}") from None
@@ -125,16 +97,20 @@ def run(
     return replace(plan, rates=tuple(rates)), joined(parts, done)  # type: ignore[arg-type]  # all are known now
 
 
-def _found(plan: Plan, keeping: Keeping) -> Saved | None:
+def _found(plan: Plan, keep: Keep) -> Saved | None:
     """The checkpoint to go on from, if there is one and it is asked for."""
-    if keeping.checkpoints is None:
+    keep.require_usable()
+    if keep.folder is None or not keep.resume:
         return None
-    if not keeping.resume:
-        refuse_used(keeping.checkpoints.folder)
-        return None
-    saved = newest(keeping.checkpoints.folder, plan.configuration, previous=keeping.previous)
+    saved = newest(keep.folder, plan.configuration(), previous=keep.resume == "previous")
     if saved is not None:
         plan.require_same_path(saved)
+        if names := custom_of(saved.configuration["training"]):
+            warnings.warn(
+                f"the checkpoint holds no more of its {' and '.join(names)} than a name; the run goes on to the same "
+                "bits only if it is given the same",
+                stacklevel=4,
+            )
     return saved
 
 
@@ -161,7 +137,7 @@ def _to_save(
         "rates": rates,
         **plan.path(seen),
     }
-    return Saved(arrays, plan.configuration(seen), progress)
+    return Saved(arrays, plan.configuration(), progress)
 
 
 class Networks:
@@ -282,7 +258,7 @@ class Networks:
 
     def _read(self) -> Any:
         """The parameters that the networks are read at."""
-        return self.plan.recipe.optimizer.reading(self.state.params, self.state.memory)
+        return reading(self.plan.recipe.optimizer, self.state.params, self.state.memory)
 
     def _by_group(self, params: Any) -> Iterator[Any]:
         """Copies of the parameters (seed, …) of one group after another."""
@@ -307,7 +283,7 @@ class Networks:
                 f"up to {np.abs(plan.labels).max():.3g} is not finite in {plan.dtype}; scale the labels or the "
                 "mapping's amplitudes down, or take dtype='float64'"
             )
-        if not recipe.optimizer.takes_rate or recipe.optimizer.rateless:
+        if not recipe.optimizer.takes_rate or recipe.rateless:
             return FloatingPointError(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
         # Of the step that led there.
         rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, max(step - 1, 0), side="right") - 1]

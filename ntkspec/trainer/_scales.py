@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,13 +17,13 @@ from ntkspec.checks import check_numbers
 from ntkspec.kernel._composed import ComposedKernel, check_composed
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer._asked import Settings, keeping, planned
-from ntkspec.trainer._checkpoint import Checkpoints
+from ntkspec.trainer._checkpoint import Keep
 from ntkspec.trainer._observer import Observe
+from ntkspec.trainer._plan import planned
 from ntkspec.trainer._result import dataset
-from ntkspec.trainer._run import run
-from ntkspec.trainer._train import DEFAULTS
+from ntkspec.trainer._run import trained
 from ntkspec.trainer._trajectory import side_by_side
+from ntkspec.training import Training
 
 __all__ = ["train_scales"]
 
@@ -37,12 +38,16 @@ def train_scales(
     *,
     steps: Sequence[int],
     learning_rate: float | Sequence[float] | None = None,
+    training: Training = Training(),  # noqa: B008  # it is frozen
+    seeds: int = 4,
+    seed: int = 0,
+    field_shape: tuple[int, ...] | None = None,
     devices: Sequence[jax.Device] | None = None,
-    checkpoint: Checkpoints | str | Path | None = None,
+    checkpoint: Keep | str | Path | None = None,
     resume: bool | str = False,
     observe: Observe | None = None,
     progress: Progress = NO_PROGRESS,
-    **settings: Unpack[Settings],
+    **options: Any,
 ) -> xr.Dataset:
     """Train networks behind several mappings in one run: each as `train` would, by one program.
 
@@ -52,12 +57,16 @@ def train_scales(
         y: labels, shape (n,) or (n, channels).
         steps: increasing whole numbers of steps after which to record.
         learning_rate: η of the loss, one for all or one for each scale; None takes each from its own kernel.
-        devices: as in `train`, and so are the rest.
-        checkpoint: folder for checkpoints, or `Checkpoints`.
+        training: options of the networks.
+        seeds: number of networks of each scale.
+        seed: number of the first network.
+        field_shape: shape of the lattice on which the function is recorded, too.
+        devices: devices that train; None is all local ones.
+        checkpoint: folder for checkpoints, or `Keep`.
         resume: go on from the newest.
         observe: called at each recorded step and for each scale in turn; one observer looks back for all of them.
         progress: reporter.
-        **settings: of `train`, by the same names.
+        **options: fields of `Training` that differ from `training`, by name.
 
     Returns:
         The Dataset of `train` with a dimension `scale` in front, and `learning_rate` (scale).
@@ -78,12 +87,19 @@ def train_scales(
         (('scale', 'seed', 'step', 'point'), [1.0, 3.0])
     """
     found = _kernels(kernels)
-    if unknown := sorted(set(settings) - set(DEFAULTS)):
-        raise TypeError(f"train_scales has no setting {', '.join(unknown)}; expected of {', '.join(DEFAULTS)}")
-    everything: dict[str, Any] = {**DEFAULTS, **settings}
-    plan = planned(found, x, y, steps=steps, rates=_each(learning_rate, len(found)), **everything)
-    plan, trajectory = run(plan, devices, keeping(checkpoint, resume), observe, progress)
-    datasets = [dataset(plan, trajectory, g, squeeze=np.ndim(y) == 1) for g in range(len(found))]
+    plan = planned(
+        found,
+        x,
+        y,
+        steps=steps,
+        training=replace(training, **options),
+        rates=_each(learning_rate, len(found)),
+        seeds=seeds,
+        seed=seed,
+        field_shape=field_shape,
+    )
+    plan, trajectory = trained(plan, Keep.of(checkpoint, resume), observe, devices, progress)
+    datasets = [dataset(plan, trajectory, g) for g in range(len(found))]
     scale = xr.DataArray(list(kernels), dims="scale", name="scale")
     scale.attrs = {"long_name": "scale", "units": "cycles per unit"}
     together = side_by_side([one.drop_vars(SHARED, errors="ignore") for one in datasets], scale)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,10 @@ from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, Optimizer, stability_limit, train
-from ntkspec.trainer._asked import planned
-from ntkspec.trainer._model import BUILT_IN
-from ntkspec.trainer._optimizer import as_optimizer
-from ntkspec.trainer._train import DEFAULTS
+from ntkspec.trainer import Keep, Optimizer, Training, plan, stability_limit, train
 from ntkspec.validation._errors import common_steps, require_on, require_same_start, signal_norm
 
-__all__ = ["Case", "case_of", "kept"]
+__all__ = ["Case", "case_of"]
 
 #: Settings of a run that its attributes may not hold.
 NOT_HELD = {"dynamics", "optimizer", "point_loss", "schedule"}
@@ -67,7 +62,7 @@ class Case:
     @cached_property
     def optimizer(self) -> Optimizer:
         """That the networks are trained by."""
-        return as_optimizer(self.settings["optimizer"])
+        return Optimizer.of(self.settings["optimizer"])
 
     @property
     def rate(self) -> float:
@@ -92,8 +87,8 @@ class Case:
         rate = self.settings["learning_rate"]
         if self.theory_limits or self.optimizer.limit is None or rate is None:
             return 0.0
-        settings = {name: value for name, value in self.settings.items() if name != "learning_rate"}
-        return float(rate / stability_limit(self.k, self.p.x.values, self.p.target.values, **settings))
+        planned = plan(self.k, self.p.x.values, self.p.target.values, steps=[0], **_of_plan(self.settings))
+        return float(rate / stability_limit(planned))
 
     @property
     def theory_limits(self) -> bool:
@@ -178,26 +173,18 @@ class Case:
         )
         return np.asarray(found.train.values)
 
-    def trained(self, keeping: dict[str, Any], progress: Progress = NO_PROGRESS) -> np.ndarray:
-        """The networks at the steps, (seed, step, point[, channel]); `keeping` from `kept`."""
+    def trained(self, keep: Keep, progress: Progress = NO_PROGRESS) -> np.ndarray:
+        """The networks at the steps, (seed, step, point[, channel])."""
         found = train(
             self.k,
             self.p.x.values,
             self.p.target.values,
             steps=(self.steps * self.stretch).tolist(),
+            checkpoint=keep,
             progress=progress,
-            **keeping,
             **self.settings,
         )
         return np.asarray(found.train.values)
-
-
-def kept(checkpoint: Checkpoints | str | Path | None, resume: bool | str, name: str) -> dict[str, Any]:
-    """Where one run of several keeps its checkpoints, as `train` takes it: a folder of its own by `name`."""
-    if checkpoint is not None:
-        given = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
-        checkpoint = given.within(name)
-    return {"checkpoint": checkpoint, "resume": resume}
 
 
 def _filters(p: xr.Dataset, options: dict[str, Any]) -> Dynamics:
@@ -248,44 +235,40 @@ def case_of(
         )
     if not r.attrs["starts_from_zero"] and 0 not in steps:
         raise ValueError("the functions that these networks start from are not known; record step 0 in both")
-    settings = {**_settings(r, options), **{name: value for name, value in options.items() if name != "dynamics"}}
+    settings = _settings(r, {name: value for name, value in options.items() if name != "dynamics"})
     _require_run(k, p, steps, settings)
     trained = r.train.sel(step=steps).transpose("seed", *p.train.dims).values
     return Case(k, p.sel(step=steps), settings, _filters(p, options), K=K), trained
 
 
 def _require_run(k: ComposedKernel, p: xr.Dataset, steps: np.ndarray, settings: dict[str, Any]) -> None:
-    """Refuse settings that no run can have; what memory it takes depends on the control."""
-    others = {**DEFAULTS, **settings}
-    rate = others.pop("learning_rate")
-    rates = None if rate is None else (rate,)
-    planned((k,), p.x.values, p.target.values, steps=steps.tolist(), rates=rates, **others)
+    """Refuse settings that no run can have."""
+    plan(k, p.x.values, p.target.values, steps=steps.tolist(), **_of_plan(settings))
+
+
+def _of_plan(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a plan takes them."""
+    apart = {name: settings[name] for name in ("learning_rate", "seeds", "seed")}
+    options = {name: value for name, value in settings.items() if name not in apart}
+    return {**apart, "training": Training(**options)}
 
 
 def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
     """The options of `train` as the attributes of its result tell them."""
-    a, points = r.attrs, r.sizes["point"]
-    name = BUILT_IN.get(str(json.loads(a["point_loss"])))
-    for article, option, lost in (
-        ("an", "optimizer", a["optimizer"].startswith("optax.")),
-        ("a", "schedule", bool(a["schedule"])),
-        ("a", "point_loss", name is None),
-    ):
-        if lost and option not in options:
-            raise ValueError(
-                f"the run had {article} {option} that its attributes cannot hold; give options={{'{option}': ...}}"
-            )
+    training = Training.from_json(r.attrs["training"], **options)
+    settings: dict[str, Any] = {each.name: getattr(training, each.name) for each in fields(training)}
+    schedule = training.schedule
+    if schedule == "constant":
+        settings["schedule"] = None
+    elif schedule == "cosine":
+        settings["schedule"] = dynamics.cosine(int(r.step[-1]))
+    elif isinstance(schedule, tuple):
+        settings["schedule"] = dynamics.piecewise(dict(schedule))
+    if training.batch_size == r.sizes["point"]:
+        settings["batch_size"] = None
     return {
-        "learning_rate": None if np.isnan(a["learning_rate"]) else float(a["learning_rate"]),
-        "loss": "logistic" if name == "logistic" else a["loss"],
-        "optimizer": None if a["optimizer"].startswith("optax.") else as_optimizer(a["optimizer"]),
-        "batch_size": None if a["batch_size"] == points else int(a["batch_size"]),
-        "output": a["output"],
-        "init": a["init"],
-        "trainable": tuple(filter(None, a["trainable"].split(","))),
-        "centered": bool(a["centered"]),
+        **settings,
+        "learning_rate": None if np.isnan(r.attrs["learning_rate"]) else float(r.attrs["learning_rate"]),
         "seeds": r.sizes["seed"],
-        "seed": int(a["first_seed"]),
-        "dtype": a["dtype"],
-        "matmul_precision": "bfloat16" if a["matmul_precision"] == "bfloat16" else "float32",
+        "seed": int(r.attrs["first_seed"]),
     }

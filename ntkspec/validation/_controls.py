@@ -20,10 +20,9 @@ from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, train
-from ntkspec.trainer._asked import keeping
+from ntkspec.trainer import Keep, train
 from ntkspec.trainer._memory import TooLarge
-from ntkspec.validation._case import Case, case_of, kept
+from ntkspec.validation._case import Case, case_of
 from ntkspec.validation._causes import CAUSES
 from ntkspec.validation._errors import inner_dims, signal_norm
 from ntkspec.validation._explanation import gap_in_words, named
@@ -47,7 +46,7 @@ def explain(
     causes: Sequence[str] | None = None,
     options: dict[str, Any] | None = None,
     budget: float = 24.0,
-    checkpoint: Checkpoints | str | Path | None = None,
+    checkpoint: Keep | str | Path | None = None,
     resume: bool | str = False,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
@@ -78,7 +77,7 @@ def explain(
         options: what the run was given that its attributes cannot hold: an `optimizer` from optax itself, a `schedule`,
             a `point_loss`.
         budget: of the controls together, in units of the run's own cost; what would exceed it is left out, and named.
-        checkpoint: folder, or `ntkspec.trainer.Checkpoints`, in which each control keeps its own.
+        checkpoint: folder, or `ntkspec.trainer.Keep`, in which each control keeps its own.
         resume: as in `ntkspec.trainer.train`: controls that had ended are not trained again.
         progress: reporter.
 
@@ -122,18 +121,15 @@ def explain(
     """
     asked = _asked(causes)
     check_progress(progress)
-    keeping(checkpoint, resume)
+    keep = Keep.of(checkpoint, resume)
     if not isinstance(budget, Real) or isinstance(budget, bool) or not budget >= 0:
         raise ValueError(
             f"budget={shown(budget)}; expected a number from 0 on, in units of the run's own cost, such as 24"
         )
     case, trained = case_of(k, p, r, K, {} if options is None else options)
 
-    def keeping_of(name: str) -> dict[str, Any]:
-        return kept(checkpoint, resume, name)
-
     theory = case.theory(trained, progress) if case.own_starts else case.p.train.values
-    chain = _Chain(case, trained, theory, budget, keeping_of)
+    chain = _Chain(case, trained, theory, budget, keep.within)
     with progress.start("controls", len(asked), "causes") as stage:
         for name in _in_order(asked, case):
             chain.take_away(name, progress)
@@ -185,7 +181,7 @@ class _Chain:
     trained: np.ndarray
     theory: np.ndarray
     budget: float
-    keeping: Callable[[str], dict[str, Any]]
+    keeping: Callable[[str], Keep]
     first: Case = field(init=False)
     names: list[str] = field(default_factory=list)
     grams: dict[str, np.ndarray] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ntkspec.checks import check_positive
 from ntkspec.dynamics import summed_rate
-from ntkspec.trainer._optimizer import as_optimizer
+from ntkspec.trainer import Optimizer
 from ntkspec.validation._errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
 from ntkspec.validation._explanation import gap_in_words, require_explanation_of
 from ntkspec.validation._limit import compare_spreads, doubt_in_words, require_ensemble_of, spread_in_words
@@ -122,7 +122,7 @@ def _limit_share(p: xr.Dataset, r: xr.Dataset) -> float:
     """ηλ_max of the prediction over the optimizer's stability limit; NaN where it is not known or the rate changes."""
     if "largest_eigenvalue" not in p.attrs or not r.attrs.get("optimizer_has_theory", 1) or r.attrs.get("schedule", ""):
         return math.nan
-    limit = as_optimizer(r.attrs.get("optimizer", "gradient_descent")).limit
+    limit = Optimizer.of(r.attrs.get("optimizer", "gradient_descent")).limit
     rate = summed_rate(float(p.attrs["learning_rate"]), p.sizes["point"], p.attrs["loss"])
     return math.nan if limit is None else rate * float(p.attrs["largest_eigenvalue"]) / limit
 

@@ -30,9 +30,7 @@ from ntkspec.operator import Operator, dense
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Checkpoints, require_trainable, train
-from ntkspec.trainer._asked import keeping
-from ntkspec.validation._case import kept
+from ntkspec.trainer import Keep, Training, plan, train
 from ntkspec.validation._errors import inner_dims, require_on, signal_norm
 from ntkspec.validation._fit import NEVER, errors, law
 from ntkspec.validation._seeds import products
@@ -91,7 +89,7 @@ def width_law(
     check: bool = True,
     seed: int = 0,
     dtype: str = "float32",
-    checkpoint: Checkpoints | str | Path | None = None,
+    checkpoint: Keep | str | Path | None = None,
     resume: bool | str = False,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
@@ -119,7 +117,7 @@ def width_law(
         check: train the width that is found.
         seed: of the first network of each width.
         dtype: of training, "float32" or "float64".
-        checkpoint: folder, or `ntkspec.trainer.Checkpoints`, in which each width keeps its own.
+        checkpoint: folder, or `ntkspec.trainer.Keep`, in which each width keeps its own.
         resume: as in `ntkspec.trainer.train`: widths that had ended are not trained again.
         progress: reporter.
 
@@ -164,13 +162,14 @@ def width_law(
     _check(networks, accuracy, max_width, asked)
     check_flag("check", check)
     check_progress(progress)
-    keeping(checkpoint, resume)
+    keep = Keep.of(checkpoint, resume)
     summed_rate(1.0, len(points), loss)  # type: ignore[arg-type]  # refuses a loss that has no theory
     if K is not None:
         require_on(K, points)
-    require_trainable(
-        at_width(k, widths[-1]), points, labels, steps=asked.tolist(), learning_rate=learning_rate, loss=loss,
-        seeds=networks[-1], seed=seed, dtype=dtype,
+    training = Training(loss=loss, dtype=dtype)  # type: ignore[arg-type]  # they are checked there
+    plan(
+        at_width(k, widths[-1]), points, labels, steps=asked.tolist(), learning_rate=learning_rate, training=training,
+        seeds=networks[-1], seed=seed,
     )  # fmt: skip
     K = dense(k, points, progress=progress) if K is None else K
     rate = max_learning_rate(K, loss) / 2 if learning_rate is None else learning_rate  # type: ignore[arg-type]
@@ -180,8 +179,8 @@ def width_law(
     def trained(width: int, count: int, first: int) -> np.ndarray:
         """Products of the networks' distances to theory, (step, seed, seed)."""
         r = train(
-            at_width(k, width), points, labels, steps=asked.tolist(), learning_rate=rate, loss=loss, seeds=count,
-            seed=first, dtype=dtype, progress=progress, **kept(checkpoint, resume, f"width-{width}-seed-{first}"),
+            at_width(k, width), points, labels, steps=asked.tolist(), learning_rate=rate, training=training,
+            seeds=count, seed=first, progress=progress, checkpoint=keep.within(f"width-{width}-seed-{first}"),
         )  # fmt: skip
         return products(r.train - p.train, inner_dims(p), signal_norm(p))[later]
 

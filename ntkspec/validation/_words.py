@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ntkspec.trainer._model import BUILT_IN
-from ntkspec.trainer._optimizer import as_optimizer
+from ntkspec.trainer import Optimizer
 
 __all__ = ["digits", "joined", "percent", "power", "remarks", "seeds_in_words"]
 
@@ -94,7 +93,7 @@ def _of_dynamics(predicted: dict[str, Any], trained: dict[str, Any]) -> list[str
     """Where steps of training are of another kind than those of the prediction, but for their length."""
     of = _dynamics(predicted)
     has_theory = bool(trained.get("optimizer_has_theory", 1))
-    own = as_optimizer(trained.get("optimizer", "gradient_descent")) if has_theory else None
+    own = Optimizer.of(trained.get("optimizer", "gradient_descent")) if has_theory else None
     momentum = own is not None and own.momentum > 0
     if "point_loss" in predicted or of["class"] == "GradientFlow":
         found = ["the prediction is a flow, and training takes steps"]
@@ -146,7 +145,9 @@ def _of_schedules(predicted: dict[str, Any], trained: dict[str, Any], last: floa
 def _loss(attrs: dict[str, Any]) -> str:
     """'of squares', where nothing else is said."""
     name = json.loads(attrs.get("point_loss", '"squared"'))
-    short = name["class"] if isinstance(name, dict) else BUILT_IN.get(name, name)
+    short = (
+        name["class"] if isinstance(name, dict) else name.rpartition(".")[2] if name.startswith("ntkspec.") else name
+    )
     return "of squares" if short == "squared" else short
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 import xarray as xr
 
@@ -63,7 +64,7 @@ class StopAt:
 
 
 def interrupted(k, folder, step, every=4, **changes):
-    keep = ns.trainer.Checkpoints(folder, every=every)
+    keep = ns.trainer.Keep(folder, every=every)
     with pytest.raises(Stopped):
         ns.trainer.train(k, X, Y, checkpoint=keep, progress=StopAt(step), **{"steps": STEPS, **OPTIONS, **changes})
 
@@ -167,7 +168,7 @@ def test_a_run_can_be_made_longer(k, whole, tmp_path):
 
 def test_two_are_kept_and_half_written_ones_go(k, tmp_path):
     (tmp_path / ".checkpoint-0000-0000000099.12345678.safetensors").write_bytes(b"half")
-    ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=ns.trainer.Checkpoints(tmp_path, every=4), **OPTIONS)
+    ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=ns.trainer.Keep(tmp_path, every=4), **OPTIONS)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint-0000-0000000016.safetensors",
         "checkpoint-0000-0000000020.safetensors",
@@ -215,7 +216,7 @@ def test_a_flipped_bit_is_refused_and_the_one_before_it_taken_if_asked(where, k,
 
 
 def test_minutes_pass(k, tmp_path):
-    ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=ns.trainer.Checkpoints(tmp_path, minutes=1e-9), **OPTIONS)
+    ns.trainer.train(k, X, Y, steps=STEPS, checkpoint=ns.trainer.Keep(tmp_path, minutes=1e-9), **OPTIONS)
     # After each stretch of steps, whose length follows the clock.
     last, before = (int(path.stem.split("-")[-1]) for path in files(tmp_path))
     assert 10 <= before < last == 20
@@ -240,7 +241,7 @@ def test_foreign_ones_are_refused_by_what_differs(k, tmp_path):
         ({"k": wider}, r"belongs to another run: kernels\[0\]\.network\.width was 16 and now is 17"),
         ({"seed": 1}, "seed was 0 and now is 1"),
         ({"learning_rate": 0.02}, r"rates\[0\] was 0\.01 and now is 0\.02"),
-        ({"optimizer": "adamw"}, 'recipe.optimizer.name was "adam" and now is "adamw"'),
+        ({"optimizer": "adamw"}, 'training.optimizer.name was "adam" and now is "adamw"'),
         ({"y": 2 * Y}, "labels"),
         ({"steps": [0, 4, 20]}, r"had steps \[0, 3, 10\] so far, and now \[0, 4\] is asked for"),
         ({"schedule": ns.dynamics.schedule([1.0, 0.5])}, "had a schedule .* so far"),
@@ -284,9 +285,22 @@ def test_one_that_does_not_tell_its_run_is_named(k, tmp_path):
         ({"configuration": "{}"}, "it has no progress"),
         ({"configuration": "{}", "progress": "{}"}, "it has no checksum"),
     ):
-        save_file({"a": np.zeros(2)}, tmp_path / name, {"format": "ntkspec trainer 1", **metadata})
+        save_file({"a": np.zeros(2)}, tmp_path / name, {"format": "ntkspec trainer 2", **metadata})
         with pytest.raises(ValueError, match=f"{name} does not tell its run: {message}"):
             ns.trainer.train(k, X, Y, resume=True, **options)
+
+
+@pytest.mark.parametrize(
+    "given", [{"optimizer": optax.adam(1e-2), "learning_rate": None}, {"point_loss": lambda f, y: abs(f - y) ** 3}]
+)
+def test_a_custom_object_goes_on_at_its_callers_word(given, k, tmp_path):
+    options = {**OPTIONS, **given, "steps": STEPS}
+    whole = ns.trainer.train(k, X, Y, **options)
+    interrupted(k, tmp_path, 13, **given)
+    with pytest.warns(UserWarning, match=f"no more of its {next(iter(given))} than a name") as said:
+        r = ns.trainer.train(k, X, Y, checkpoint=tmp_path, resume=True, **options)
+    xr.testing.assert_identical(r, whole)
+    assert len(said) == 1
 
 
 def test_another_run_is_not_written_over(k, tmp_path):
@@ -319,7 +333,7 @@ def kept_losses(k, path):
 
 
 def test_divergence_keeps_the_last_good_one(k, tmp_path):
-    keep = ns.trainer.Checkpoints(tmp_path, every=1)
+    keep = ns.trainer.Keep(tmp_path, every=1)
     with pytest.raises(FloatingPointError, match=r"diverged by step 2\d; .* the last good checkpoint is ") as error:
         ns.trainer.train(k, X, Y, checkpoint=keep, **SLOWLY)
     newest, _ = files(tmp_path)
@@ -337,7 +351,7 @@ def test_ctrl_c_saves_on_the_way_up_and_says_so(k, tmp_path):
                 self.step = self.done + n
             super().advance(n)
 
-    keep = ns.trainer.Checkpoints(tmp_path, every=1)
+    keep = ns.trainer.Keep(tmp_path, every=1)
     message = r"saved at step 2\d in .*; a loss there is .*, from 2 at the start, as in a run that diverges"
     with pytest.raises(KeyboardInterrupt, match=message):
         ns.trainer.train(k, X, Y, checkpoint=keep, progress=PressWhenHigh(1000), **SLOWLY)
@@ -353,7 +367,7 @@ def test_a_run_that_comes_down_again_is_saved_again(k, tmp_path):
             losses.append(loss)
 
     schedule = ns.dynamics.piecewise({0: 1.0, 10: 8.0, 21: 0.02})
-    keep = ns.trainer.Checkpoints(tmp_path, every=1)
+    keep = ns.trainer.Keep(tmp_path, every=1)
     options = SLOWLY | {"schedule": schedule}
     ns.trainer.train(k, X, Y, checkpoint=keep, progress=Listen(60), **options)
     assert max(losses) > 1000
@@ -362,11 +376,9 @@ def test_a_run_that_comes_down_again_is_saved_again(k, tmp_path):
 
 def test_bad_settings_are_refused(k, tmp_path):
     with pytest.raises(ValueError, match="every=0; expected a positive integer"):
-        ns.trainer.Checkpoints(tmp_path, every=0)
+        ns.trainer.Keep(tmp_path, every=0)
     with pytest.raises(ValueError, match="minutes=0; expected a positive number"):
-        ns.trainer.Checkpoints(tmp_path, minutes=0)
-    with pytest.raises(TypeError, match="checkpoint=None; expected the name of a folder"):
-        ns.trainer.Checkpoints(None)
+        ns.trainer.Keep(tmp_path, minutes=0)
     with pytest.raises(ValueError, match="needs the folder of the checkpoints"):
         ns.trainer.train(k, X, Y, steps=[1], resume=True)
     with pytest.raises(ValueError, match="resume='latest'; expected True, False or 'previous'"):
@@ -393,7 +405,7 @@ k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, wid
 x = np.arange(8)[:, None] / 8
 r = ns.trainer.train(
     k, x, np.sin(2 * np.pi * x[:, 0]), steps=[0, last // 2, last], optimizer="adam", learning_rate=1e-4, batch_size=4,
-    seeds=2, checkpoint=ns.trainer.Checkpoints(folder, every=8), resume=True, progress=Teller(),
+    seeds=2, checkpoint=ns.trainer.Keep(folder, every=8), resume=True, progress=Teller(),
 )
 ns.record.save(r, out)
 """

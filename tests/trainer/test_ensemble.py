@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ntkspec.trainer._asked import planned
 
 import ntkspec as ns
-from ntkspec.trainer._asked import planned
 from ntkspec.trainer._ensemble import advance, begin, outputs
 
 X = np.arange(8)[:, None] / 8

@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer._optimizer import OWN, as_optimizer
+from ntkspec.trainer._optimizer import build, is_rateless
+from ntkspec.training import OWN, Optimizer
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -46,6 +47,10 @@ def parameters_of(one):
 
 
 NAMES, CONTRIBUTED = with_a_rate(optax), with_a_rate(optax.contrib)
+
+
+def stability_limit(k, x, y, **options):
+    return ns.trainer.stability_limit(ns.trainer.plan(k, x, y, steps=[0], training=ns.trainer.Training(**options)))
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +132,8 @@ def test_every_optax_optimizer_trains_by_name(name, k):
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", CONTRIBUTED)
 def test_every_contributed_optimizer_may_be_named(name, k):
-    ns.trainer.require_trainable(k, X, Y, steps=[2], optimizer=f"contrib.{name}", learning_rate=1e-3)
+    training = ns.trainer.Training(optimizer=f"contrib.{name}")
+    ns.trainer.plan(k, X, Y, steps=[2], training=training, learning_rate=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -148,11 +154,11 @@ def test_sgd_is_what_theory_knows_it_as(named, ours, inner, k):
 
 
 def test_sgd_with_nesterovs_momentum_takes_the_steps_that_theory_knows():
-    ours = as_optimizer("sgd(momentum=0.5, nesterov=True)")
+    ours = Optimizer.of("sgd(momentum=0.5, nesterov=True)")
     assert str(ours) == "nesterov(momentum=0.5)"
     theirs = optax.sgd(0.02, momentum=0.5, nesterov=True)
     moved = []
-    for one in (ours.build(jnp.asarray(0.02), jax.random.key(0)), theirs):
+    for one in (build(ours, jnp.asarray(0.02), jax.random.key(0)), theirs):
         v, state = jnp.array([1.0, -2.0]), one.init(jnp.zeros(2))
         for _ in range(5):
             update, state = one.update(jnp.sin(v), state, v)
@@ -160,7 +166,7 @@ def test_sgd_with_nesterovs_momentum_takes_the_steps_that_theory_knows():
         moved.append(v)
     np.testing.assert_allclose(*moved, rtol=1e-14)
     # What it counts in is not of theory.
-    assert not as_optimizer("sgd(momentum=0.5, accumulator_dtype='bfloat16')").has_theory
+    assert not Optimizer.of("sgd(momentum=0.5, accumulator_dtype='bfloat16')").has_theory
 
 
 def test_there_are_optimizers_in_optax():
@@ -240,7 +246,7 @@ def largest_eigenvalue(k, x):
 def test_the_limit_of_kernels_of_low_rank_is_that_of_their_largest_eigenvalue(activation, width, x, dtype):
     k = ns.kernel.compose(ns.mapping.basic(1), ns.kernel.MLP(depth=2, width=width, activation=activation))
     y = np.sin(2 * np.pi * x[:, 0]) + 0.1
-    limit = ns.trainer.stability_limit(k, x, y, dtype=dtype)
+    limit = stability_limit(k, x, y, dtype=dtype)
     np.testing.assert_allclose(limit, 2 / largest_eigenvalue(k, x), rtol=1e-4)
 
 
@@ -255,12 +261,12 @@ def test_the_default_rate_of_a_loss_that_bends_near_its_labels_is_stable_there(k
 
 def test_a_curvature_that_is_infinite_at_a_label_is_passed_over(k):
     y = np.where(np.arange(len(X)) == 3, 0, Y)
-    assert 0 < ns.trainer.stability_limit(k, X, y, point_loss=lambda f, y: abs(f - y) ** 1.5) < np.inf
+    assert 0 < stability_limit(k, X, y, point_loss=lambda f, y: abs(f - y) ** 1.5) < np.inf
 
 
 def test_without_a_curvature_there_is_no_default_rate(k):
     absolute = {"point_loss": lambda f, y: abs(f - y)}
-    assert ns.trainer.stability_limit(k, X, Y, **absolute) == np.inf
+    assert stability_limit(k, X, Y, **absolute) == np.inf
     with pytest.raises(ValueError, match=r"no stability limit .* the loss has no curvature, as \|f - y\| has none"):
         ns.trainer.train(k, X, Y, steps=[1], **absolute)
 
@@ -270,8 +276,8 @@ def test_the_noise_of_batches_is_borne_up_to_the_limit_with_momentum(name):
     k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=3.0), ns.kernel.MLP(depth=1, width=32))
     x = np.arange(16)[:, None] / 16
     y = np.sin(2 * np.pi * x[:, 0])
-    whole, small = (ns.trainer.stability_limit(k, x, y, optimizer=name, batch_size=b) for b in (None, 4))
-    plain, noisy = (ns.trainer.stability_limit(k, x, y, batch_size=b) for b in (None, 4))
+    whole, small = (stability_limit(k, x, y, optimizer=name, batch_size=b) for b in (None, 4))
+    plain, noisy = (stability_limit(k, x, y, batch_size=b) for b in (None, 4))
     beta = {"gradient_descent": 0.0, "heavy_ball(momentum=0.5)": 0.5}.get(name, 0.9)
     # In units of λ: gradient descent tells ν.
     nu, share = plain / noisy - 1, small / (plain / 2)
@@ -296,16 +302,16 @@ def test_the_noise_of_batches_is_borne_up_to_the_limit_with_momentum(name):
 def test_a_loss_that_bends_near_labels_of_a_sigmoid_has_a_limit(k):
     near = {"output": "sigmoid", "point_loss": ns.dynamics.huber(0.05)}
     # Half of the way to 0 and 1 is farther than that.
-    limit = ns.trainer.stability_limit(k, X, 0.5 + 0.25 * np.sign(Y), **near)
+    limit = stability_limit(k, X, 0.5 + 0.25 * np.sign(Y), **near)
     # Its slope is a quarter at most.
     assert limit == pytest.approx(16 * 2 / largest_eigenvalue(k, X), rel=1e-4)
 
 
 def test_batches_and_learned_mappings_lower_the_limit(k):
-    whole = ns.trainer.stability_limit(k, X, Y)
-    assert ns.trainer.stability_limit(k, X, Y, batch_size=1) < whole
-    assert ns.trainer.stability_limit(k, X, Y, trainable=("frequencies",)) < whole
-    assert np.isnan(ns.trainer.stability_limit(k, X, Y, optimizer="adam"))
+    whole = stability_limit(k, X, Y)
+    assert stability_limit(k, X, Y, batch_size=1) < whole
+    assert stability_limit(k, X, Y, trainable=("frequencies",)) < whole
+    assert np.isnan(stability_limit(k, X, Y, optimizer="adam"))
 
 
 def test_the_default_rate_of_the_others_is_theirs(k):
@@ -369,16 +375,26 @@ def test_without_a_rate_the_loss_falls(name, k):
     assert (r.loss.isel(step=1) < r.loss.isel(step=0)).all()
 
 
-class _Unnamed(ns.trainer.Optimizer):
-    usual_rate = None
-
-
-def test_one_that_has_no_usual_rate_asks_for_one():
-    with pytest.raises(ValueError, match="optimizer adam has no usual learning rate; give learning_rate="):
-        _Unnamed("adam").without_rate()
-    assert ns.trainer.optimizer("lbfgs").without_rate().rateless
+def test_one_that_searches_needs_no_rate():
+    assert is_rateless(ns.trainer.optimizer("lbfgs"))
+    assert not is_rateless(ns.trainer.optimizer("adam"))
 
 
 def test_settings_of_the_wrong_kind_in_text_are_a_wrong_value():
     with pytest.raises(ValueError, match="b1"):
-        as_optimizer("adam(b1=[0.9])")
+        Optimizer.of("adam(b1=[0.9])")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("contrib.sophia", "contrib.sophia cannot take a step: obj_fn must be provided"),
+        (optax.contrib.sophia(1e-3), "cannot take a step: obj_fn must be provided"),
+        ('adam(b1="a")', r"optimizer adam\(b1='a'\) cannot take a step"),
+        (optax.stateless(lambda updates, params: 1 // 0), "cannot take a step: integer division or modulo by zero"),
+        ('heavy_ball(momentum="a")', "momentum='a'; expected a number in"),
+    ],
+)
+def test_what_cannot_take_a_step_is_refused_in_words(given, message, k):
+    with pytest.raises(ValueError, match=message):
+        ns.trainer.plan(k, X, Y, steps=[1], training=ns.trainer.Training(optimizer=given))

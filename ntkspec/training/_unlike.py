@@ -1,0 +1,116 @@
+"""What a training does otherwise than another one, or than theory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ntkspec.training._optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from ntkspec.training._training import Training
+
+__all__ = ["Difference", "unlike_prediction"]
+
+#: Filters of steps that training can take, by the optimizer's name.
+_STEPPING = {
+    "GradientDescent": "gradient_descent",
+    "Schedule": "gradient_descent",
+    "HeavyBall": "heavy_ball",
+    "Nesterov": "nesterov",
+}
+#: Changes of a schedule that are looked at where it is a function.
+LISTED = 4096
+
+
+class Difference(NamedTuple):
+    """A respect in which a training differs from another one, or from what a prediction is of.
+
+    Attributes:
+        field: name of a field of `Training`; "flow" where a prediction is one, "dynamics" where no optimizer takes the
+            steps of a prediction.
+        mine: value of the training.
+        theirs: value of the other; None where it is not known.
+    """
+
+    field: str
+    mine: Any
+    theirs: Any
+
+
+def unlike_prediction(training: Training, p: Any) -> list[Difference]:
+    """What a training does otherwise than a prediction says, in no order."""
+    found = [*_unlike_dynamics(training, p), *_unlike_loss(training, p.attrs)]
+    for name, theirs in (("init", "network"), ("trainable", ()), ("matmul_precision", "float32")):
+        if (mine := getattr(training, name)) != theirs:
+            found.append(Difference(name, mine, theirs))
+    if training.batch_size is not None and training.batch_size < p.sizes["point"]:
+        found.append(Difference("batch_size", training.batch_size, None))
+    return found
+
+
+def _unlike_dynamics(training: Training, p: Any) -> list[Difference]:
+    described = json.loads(p.attrs.get("configuration", "{}")).get("dynamics") or {"class": "GradientDescent"}
+    kind, mine, found = described["class"], training.optimizer, []
+    beta = described.get("momentum", 0.0)
+    theirs = (
+        Optimizer(_STEPPING[kind], (("momentum", beta),))
+        if beta and kind in _STEPPING
+        else Optimizer.of("gradient_descent")
+    )
+    if "point_loss" in p.attrs or kind == "GradientFlow":
+        found.append(Difference("flow", False, True))
+    elif kind not in _STEPPING:
+        found.append(Difference("dynamics", str(mine), kind))
+        theirs = mine if mine.has_theory else theirs
+    same = mine.momentum == theirs.momentum == 0 or (mine.name, mine.momentum) == (theirs.name, theirs.momentum)
+    if not mine.has_theory or not same:
+        found.append(Difference("optimizer", mine, theirs))
+    return found + _unlike_schedule(training, described, int(p.step[-1]))
+
+
+def _unlike_schedule(training: Training, described: dict[str, Any], last: int) -> list[Difference]:
+    """Of learning rates up to a step; of a prediction with many changes a digest is all that is kept."""
+    import numpy as np
+
+    from ntkspec.record import configuration
+
+    mine, kind = training.schedule, described["class"]
+    if kind != "Schedule":
+        # A ridge and a preconditioner have a base that may be one, and are another kind of step anyway.
+        differs = mine != "constant" and kind in (*_STEPPING, "GradientFlow")
+        return [Difference("schedule", mine, "constant")] if differs else []
+    function = callable(mine) and not hasattr(mine, "factors")
+    if function:
+        starts: Any = range(min(max(last, 1), LISTED))
+        factors: Any = [float(mine(step)) for step in starts]
+    else:
+        factors, starts = training.factors(last)
+    if isinstance(described["factors"], dict):
+        same = not function and configuration(np.array(factors)) == described["factors"]
+        return [] if same else [Difference("schedule", mine, None)]
+    theirs = tuple(zip(described["starts"], described["factors"], strict=True))
+    every = np.union1d(starts, described["starts"])
+    every = every[every < max(last, 1)]
+    ours, other = (
+        np.asarray(values)[np.searchsorted(begun, every, side="right") - 1]
+        for values, begun in ((factors, starts), (described["factors"], described["starts"]))
+    )
+    # A function may give its factors in float32.
+    return [] if np.allclose(ours, other, rtol=1e-5, atol=1e-7) else [Difference("schedule", mine, theirs)]
+
+
+def _unlike_loss(training: Training, attrs: Mapping[str, Any]) -> list[Difference]:
+    from ntkspec.record import configuration
+
+    theirs, found = json.loads(attrs.get("point_loss", '"squared"')), []
+    theirs = theirs["class"] if isinstance(theirs, dict) else theirs.removeprefix("ntkspec.losses.")
+    if training.of_logits or training.of_squares:
+        mine = "logistic" if training.of_logits else "squared"
+    else:
+        mine = configuration(training.point_loss)
+        mine = mine["class"] if isinstance(mine, dict) else mine
+    if training.output != (output := attrs.get("output", "linear")):
+        found.append(Difference("output", training.output, output))
+    return found if mine == theirs else [*found, Difference("point_loss", mine, theirs)]
