@@ -137,7 +137,7 @@ def looked_at(
     watch = ns.empirical.movement(k, K.points, y, max_points=len(y))
     kernels: list[np.ndarray] = []
 
-    def observe(step: int, params: Any) -> xr.Dataset:
+    def observe(_step: int, params: Any) -> xr.Dataset:
         kernels.append(np.asarray(watch.kernels(params)))
         return xr.Dataset()
 

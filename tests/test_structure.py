@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,16 @@ def test_importing_the_package_and_its_light_rooms_loads_no_jax():
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_rooms_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400, "a room past a few hundred lines is two rooms"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_public_methods_are_documented_by_themselves_or_by_their_base(path):
+    module = importlib.import_module(".".join(("ntkspec", *path.relative_to(PACKAGE).with_suffix("").parts)))
+    classes = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    for kind in filter(inspect.isclass, classes):
+        for name, value in vars(kind).items():
+            if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                assert inspect.getdoc(getattr(kind, name)), f"{kind.__name__}.{name} says nothing"
 
 
 def test_public_names_are_pinned():

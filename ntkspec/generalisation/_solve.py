@@ -117,7 +117,7 @@ def solve(
         for first in range(0, len(y), batch):
             part = y[first : first + batch]
             norm = jnp.maximum(jnp.linalg.norm(part, axis=1), jnp.finfo(part.dtype).tiny)
-            state, steps = _begin(K, part, circulant), 0
+            state, steps = _begin(part, circulant), 0
             while steps < max_steps and bool((jnp.linalg.norm(state[1], axis=1) > tolerance * norm).any()):
                 state, steps = _advance(K, state, circulant, ridge), steps + CHUNK
                 stage.advance(CHUNK * len(part))
@@ -130,7 +130,7 @@ def solve(
 
 
 @jax.jit
-def _begin(K: Operator, y: Array, circulant: Circulant | None) -> _State:
+def _begin(y: Array, circulant: Circulant | None) -> _State:
     z = y if circulant is None else jax.vmap(circulant)(y)
     return jnp.zeros_like(y), y, z, jnp.sum(y * z, axis=1)
 

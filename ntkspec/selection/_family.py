@@ -60,11 +60,11 @@ def _sampled(name: str, draw: Callable[..., FourierMapping], meaning: str) -> Fa
     return Family(name, build, _ratios, meaning, "cycles per unit", logarithmic=True, least=float)
 
 
-def _positional(dim: int, num_frequencies: int, scale: float, seed: int) -> FourierMapping:
+def _positional(dim: int, num_frequencies: int, scale: float, _seed: int) -> FourierMapping:
     return mapping.positional(dim, num_frequencies, scale, normalize=False)
 
 
-def _power_law(dim: int, num_frequencies: int, scale: float, seed: int) -> FourierMapping:
+def _power_law(dim: int, num_frequencies: int, scale: float, _seed: int) -> FourierMapping:
     if dim != 1:
         raise ValueError(f"the power law is a family of one coordinate; got {dim}: take 'gaussian' or 'positional'")
     return mapping.power_law(num_frequencies, scale)

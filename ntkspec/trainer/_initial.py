@@ -18,19 +18,19 @@ __all__ = ["INITIALISATIONS", "Initialisation", "require_initialisation"]
 Initialisation = Callable[[Network, Array, Any], Any]
 
 
-def own(network: Network, key: Array, params: Any) -> Any:
+def own(_network: Network, _key: Array, params: Any) -> Any:
     """As the network's kernel has it."""
     return params
 
 
-def glorot(network: Network, key: Array, params: Parameters) -> Parameters:
+def glorot(_network: Network, key: Array, params: Parameters) -> Parameters:
     """Weights N(0, 2/(fan_in + fan_out)), biases N(0, 10⁻⁴): JAX's `stax.Dense`, with which the paper was computed.
 
     Source: Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     equation 12; `jax.example_libraries.stax`.
     """
 
-    def draw(key: Array, name: str, shape: tuple[int, ...], layer: int) -> Array:
+    def draw(key: Array, name: str, shape: tuple[int, ...], _layer: int) -> Array:
         deviation = 1e-2 if name == "b" else (2 / sum(shape)) ** 0.5
         return deviation * jax.random.normal(key, shape)
 

@@ -41,7 +41,7 @@ def postponed(wanted: bool) -> Iterator[Interruption]:
         yield found
         return
 
-    def note(number: int, frame: Any) -> None:
+    def note(_number: int, _frame: Any) -> None:
         signal.signal(signal.SIGINT, before)
         found.asked = True
 

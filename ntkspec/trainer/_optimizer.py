@@ -117,6 +117,7 @@ def _heavy_ball(rate: Any, beta: float) -> Any:
     import optax
 
     def update(gradient: Any, moved: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
         moved = jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient)
         return moved, moved
 
@@ -127,6 +128,7 @@ def _nesterov(rate: Any, beta: float) -> Any:
     import optax
 
     def update(gradient: Any, moved: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
         moved = jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient)
         return jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient), moved
 

@@ -48,13 +48,13 @@ class Cause:
     cost: float = 1.0
 
 
-def _no_discrete_step(case: Case, error: float) -> str:
+def _no_discrete_step(case: Case, _error: float) -> str:
     if case.filters.discrete:
         return "the prediction takes steps, too"
     return "" if case.optimizer.has_theory else f"no prediction of {case.optimizer} is known"
 
 
-def _no_optimizer(case: Case, error: float) -> str:
+def _no_optimizer(case: Case, _error: float) -> str:
     if case.optimizer.name == "gradient_descent" and isinstance(
         case.filters, GradientDescent | GradientFlow | Schedule
     ):
@@ -62,13 +62,13 @@ def _no_optimizer(case: Case, error: float) -> str:
     return "the prediction is of it" if case.optimizer.has_theory and case.filters == case.own_filters else ""
 
 
-def _no_schedule(case: Case, error: float) -> str:
+def _no_schedule(case: Case, _error: float) -> str:
     if case.settings.get("schedule") is None:
         return "the learning rate follows no schedule"
     return "the prediction has a schedule, too" if isinstance(case.filters, Schedule) else ""
 
 
-def _no_large_rate(case: Case, error: float) -> str:
+def _no_large_rate(case: Case, _error: float) -> str:
     if np.isnan(case.limit_share) or not case.plain:
         return "the stability limit of the prediction is not that of this run"
     share = max(case.limit_share, case.own_limit_share)
@@ -90,7 +90,7 @@ def _no_rounding(case: Case, error: float) -> str:
     return f"the error is {error:.1e} of the signal and more, far from the roundings of float32"
 
 
-def _no_moving_kernel(case: Case, error: float) -> str:
+def _no_moving_kernel(case: Case, _error: float) -> str:
     if case.settings["seeds"] < 2:
         return "one seed does not tell what it shares with others; train at least 3"
     if isinstance(case.k.network, Linearised):
@@ -128,7 +128,7 @@ def _plain(case: Case) -> Case:
 
 
 def _unless(matters: Callable[[Case], bool], why: str) -> Callable[[Case, float], str]:
-    return lambda case, error: "" if matters(case) else why
+    return lambda case, _error: "" if matters(case) else why
 
 
 def _with(**settings: Any) -> Callable[[Case], Case]:

@@ -371,7 +371,7 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
         return "seed", np.array([case.own_limit_share, *[np.nan] * (case.settings["seeds"] - 1)]), label
     x = case.p.x.values
 
-    def largest(step: int, params: Any) -> xr.Dataset:
+    def largest(_step: int, params: Any) -> xr.Dataset:
         ones = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(jax.tree.leaves(params)[0].shape[0])]
         found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
         return xr.Dataset({"largest": ("seed", found)})
