@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ntkspec.cli._shared import AsJson, Signal, check_early, keep
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, keep, load, own_line, own_units
 from ntkspec.progress import TerminalProgress
 
 
@@ -21,6 +21,7 @@ class Design:
     """Longest 1-D signal in samples."""
     white: float | None = None
     """Level of white of an image file, such as 4095; by default the largest number of its depth."""
+    table: Table = field(default_factory=Columns)
     families: tuple[str, ...] = ("gaussian",)
     """Families of mappings to search: gaussian, laplace, uniform, positional, and in 1-D power_law."""
     scales: tuple[float, ...] = ()
@@ -51,9 +52,9 @@ class Design:
     def run(self) -> dict[str, Any]:
         """Search and recommend."""
         check_early(self)
-        from ntkspec import plot, selection, task
+        from ntkspec import plot, selection
 
-        chosen = task.load(self.signal, max_size=self.size, max_length=self.length, white=self.white)
+        chosen = load(self)
         found = selection.design(
             chosen,
             families=self.families,
@@ -85,6 +86,7 @@ class Design:
             "notices": list(chosen.notices),
             "verdict": found.attrs["verdict"],
             **{name: found.attrs[name] for name in names},
+            **own_units(chosen, found.attrs["scale"]),
             "criteria": table.to_dataframe().reset_index().to_dict("records"),
             "lines": {name: found.attrs[f"lines_{name}"] for name in ("ntkspec", "jax", "torch")},
             "code": self.code,
@@ -103,5 +105,6 @@ class Design:
                 f"{one['criterion'].replace('_', ' '):16} {one['chosen_scale']:8.3g}   {flat}   "
                 f"{one['chosen_family']}{end}"
             )
+        lines += own_line(result)
         code = result["lines"][result["code"]] or f"# no lines in {result['code']} for this network"
         return "\n".join([*lines, "", code, *result["files"]])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Signal, keep, problems
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, keep, own_line, own_units, problems
 from ntkspec.config import StudyConfig
 from ntkspec.progress import TerminalProgress
 
@@ -28,6 +28,7 @@ class Predict:
     """Longest 1-D signal in samples."""
     white: float | None = None
     """Level of white of an image file, such as 4095; by default the largest number of its depth."""
+    table: Table = field(default_factory=Columns)
     steps: tuple[int, ...] = ()
     """Training steps to report; by default twelve up to 100,000."""
     out: Path | None = None
@@ -43,12 +44,18 @@ class Predict:
         task, found = problems(self)
         p = study.predictions(found, self.steps or study.PREDICTED_STEPS, progress=TerminalProgress())
         scale, step = study.best(p)
+
+        def draw() -> Any:
+            chosen = p.sel(scale=scale)
+            return plot.points(chosen, step=step)[0] if task.shape is None else plot.prediction(chosen, step=step)
+
         return {
             "notices": list(task.notices),
             "best_scale": scale,
             "best_step": step,
+            **own_units(task, scale),
             "scales": [_prediction_summary(p.sel(scale=scale)) for scale in p.scale.values],
-            "files": keep(self.out, "prediction", p, lambda: plot.prediction(p.sel(scale=scale), step=step)),
+            "files": keep(self.out, "prediction", p, draw),
         }
 
     @staticmethod
@@ -62,6 +69,7 @@ class Predict:
                 test = one["test_psnr"][i] if "test_psnr" in one else math.nan
                 lines.append(f"{step:10,} {one['train_psnr'][i]:9.2f} {test:9.2f}   {one['error_bound'][i]:.0e}")
         lines.append(f"best: scale {result['best_scale']:g} at step {result['best_step']:,}")
+        lines += own_line(result)
         return "\n".join([*lines, *result["files"]])
 
 

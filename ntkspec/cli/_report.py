@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Signal, check_early
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, load
 from ntkspec.cli._validate import check_summary
 from ntkspec.config import StudyConfig
 from ntkspec.progress import TerminalProgress
@@ -27,6 +27,7 @@ class Report:
     """Longest 1-D signal in samples; longer ones are scaled down."""
     white: float | None = None
     """Level of white of an image file, such as 4095; by default the largest number of its depth."""
+    table: Table = field(default_factory=Columns)
     seeds: int = 4
     """Networks trained on each problem."""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = field(default_factory=StudyConfig)
@@ -40,8 +41,11 @@ class Report:
 
         refuse_foreign(self.out)
         check_early(self)
-        chosen = task.load(self.signal, max_size=self.size, max_length=self.length, white=self.white)
-        small = task.load(self.signal, max_size=min(32, self.size), max_length=min(128, self.length), white=self.white)
+        chosen = load(self)
+        if isinstance(chosen, task.Scattered):
+            raise ValueError("a report is of a signal or an image; for points take predict, design and validate")
+        small = load(replace(self, size=min(32, self.size), length=min(128, self.length)))
+        assert isinstance(small, task.Task)
         found = study.run(chosen, small, self.study, seeds=self.seeds, progress=TerminalProgress())
         page = report.write(found, self.out)
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,16 +16,49 @@ if TYPE_CHECKING:
     from ntkspec.config import StudyConfig
     from ntkspec.dynamics import Dynamics, Loss
     from ntkspec.study import Problem
-    from ntkspec.task import Task
+    from ntkspec.task import Scattered, Task
 
-__all__ = ["AsJson", "Signal", "as_options", "check_early", "keep", "plain", "problems"]
+__all__ = [
+    "AsJson",
+    "Columns",
+    "Signal",
+    "Table",
+    "as_options",
+    "check_early",
+    "keep",
+    "load",
+    "own_line",
+    "own_units",
+    "plain",
+    "problems",
+]
 
 Signal = Annotated[
     Path | None,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="[SIGNAL]", help="An image, or a 1-D signal as .npy or .wav; an astronaut if left out."),
+    tyro.conf.arg(
+        metavar="[SIGNAL]",
+        help="An image, a 1-D signal (.npy, .wav), or points (.csv, .npz, .parquet); an astronaut if left out.",
+    ),
 ]
 AsJson = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table of points; without coordinates, a single column is a signal of evenly spaced samples."""
+
+    inputs: str | None = None
+    """Coordinate columns of a table, by name or position from 0, with commas (x,y), or row for the row's number; by
+    default all that are not values."""
+    outputs: str | None = None
+    """Value columns of a table, likewise; by default the last."""
+    held_out: str | None = None
+    """Share of a table's points to judge by, drawn by --seed, or the column that says which (test, 1 or true); by
+    default 0.2."""
+
+
+Table = Annotated[Columns, tyro.conf.arg(name="")]
 
 
 #: What advice says to people who write Python, and to those at the command line.
@@ -74,13 +108,34 @@ def check_early(command: Any) -> None:
         check_steps(command.steps)
 
 
+def load(command: Any) -> Task | Scattered:
+    """The signal that a command was given, at its sizes."""
+    from ntkspec import task
+
+    seed = getattr(command, "study", command).seed
+    options = {"white": command.white, "seed": seed, **asdict(command.table)}
+    return task.load(command.signal, max_size=command.size, max_length=command.length, **options)
+
+
+def own_units(chosen: Task | Scattered, scale: float) -> dict[str, Any]:
+    """A scale in cycles per unit of each column of points, as JSON holds it; nothing for others."""
+    return {} if chosen.shape is not None else {"scale_in_own_units": chosen.per_own_unit(scale)}
+
+
+def own_line(result: dict[str, Any]) -> list[str]:
+    """What `own_units` found, in one line."""
+    found = result.get("scale_in_own_units", {})
+    words = ", ".join(f"{frequency:.4g} per unit of {name}" for name, frequency in found.items())
+    return [f"that scale in cycles per unit of each column: {words}"] if found else []
+
+
 def problems(
     command: Any,
     config: StudyConfig | None = None,
     loss: Loss = "sum",
-    prepared: Callable[[Task], Task] = lambda chosen: chosen,
+    prepared: Callable[[Task | Scattered], Task | Scattered] = lambda chosen: chosen,
     of: Dynamics | None = None,
-) -> tuple[Task, dict[float, Problem]]:
+) -> tuple[Task | Scattered, dict[float, Problem]]:
     """The signal that a command was given, as it is prepared, and its problem at each scale.
 
     Args:
@@ -90,11 +145,10 @@ def problems(
         prepared: makes of the signal what is to be learned.
         of: dynamics that a given learning rate must be stable for; gradient descent where None.
     """
-    from ntkspec import study, task
+    from ntkspec import study
 
     check_early(command)
-    loaded = task.load(command.signal, max_size=command.size, max_length=command.length, white=command.white)
-    chosen = prepared(loaded)
+    chosen = prepared(load(command))
     return chosen, study.problems(chosen, command.study if config is None else config, loss, of)
 
 

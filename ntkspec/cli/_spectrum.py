@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from ntkspec.cli._learning import learning, learning_lines
-from ntkspec.cli._shared import AsJson, Signal, keep, problems
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, keep, problems
 from ntkspec.config import StudyConfig
 from ntkspec.progress import TerminalProgress
 
@@ -29,6 +29,7 @@ class Spectrum:
     """Longest 1-D signal in samples."""
     white: float | None = None
     """Level of white of an image file, such as 4095; by default the largest number of its depth."""
+    table: Table = field(default_factory=Columns)
     num_modes: int = 64
     """How many of the largest eigenvalues."""
     steps_to: float | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Signal, as_options, keep, problems
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, as_options, keep, own_units, problems
 from ntkspec.config import NetworkConfig, StudyConfig, Training
 from ntkspec.progress import TerminalProgress
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ntkspec.study import Check, Problem
-    from ntkspec.task import Task
+    from ntkspec.task import Scattered, Task
     from ntkspec.trainer import Keep
 
 
@@ -62,6 +62,7 @@ class Validate:
     """Longest 1-D signal in samples."""
     white: float | None = None
     """Level of white of an image file, such as 4095; by default the largest number of its depth."""
+    table: Table = field(default_factory=Columns)
     steps: tuple[int, ...] = ()
     """Training steps to compare at; by default eight up to 400."""
     tolerance: float = 0.05
@@ -141,6 +142,7 @@ class Validate:
         return {
             "notices": list(task.notices),
             "scale": scale,
+            **own_units(task, scale),
             "learning_rate": float(found.training.attrs["learning_rate"]),
             **check_summary(found.validation),
             **({} if law is None else {"width_law": law_summary(law)}),
@@ -159,12 +161,11 @@ class Validate:
                 raise ValueError(f"{name} needs the directory of the checkpoints: --checkpoint DIR")
         return Keep()
 
-    def _within_range(self, chosen: Task) -> Task:
+    def _within_range(self, chosen: Task | Scattered) -> Task | Scattered:
         """The signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
-        if self.training.output != "sigmoid" or chosen.values.min() >= 0:
+        if self.training.output != "sigmoid" or min(chosen.train_values.min(), chosen.test_values.min(initial=0)) >= 0:
             return chosen
-        notice = "Values raised by 0.5 to [0, 1], where a sigmoid's are."
-        return replace(chosen, values=chosen.values + 0.5, notices=(*chosen.notices, notice))
+        return chosen.raised(0.5, "Values raised by 0.5 to [0, 1], where a sigmoid's are.")
 
     def _require_sense(self) -> None:
         """Refuse what needs no signal to be refused."""

@@ -12,6 +12,7 @@ with needs("app", "matplotlib"):
     from ntkspec.plot._generalisation import aliasing, learning_curve, risk
     from ntkspec.plot._kernel import kernel
     from ntkspec.plot._movement import movement
+    from ntkspec.plot._points import points
     from ntkspec.plot._prediction import images, prediction, quality
     from ntkspec.plot._spectrum import spectrum
     from ntkspec.plot._validation import validation
@@ -29,6 +30,7 @@ __all__ = [
     "kernel",
     "learning_curve",
     "movement",
+    "points",
     "prediction",
     "quality",
     "risk",

@@ -13,6 +13,7 @@ from ntkspec import plot
 from ntkspec.record import configuration, save_groups, versions
 from ntkspec.report._page import Figure, Section, Table, replacing, write_page
 from ntkspec.study import Check, Study, first_good_step
+from ntkspec.task import Task
 
 __all__ = ["PAGE_FILES", "write"]
 
@@ -207,6 +208,7 @@ def _check(one: Check) -> Section:
     task, tag = one.problem.task, one.key
     same = f"{one.training.sizes['seed']} networks of width {one.training.attrs['width']}"
     first = one.training.isel(seed=0)
+    truth = task.values if isinstance(task, Task) else task.train_values
     figures = [
         Figure(
             f"error-{tag}",
@@ -221,8 +223,8 @@ def _check(one: Check) -> Section:
             "What is left of each frequency: predicted (lines) and trained (points, with standard errors over seeds).",
             plot.validation(one.validation, by="frequency"),
         ),
-        _learned(f"predicted-{tag}", "Predicted.", one.prediction, task.values),
-        _learned(f"trained-{tag}", "Trained: the first network.", first, task.values),
+        _learned(f"predicted-{tag}", "Predicted.", one.prediction, truth),
+        _learned(f"trained-{tag}", "Trained: the first network.", first, truth),
     ]
     last = int(one.validation.step[-1])
     return Section(

@@ -17,7 +17,7 @@ from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.selection._family import family
 from ntkspec.selection._plan import plan
-from ntkspec.selection._samples import Box, Samples, Signal, from_operator, from_signal
+from ntkspec.selection._samples import Box, Points, Samples, Signal, from_operator, from_signal
 from ntkspec.selection._score import patches
 from ntkspec.selection._search import CRITERIA, candidates, choose, search, widened
 from ntkspec.selection._table import table
@@ -31,7 +31,7 @@ BOX = 1024
 
 
 def design(
-    signal: Signal | Operator,
+    signal: Signal | Points | Operator,
     y: ArrayLike | None = None,
     *,
     families: Sequence[str] = ("gaussian",),
@@ -127,7 +127,7 @@ def design(
     return table(samples, found, choices, made)
 
 
-def _samples(signal: Signal | Operator, y: ArrayLike | None, network: MLP | None) -> tuple[Samples, MLP]:
+def _samples(signal: Signal | Points | Operator, y: ArrayLike | None, network: MLP | None) -> tuple[Samples, MLP]:
     if isinstance(signal, Operator):
         if y is None:
             raise ValueError("an operator has no labels; give them as y, shape (n,) or (n, channels)")
@@ -136,7 +136,7 @@ def _samples(signal: Signal | Operator, y: ArrayLike | None, network: MLP | None
         return from_operator(signal, y), network or (own if isinstance(own, MLP) else MLP(depth=3))
     if y is not None:
         raise ValueError("a signal brings its own labels; give y with an operator alone")
-    if not all(hasattr(signal, name) for name in ("shape", "train_mask", "train_values")):
+    if not hasattr(signal, "train_values") or not (hasattr(signal, "train_mask") or hasattr(signal, "train_points")):
         raise TypeError(
             f"`signal` is a {type(signal).__name__}; expected an ntkspec.task.Task (ns.task.load(path)), or an "
             "operator with its labels y"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from ntkspec.kernel import ComposedKernel
 from ntkspec.kernel._composed import Which
 from ntkspec.operator import Lattice, Operator, choose, dense, lattice
 
-__all__ = ["Box", "Samples", "Signal", "from_operator", "from_signal"]
+__all__ = ["Box", "Points", "Samples", "Signal", "from_operator", "from_signal"]
 
 #: Scattered points up to which a matrix is the quickest form without asking.
 DENSE = 4096
@@ -25,6 +25,20 @@ MARGIN = 2
 SMALLEST, LARGEST = 1e-100, 1e100
 #: Unseen points of a box, at most.
 UNSEEN = 128
+
+
+class Points(Protocol):
+    """Values at scattered points; an `ntkspec.task.Scattered` is one."""
+
+    @property
+    def train_points(self) -> np.ndarray:
+        """Points to learn from, shape (n, d)."""
+        ...
+
+    @property
+    def train_values(self) -> np.ndarray:
+        """Values there, shape (n,) or (n, channels)."""
+        ...
 
 
 class Signal(Protocol):
@@ -204,9 +218,12 @@ def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None
     return stride, tuple(len(axis) for axis in present)
 
 
-def from_signal(signal: Signal) -> Samples:
-    """The training points of a signal on a lattice."""
-    shape, mask = tuple(signal.shape), np.asarray(signal.train_mask, dtype=bool)
+def from_signal(signal: Signal | Points) -> Samples:
+    """The training points of a signal, on a lattice or scattered."""
+    lattice: Any = signal
+    if not hasattr(signal, "train_mask"):
+        return _samples(np.asarray(signal.train_points), signal.train_values, None, None)
+    shape, mask = tuple(lattice.shape), np.asarray(signal.train_mask, dtype=bool)
     if mask.shape != shape:
         raise ValueError(f"train_mask has shape {mask.shape}; expected that of the signal, {shape}")
     points = Grid.unit(shape).points()[mask.ravel()]

@@ -8,7 +8,7 @@ from ntkspec import dynamics, mapping, operator
 from ntkspec.config import StudyConfig
 from ntkspec.dynamics import Loss
 from ntkspec.kernel import ComposedKernel, compose
-from ntkspec.task import Task
+from ntkspec.task import Scattered, Task
 
 __all__ = ["Problem", "default_scales", "problem", "problems"]
 
@@ -28,21 +28,21 @@ class Problem:
         loss: half the sum of squares, or their mean.
     """
 
-    task: Task
+    task: Task | Scattered
     kernel: ComposedKernel
-    K: operator.Lattice
+    K: operator.Operator
     learning_rate: float
     loss: Loss = "sum"
 
 
-def default_scales(task: Task) -> tuple[float, ...]:
+def default_scales(task: Task | Scattered) -> tuple[float, ...]:
     """Three Gaussian scales, in cycles per unit, that suit the spacing of a task's training points."""
     per_axis = len(task.train_points) ** (1 / task.dim)
     return tuple(float(f"{share * per_axis / 2:.2g}") for share in SHARES)
 
 
 def problem(
-    task: Task,
+    task: Task | Scattered,
     mapped: mapping.Mapping,
     config: StudyConfig,
     loss: Loss = "sum",
@@ -54,7 +54,10 @@ def problem(
         ValueError: if the learning rate is past the stability limit of the dynamics, gradient descent where None.
     """
     kernel = compose(mapped, config.network.build())
-    K = operator.lattice(kernel, task.shape, mask=task.train_mask)
+    if isinstance(task, Task):
+        K: operator.Operator = operator.lattice(kernel, task.shape, mask=task.train_mask)
+    else:
+        K = operator.choose(kernel, task.train_points).build()
     rate = config.learning_rate
     if rate is None:
         return Problem(task, kernel, K, dynamics.max_learning_rate(K, loss) / 2, loss)
@@ -68,7 +71,7 @@ def problem(
 
 
 def problems(
-    task: Task, config: StudyConfig, loss: Loss = "sum", of: dynamics.Dynamics | None = None
+    task: Task | Scattered, config: StudyConfig, loss: Loss = "sum", of: dynamics.Dynamics | None = None
 ) -> dict[float, Problem]:
     """The task behind a Gaussian mapping of each scale.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from ntkspec.dynamics._function_space import TooStiff
 from ntkspec.prediction import predict
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study._problem import Problem
-from ntkspec.task import Task
+from ntkspec.task import Scattered, Task
 from ntkspec.validation import psnr
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 #: Steps of the whole prediction, evenly spaced in their logarithm: cheap, since all come from one basis.
 PREDICTED_STEPS = (0, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 #: The same for every scale: kept once.
-SHARED = ("target", "target_energy")
+SHARED = ("target", "target_energy", "unseen_target")
 
 
 def spectra(
@@ -77,7 +78,7 @@ def predictions(
 ) -> xr.Dataset:
     """The trajectory of each scale on the whole lattice, with `train_psnr` and `test_psnr`, and a dimension `scale`.
 
-    It is `of` gradient descent where None.
+    At scattered points it is that of the held-out ones. It is `of` gradient descent where None.
     """
     return _stack({scale: predicted(one, steps, of=of, progress=progress) for scale, one in problems.items()})
 
@@ -94,10 +95,20 @@ def predicted(
 
     It starts from a constant where `initial` is given, and is `of` gradient descent where None.
     """
-    start = None if initial is None else np.full(one.task.values.shape, initial)
     options: dict = {"steps": steps, "learning_rate": one.learning_rate, "loss": one.loss, "dynamics": of}
-    p = predict(one.K, one.task.train_values, everywhere=True, initial=start, progress=progress, **options)
-    return with_quality(p, one.task)
+    options |= _elsewhere(one.task)
+    if initial is not None:
+        known = one.task.values if isinstance(one.task, Task) else one.task.train_values
+        options["initial"] = np.full(known.shape, initial)
+        options["initial_unseen"] = np.full(one.task.test_values.shape, initial) if "unseen" in options else None
+    return with_quality(predict(one.K, one.task.train_values, progress=progress, **options), one.task)
+
+
+def _elsewhere(task: Task | Scattered) -> dict[str, Any]:
+    """Where the learned function is asked for beside the training points."""
+    if isinstance(task, Task):
+        return {"everywhere": True}
+    return {"unseen": task.test_points} if len(task.test_points) else {}
 
 
 def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
@@ -113,22 +124,30 @@ def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progres
             point_loss=dynamics.logistic,
             steps=steps,
             learning_rate=one.learning_rate,
-            everywhere=True,
             progress=progress,
+            **_elsewhere(one.task),
         )
     except TooStiff as error:
         raise ValueError(
             f"the flow of the logistic loss at learning_rate={one.learning_rate:.4g} is too stiff to be followed to "
             f"step {steps[-1]:,}; take an earlier last step (steps), or a smaller learning rate"
         ) from error
-    p = p.assign({name: (p[name].dims, expit(p[name].values), p[name].attrs) for name in ("train", "field")})
+    logits = [name for name in ("train", "field", "unseen") if name in p]
+    p = p.assign({name: (p[name].dims, expit(p[name].values), p[name].attrs) for name in logits})
     return with_quality(p.assign_attrs(output="sigmoid", starts_from_zero=0), one.task)
 
 
-def with_quality(result: xr.Dataset, task: Task) -> xr.Dataset:
-    """A prediction or training with the PSNR of its training points and, where some are held out, of the others."""
+def with_quality(result: xr.Dataset, task: Task | Scattered) -> xr.Dataset:
+    """A prediction or training with the PSNR of its training points and, where it is known at others, of those."""
     quality = {"train_psnr": psnr(result.train, result.target)}
-    if task.test_mask.any():
+    if not isinstance(task, Task):
+        outputs, channels = [one.name for one in task.outputs], () if task.channels is None else ("channel",)
+        if "unseen" in result:
+            truth = xr.DataArray(task.test_values, dims=("asked", *channels), attrs={"long_name": outputs[0]})
+            quality |= {"test_psnr": psnr(result.unseen, truth), "unseen_target": truth}
+        names = {"axis": [axis.name for axis in task.inputs], "channel": outputs}
+        result = result.assign_coords({dim: names[dim] for dim in ("axis", *channels)})
+    elif task.test_mask.any():
         axes = [f"axis{i}" for i in range(task.dim)]
         channels = () if task.channels is None else ("channel",)
         truth = xr.DataArray(task.values, dims=(*axes, *channels))

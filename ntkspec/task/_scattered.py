@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class Scattered:
     source: str = ""
 
     @property
+    def shape(self) -> None:
+        """Shape of a lattice: there is none."""
+        return
+
+    @property
     def dim(self) -> int:
         """Number of coordinates, d."""
         return int(self.train_points.shape[1])
@@ -62,10 +67,15 @@ class Scattered:
         """Number of channels; None where the values have no channel axis."""
         return None if self.train_values.ndim == 1 else int(self.train_values.shape[1])
 
-    @property
-    def has_test(self) -> bool:
-        """Whether any points are held out."""
-        return len(self.test_points) > 0
+    def raised(self, by: float, notice: str) -> Scattered:
+        """The same with all values raised, and a notice of that."""
+        return replace(
+            self,
+            train_values=self.train_values + by,
+            test_values=self.test_values + by,
+            outputs=tuple(replace(one, offset=one.offset - by * one.length) for one in self.outputs),
+            notices=(*self.notices, notice),
+        )
 
     def per_own_unit(self, frequency: float) -> dict[str, float]:
         """State a frequency in cycles per unit of each coordinate column.

@@ -1,11 +1,16 @@
-"""One door for whatever a person names: nothing, a signal file or an image file."""
+"""One door for whatever a person names: nothing, an image, a signal or a table of points."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ntkspec.task import image, signal
-from ntkspec.task._task import Task, existing_file
+import numpy as np
+
+from ntkspec.task import image, points, signal
+from ntkspec.task._scattered import Scattered
+from ntkspec.task._table import ROW, SUFFIXES, read_columns
+from ntkspec.task._task import MIN_SIDE, Task, at_least, existing_file
 
 __all__ = ["load"]
 
@@ -13,29 +18,51 @@ SIGNAL_SUFFIXES = (".npy", ".wav")
 
 
 def load(
-    path: str | Path | None = None, *, max_size: int = 128, max_length: int = 2048, white: float | None = None
-) -> Task:
-    """Load the task a person named: a signal from `.npy` or `.wav`, an image from anything else.
+    path: str | Path | None = None,
+    *,
+    max_size: int = 128,
+    max_length: int = 2048,
+    white: float | None = None,
+    inputs: Sequence[str | int] | str | None = None,
+    outputs: Sequence[str | int] | str | None = None,
+    held_out: float | str | None = None,
+    seed: int = 0,
+) -> Task | Scattered:
+    """Load the task a person named: a signal from `.npy` or `.wav`, points from a table, an image from anything else.
 
-    A file counts as a signal by its suffix or by its first bytes, so a `.wav` under another name is one too.
+    A file counts as a signal by its suffix or by its first bytes, so a `.wav` under another name is one too; as a table
+    by its suffix, `.csv`, `.tsv`, `.txt`, `.npz` or `.parquet`. A table of one column is a signal of evenly spaced
+    samples, and so is one column of any table with inputs="row".
 
     Args:
         path: the file; None takes the astronaut, which needs no file.
         max_size: longest side of an image, in pixels.
         max_length: longest signal, in samples.
         white: stored number that is white in an image file; None takes the file's own.
+        inputs: coordinate columns of a table, see `ntkspec.task.points`.
+        outputs: value columns of a table.
+        held_out: share of its points to judge by, or the column that says which; 0.2 where None.
+        seed: of the draw of that share.
 
     Returns:
         The task, with a notice for everything that was changed.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is neither, or holds nothing that can be learnt.
+        ValueError: if the file is none of these, or holds nothing that can be learnt.
 
     Example:
         >>> load(max_size=64).shape
         (64, 64)
     """
+    if path is not None and Path(path).suffix.lower() in SUFFIXES and not is_signal(path):
+        return _table(path, max_length, inputs, outputs, held_out, seed)
+    if (inputs, outputs, held_out) != (None, None, None):
+        name = "the astronaut" if path is None else Path(path).name
+        raise ValueError(
+            f"inputs, outputs and held_out are about the columns of a table ({', '.join(SUFFIXES)}), and {name} is "
+            "none; leave them out."
+        )
     if white is not None and (path is None or is_signal(path)):
         raise ValueError("white is the level of white of an image file; leave it out for other signals.")
     if path is None:
@@ -43,6 +70,28 @@ def load(
     if is_signal(path):
         return signal.from_file(path, max_length=max_length)
     return image.from_file(path, max_size=max_size, white=white)
+
+
+def _table(
+    path: str | Path,
+    max_length: int,
+    inputs: Sequence[str | int] | str | None,
+    outputs: Sequence[str | int] | str | None,
+    held_out: float | str | None,
+    seed: int,
+) -> Task | Scattered:
+    found = existing_file(path)
+    columns = read_columns(found)
+    if inputs is None and len(columns) == 1:
+        inputs = ROW
+    if inputs in (ROW, [ROW], (ROW,)) and held_out is None:
+        chosen = points.pick(columns, outputs or [-1], "outputs", found.name)
+        values = chosen[0].numbers()
+        if len(chosen) == 1 and np.isfinite(values).all():
+            notices = [f"{len(values):,} rows of {chosen[0].name} were read as evenly spaced samples."]
+            max_length = at_least("max_length", max_length, MIN_SIDE)
+            return signal.sampled(values, found.stem, f"{chosen[0].name} of {found.name}", notices, max_length)
+    return points.from_file(path, inputs, outputs, 0.2 if held_out is None else held_out, seed)
 
 
 def is_signal(path: str | Path) -> bool:

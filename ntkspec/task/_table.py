@@ -119,6 +119,8 @@ def _text(path: Path) -> pd.DataFrame:
                 decimal=decimal,
                 comment="#",
                 skipinitialspace=True,
+                # An empty line is a gap where a row has one cell.
+                skip_blank_lines=len(cells) > 1,
                 encoding="utf-8-sig",
                 index_col=False,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,10 @@ class Task:
     def test_points(self) -> np.ndarray:
         """Points to judge by, shape (k, d), row-major."""
         return np.argwhere(self.test_mask) / np.array(self.shape)
+
+    def raised(self, by: float, notice: str) -> Task:
+        """The same with all values raised, and a notice of that."""
+        return replace(self, values=self.values + by, notices=(*self.notices, notice))
 
     @property
     def train_values(self) -> np.ndarray:

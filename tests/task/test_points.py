@@ -82,7 +82,6 @@ def test_axes_are_rescaled_as_a_lattice_and_frequencies_known_in_both_units():
     np.testing.assert_allclose(task.train_points * [10, 5], np.rint(task.train_points * [10, 5]), atol=1e-12)
     assert task.per_own_unit(2.0) == pytest.approx({"x0": 2 / 30, "x1": 2 / 0.05})
     assert task.test_points.shape == (0, 2)
-    assert not task.has_test
 
 
 def test_values_fill_half_a_unit_either_side():
