@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,9 +14,11 @@ from numpy.typing import ArrayLike
 
 __all__ = [
     "Refused",
+    "as_columns",
     "check_flag",
     "check_function",
     "check_labels",
+    "check_number",
     "check_numbers",
     "check_points",
     "check_positive",
@@ -154,6 +156,48 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
     if not bool(jnp.isfinite(y).all()):
         raise ValueError("labels hold NaN or infinity; remove those points with a mask")
     return y
+
+
+def as_columns(y: ArrayLike, num_points: int) -> tuple[np.ndarray, Callable[[Any], Any]]:
+    """Labels as columns, and what gives columns the labels' own shape again.
+
+    Args:
+        y: labels, shape (n,) or (n, c).
+        num_points: n.
+
+    Returns:
+        The labels, float64 of shape (n, c), and a function that turns arrays (..., n, c) into (..., n) where the labels
+        have one axis.
+
+    Raises:
+        ValueError: as `check_labels`.
+        TypeError: as `check_labels`.
+
+    Example:
+        >>> columns, restore = as_columns([1.0, 2.0, 3.0], 3)
+        >>> columns.shape, restore(columns).shape
+        ((3, 1), (3,))
+    """
+    labels = np.asarray(check_labels(y, num_points), dtype=float)
+    if labels.ndim == 2:
+        return labels, lambda columns: columns
+    return labels[:, None], lambda columns: columns[..., 0]
+
+
+def check_number(name: str, value: float, low: float, high: float = float("inf"), *, hint: str) -> float:
+    """A number from `low` to `high`, as a float.
+
+    Raises:
+        ValueError: naming it; `hint` says what it is.
+    """
+    try:
+        inside = np.ndim(value) == 0 and bool(np.isfinite(value) and low <= value <= high)
+    except TypeError:
+        inside = False
+    if not inside:
+        bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name}={shown(value)}; expected a number of {bounds}: {hint}")
+    return float(value)
 
 
 def check_steps(steps: Sequence[float]) -> np.ndarray:

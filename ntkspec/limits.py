@@ -20,10 +20,12 @@ class Limits:
     Attributes:
         memory: bytes that an allocation may take; None asks the operating system what is available.
         exact_points: number of points up to which a matrix is decomposed as a whole.
+        side_by_side: numbers in the arrays that are worked on at once; more of them are worked on in turn.
     """
 
     memory: int | None = None
     exact_points: int = 4096
+    side_by_side: int = 2**22
 
     @property
     def available(self) -> int:

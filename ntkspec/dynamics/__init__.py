@@ -11,17 +11,18 @@ from ntkspec.dynamics._base import Dynamics, Loss, flow_time, max_learning_rate,
 from ntkspec.dynamics._descent import GradientDescent, GradientFlow, gradient_descent, gradient_flow
 from ntkspec.dynamics._description import describe, from_description
 from ntkspec.dynamics._ensemble import ensemble
-from ntkspec.dynamics._function_space import function_space_flow, huber
+from ntkspec.dynamics._function_space import Solver, function_space_flow, huber
 from ntkspec.dynamics._momentum import HeavyBall, Nesterov, heavy_ball, nesterov
 from ntkspec.dynamics._preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
 from ntkspec.dynamics._ridge import Ridge, equivalent_ridge, ridge
 from ntkspec.dynamics._schedule import Schedule, cosine, piecewise, schedule
 from ntkspec.dynamics._steps import steps_to
-from ntkspec.dynamics._stochastic import stochastic_descent
+from ntkspec.dynamics._stochastic import Batches, stochastic_descent
 from ntkspec.dynamics._times import Times
 from ntkspec.losses import Huber, logistic
 
 __all__ = [
+    "Batches",
     "DampedPower",
     "Dynamics",
     "GradientDescent",
@@ -33,6 +34,7 @@ __all__ = [
     "Preconditioned",
     "Ridge",
     "Schedule",
+    "Solver",
     "Times",
     "cosine",
     "damped_power",

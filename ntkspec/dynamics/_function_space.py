@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_positive
+from ntkspec.checks import check_labels, check_positive, check_sizes
 from ntkspec.dynamics._base import Loss
 from ntkspec.dynamics._descent import GradientFlow
 from ntkspec.dynamics._times import Times
@@ -30,7 +31,7 @@ from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, configuration, variable
 
-__all__ = ["function_space_flow", "huber"]
+__all__ = ["Solver", "function_space_flow", "huber"]
 
 
 class TooStiff(RuntimeError):
@@ -41,6 +42,27 @@ class TooStiff(RuntimeError):
 #: run of order 5 at a looser tolerance estimates the error of that one.
 STAGES = {8: 14, 5: 7}
 LOOSER = 10.0
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How closely a flow is followed.
+
+    Attributes:
+        tolerance: error allowed in a step, relative to the function's size.
+        max_products: operator products of one run, at most.
+    """
+
+    tolerance: float = 1e-6
+    max_products: int = 20_000
+
+    def __post_init__(self) -> None:
+        check_positive("tolerance", self.tolerance, "such as 1e-6")
+        check_sizes(max_products=self.max_products)
+
+
+#: The default.
+SOLVER = Solver()
 
 
 def huber(threshold: float) -> Huber:
@@ -75,8 +97,7 @@ def function_space_flow(
     loss: Loss = "sum",
     everywhere: bool = False,
     unseen: ArrayLike | None = None,
-    tolerance: float = 1e-6,
-    max_products: int = 20_000,
+    solver: Solver = SOLVER,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """The trajectory of an infinitely wide network under any convex loss: ḟ = −ηK ∇L(f) from f = 0.
@@ -91,8 +112,7 @@ def function_space_flow(
         loss: "sum", Σ_i ℓ(f_i, y_i), or "mean", that over n points.
         everywhere: also give the function on the whole lattice (operators with a field).
         unseen: also give it at these points, shape (m, d).
-        tolerance: of a step of the solver, relative to the function's size.
-        max_products: operator products of one run at most.
+        solver: tolerance and the most operator products.
         progress: reporter.
 
     Returns:
@@ -105,7 +125,7 @@ def function_space_flow(
         ValueError: if labels or steps have the wrong shape, labels of the logistic loss are outside [0, 1], the loss is
             not convex or not finite where it was looked at (200 values from −20 to 20 label ranges about the labels),
             or the work would not fit in memory.
-        RuntimeError: if `max_products` do not reach the last step: the flow is stiff, and takes about
+        RuntimeError: if the solver's `max_products` do not reach the last step: the flow is stiff, and takes about
             ηλ_max t L''/6 steps of 14 products.
 
     Source: Lee et al. 2019, equation 2 and section 2.4 (cross-entropy); Hairer, Nørsett & Wanner 1993, section II.5.
@@ -126,7 +146,6 @@ def function_space_flow(
     num_steps = len(times.steps)
     if unseen is not None:
         K.norm_at(unseen)  # refuses points that it cannot tell of
-    check_positive("tolerance", tolerance, "such as 1e-6")
     if everywhere and K.field_shape is None:
         raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
     columns = labels.reshape(len(labels), -1).astype(K.dtype)
@@ -135,19 +154,23 @@ def function_space_flow(
         f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {num_steps} steps",
         "ask for fewer steps, or for channels one by one",
     )
-    _require_convex(point_loss, columns)
+    if not (fall := _fall_of_slope(point_loss, columns)) <= 1e-9:
+        raise ValueError(
+            f"point_loss={point_loss!r} is not convex in f (its slope falls by {fall:.3g} of itself, NaN where it is "
+            "not finite): two runs may part, so no error estimate holds; expected such as logistic or huber(threshold)"
+        )
     runs = []
     with progress.start("flow", 2, "runs") as stage:
-        for order, allowed in ((8, tolerance), (5, LOOSER * tolerance)):
-            max_steps = max(1, max_products // STAGES[order])
+        for order, allowed in ((8, solver.tolerance), (5, LOOSER * solver.tolerance)):
+            max_steps = max(1, solver.max_products // STAGES[order])
             weights, train, taken, reached = _solve(
                 K, columns, jnp.asarray(times.rate * times.steps), allowed, max_steps, point_loss, order
             )
             if not bool(reached):
                 raise TooStiff(
                     f"{int(taken) * STAGES[order]:,} operator products did not reach step {times.steps[-1]:g} at "
-                    f"tolerance {allowed:.0e}; give a larger max_products, an earlier last step or a smaller learning "
-                    "rate"
+                    f"tolerance {allowed:.0e}; give a Solver of more max_products, an earlier last step or a "
+                    "smaller learning rate"
                 )
             runs.append((weights, train, int(taken) * STAGES[order]))
             stage.advance()
@@ -186,7 +209,7 @@ def function_space_flow(
         attrs={
             **attributes(operator=K, point_loss=point_loss),
             **times.attributes(),
-            "tolerance": tolerance,
+            "tolerance": solver.tolerance,
             "num_products": fine + coarse,
             "point_loss": json.dumps(configuration(point_loss), ensure_ascii=False),
             "starts_from_zero": 1,
@@ -234,26 +257,14 @@ def _worst(scaled: Any) -> Array:
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(part**2)) for part in jax.tree.leaves(scaled)]))
 
 
-def _require_convex(point_loss: PointLoss, labels: Array) -> None:
+def _fall_of_slope(point_loss: PointLoss, labels: Array) -> float:
+    """How far ∂ℓ/∂f falls anywhere as f grows, relative to its largest value; NaN where it is not finite."""
     low, high = float(labels.min()), float(labels.max())
     reach = 20 * max(high - low, abs(high), abs(low), 1.0)
     f, y = jnp.meshgrid(jnp.linspace(low - reach, high + reach, 200), jnp.linspace(low, high, 9))
-    slope = jax.grad(lambda f, y: jnp.sum(point_loss(f, y)))
-    try:
-        first = np.asarray(slope(f, y))
-    except TypeError as error:
-        raise ValueError(
-            f"point_loss={point_loss!r} is not a function of values and labels that jax can differentiate: {error}"
-        ) from error
-    if not np.isfinite(first).all():
-        raise ValueError(f"the slope of point_loss={point_loss!r} is not finite; expected a loss such as logistic")
+    slope = np.asarray(jax.grad(lambda f: jnp.sum(point_loss(f, y)))(f))
     # A kink is convex too: the slope itself must not fall, but by a rounding.
-    fall = np.diff(first, axis=1).min()
-    if fall < -1e-9 * np.abs(first).max():
-        raise ValueError(
-            f"point_loss={point_loss!r} is not convex in f (its slope falls by {-fall:.3g}): two runs from the same "
-            "start may part, so no error estimate holds; expected a convex loss such as logistic or huber(threshold)"
-        )
+    return float(-np.diff(slope, axis=1).min() / np.abs(slope).max()) if np.isfinite(slope).all() else float("nan")
 
 
 def _require_shares(labels: Array) -> None:

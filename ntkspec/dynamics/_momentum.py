@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntkspec.checks import check_number
 from ntkspec.dynamics._base import Dynamics
 from ntkspec.dynamics._descent import GradientDescent
 
@@ -42,8 +43,7 @@ class _Momentum(Dynamics):
     momentum: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum}; expected a number in [0, 1), mostly 0.9")
+        check_number("momentum", self.momentum, 0, np.nextafter(1, 0), hint="in [0, 1), mostly 0.9")
 
     @abstractmethod
     def _companion(self, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -184,9 +184,6 @@ def heavy_ball(beta: float = 0.9) -> HeavyBall:
     Args:
         beta: momentum, in [0, 1); 0 is gradient descent.
 
-    Returns:
-        The dynamics.
-
     Raises:
         ValueError: if `beta` is outside [0, 1).
 
@@ -204,9 +201,6 @@ def nesterov(beta: float = 0.9) -> Nesterov:
 
     Args:
         beta: momentum, in [0, 1); 0 is gradient descent.
-
-    Returns:
-        The dynamics.
 
     Raises:
         ValueError: if `beta` is outside [0, 1).

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ntkspec.checks import check_positive
+from ntkspec.checks import check_number, check_positive
 from ntkspec.dynamics._base import Dynamics
 from ntkspec.dynamics._descent import gradient_descent
 from ntkspec.dynamics._ridge import Ridge
@@ -133,8 +133,7 @@ def damped_power(power: float, damping: float) -> DampedPower:
         >>> damped_power(0.5, 1.0)(np.array([0.0, 3.0])).tolist()
         [1.0, 0.5]
     """
-    if not 0 <= power <= 1:
-        raise ValueError(f"power={power}; expected between 0 (none) and 1 (natural gradient)")
+    check_number("power", power, 0, 1, hint="0 is none, 1 natural gradient")
     check_positive("damping", damping, "in units of eigenvalues, such as λ_max/1000")
     return DampedPower(float(power), float(damping))
 

@@ -10,14 +10,12 @@ import numpy as np
 
 from ntkspec.checks import check_sizes
 from ntkspec.dynamics._base import Dynamics
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 
 __all__ = ["Schedule", "cosine", "piecewise", "schedule"]
 
 #: Bytes of a step in a schedule that changes at every step, as it is made.
 LISTED = 64
-#: Logarithms that exist at once.
-AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +69,7 @@ class Schedule(Dynamics):
         """Sign and logarithm of the product, and Σ c, broadcast."""
         runs = int(np.searchsorted(self.starts, step.max(initial=0), side="right"))
         rows = speed.size // max(1, len(speed)) if speed.ndim else 1
-        together = max(1, AT_ONCE // (runs * rows))
+        together = max(1, current().side_by_side // (runs * rows))
         if step.ndim < speed.ndim and len(speed) > together:
             parts = [self._product(speed[i : i + together], step) for i in range(0, len(speed), together)]
             return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
@@ -120,22 +118,25 @@ def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | N
     if callable(rates):
         if num_steps is None:
             raise ValueError("a schedule that is a function needs num_steps, how many steps it is asked for")
-        check_sizes(num_steps=num_steps)
         _require_countable(num_steps)
-        values = np.array([float(rates(step)) for step in range(num_steps)])
-    else:
-        values = np.asarray(rates, dtype=float)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        rates = [float(rates(step)) for step in range(num_steps)]
+    values = np.asarray(rates, dtype=float)
+    first = np.flatnonzero(np.r_[True, np.diff(values) != 0]) if values.ndim == 1 and values.size else np.arange(0)
+    return _checked(values[first], first, "[0.1, 0.5, 1.0]")
+
+
+def _checked(factors: np.ndarray, starts: np.ndarray, example: str) -> Schedule:
+    if not starts.size or starts[0] or not np.isfinite(factors).all() or (factors < 0).any() or not factors.any():
         raise ValueError(
-            "the rates of a schedule are not a list of numbers that are not negative, one of them positive; "
-            "expected such as [0.1, 0.5, 1.0]"
+            f"the factors of a schedule are not a list of numbers from step 0 on that are not negative, one of them "
+            f"positive; expected such as {example}"
         )
-    first = np.flatnonzero(np.r_[True, np.diff(values) != 0])
-    return Schedule(values[first], first)
+    return Schedule(factors, starts)
 
 
 def _require_countable(num_steps: int) -> None:
     """Refuse steps whose factors, one by one, would not fit in memory."""
+    check_sizes(num_steps=num_steps)
     what = f"a schedule with a factor for each of {num_steps:,} steps"
     refuse_if_too_large(LISTED * num_steps, what, "ask for fewer steps, or for a schedule of few changes (piecewise)")
 
@@ -145,9 +146,6 @@ def piecewise(factors: Mapping[int, float]) -> Schedule:
 
     Args:
         factors: by first step; one of them step 0.
-
-    Returns:
-        The dynamics.
 
     Raises:
         ValueError: if step 0 has no factor, a step is no whole number, or factors are negative or all zero.
@@ -159,11 +157,8 @@ def piecewise(factors: Mapping[int, float]) -> Schedule:
     for step in factors:
         if not isinstance(step, int | np.integer) or isinstance(step, bool):
             raise ValueError(f"a factor starts at step {step!r}; expected whole steps, as {{0: 1.0, 1000: 0.1}}")
-    starts = np.array(sorted(factors))
-    values = np.array([factors[step] for step in starts], dtype=float)
-    if starts.size == 0 or starts[0] != 0 or not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise ValueError(f"factors={dict(factors)!r}; expected such as {{0: 1.0, 1000: 0.1}}, from step 0 on")
-    return Schedule(values, starts)
+    starts = np.array(sorted(factors), dtype=int)
+    return _checked(np.array([factors[step] for step in starts], dtype=float), starts, "{0: 1.0, 1000: 0.1}")
 
 
 def cosine(num_steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedule:
@@ -177,9 +172,6 @@ def cosine(num_steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedule:
         warmup: steps of them that climb.
         final: the last factor, in [0, 1].
 
-    Returns:
-        The dynamics.
-
     Raises:
         ValueError: if the warm-up does not leave a step, `final` is not in [0, 1], or so many steps do not fit in
             memory.
@@ -190,7 +182,6 @@ def cosine(num_steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedule:
         >>> cosine(4, warmup=2).factors.round(6).tolist()
         [0.5, 1.0, 0.5, 0.0]
     """
-    check_sizes(num_steps=num_steps)
     _require_countable(num_steps)
     if not 0 <= warmup < num_steps or not 0 <= final <= 1:
         raise ValueError(f"warmup={warmup}, final={final}; expected 0 <= warmup < {num_steps} and 0 <= final <= 1")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkspec.dynamics._base import Dynamics
-from ntkspec.dynamics._descent import gradient_descent
+from ntkspec.dynamics._descent import GradientDescent
 
 __all__ = ["steps_to"]
 
@@ -17,7 +17,7 @@ LONGEST = 53
 
 
 def steps_to(epsilon: float, speed: ArrayLike, dynamics: Dynamics | None = None) -> np.ndarray:
-    """The steps until a residual is ε: log ε/log|1 − ηλ| for gradient descent, in whole steps.
+    """Find the steps until a residual is ε: log ε/log|1 − ηλ| for gradient descent, in whole steps.
 
     Args:
         epsilon: ε in (0, 1), the part of a mode that is still to be learned.
@@ -43,11 +43,11 @@ def steps_to(epsilon: float, speed: ArrayLike, dynamics: Dynamics | None = None)
     """
     if not 0 < epsilon < 1:
         raise ValueError(f"epsilon={epsilon}; expected between 0 and 1, the part of a mode still to be learned")
-    dynamics = gradient_descent() if dynamics is None else dynamics
-    asked = np.asarray(speed, dtype=float)
-    flat = asked.reshape(-1)
+    dynamics = GradientDescent() if dynamics is None else dynamics
+    shape = np.shape(speed)
+    flat = np.asarray(speed, dtype=float).reshape(-1)
 
-    def open_at(time: np.ndarray) -> np.ndarray:
+    def above(time: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             return ~(np.abs(dynamics.residual(flat, time)) <= epsilon)
 
@@ -56,19 +56,19 @@ def steps_to(epsilon: float, speed: ArrayLike, dynamics: Dynamics | None = None)
     first = 0 if dynamics.discrete else -LONGEST
     for exponent in range(first, LONGEST + 1):
         time = np.full_like(flat, 2.0**exponent)
-        still = open_at(time)
-        high = np.where(~still & np.isinf(high), time, high)
-        low = np.where(still & np.isinf(high), time, low)
-    found = np.isfinite(high)
+        is_above = above(time)
+        high = np.where(~is_above & np.isinf(high), time, high)
+        low = np.where(is_above & np.isinf(high), time, low)
+    is_bracketed = np.isfinite(high)
     for _ in range(LONGEST):
-        middle = low + (np.where(found, high, low) - low) / 2
+        middle = low + (np.where(is_bracketed, high, low) - low) / 2
         middle = np.floor(middle) if dynamics.discrete else middle
-        still = open_at(middle)
-        low, high = np.where(still, middle, low), np.where(found & ~still & (middle > low), middle, high)
+        is_above = above(middle)
+        low, high = np.where(is_above, middle, low), np.where(is_bracketed & ~is_above & (middle > low), middle, high)
     swings = flat > dynamics.smooth_speed
     if dynamics.discrete and swings.any():
         scan = np.arange(1.0, SCANNED + 1)
         reached = np.abs(dynamics.residual(flat[swings, None], scan)) <= epsilon
         earliest = np.where(reached.any(axis=1), scan[reached.argmax(axis=1)], np.inf)
         high[swings] = np.minimum(high[swings], earliest)
-    return high.reshape(asked.shape)
+    return high.reshape(shape)

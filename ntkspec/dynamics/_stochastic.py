@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -12,7 +13,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_seed, check_sizes
+from ntkspec.checks import check_labels, check_number, check_seed, check_sizes
 from ntkspec.dynamics._base import Loss
 from ntkspec.dynamics._times import Times
 from ntkspec.limits import refuse_if_too_large
@@ -20,19 +21,36 @@ from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
 
-__all__ = ["stochastic_descent"]
+__all__ = ["Batches", "stochastic_descent"]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Random batches of points, and how many independent simulations of them.
+
+    Attributes:
+        size: points in a batch.
+        runs: number of simulations.
+        seed: seed of the batches.
+    """
+
+    size: int
+    runs: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_sizes(size=self.size, runs=self.runs)
+        check_seed(self.seed)
 
 
 def stochastic_descent(
     K: Operator,
     y: ArrayLike,
     *,
-    batch_size: int,
+    batches: Batches,
     steps: Sequence[int],
     learning_rate: float,
     loss: Loss = "sum",
-    runs: int = 16,
-    seed: int = 0,
     unseen: ArrayLike | None = None,
     unseen_labels: ArrayLike | None = None,
     progress: Progress = NO_PROGRESS,
@@ -48,12 +66,10 @@ def stochastic_descent(
     Args:
         K: a kernel operator on n points.
         y: labels, shape (n,) or (n, channels); channels share batches.
-        batch_size: b, from 1 to n; n is gradient descent.
+        batches: size b, from 1 to n (which is gradient descent), number of simulations and seed.
         steps: whole steps to report, increasing.
         learning_rate: η of the loss, as in gradient descent.
         loss: "sum" or "mean"; for "mean" a step is the usual η times the mean gradient of the batch.
-        runs: independent simulations.
-        seed: of the batches.
         unseen: also give the function at these points, shape (m, d): a run's weights w are known, and f = k(·, x) w.
         unseen_labels: what it should be there, shape (m,) or (m, channels), for the loss at unseen points.
         progress: reporter.
@@ -77,16 +93,14 @@ def stochastic_descent(
         >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 8, scale=2.0), ns.kernel.MLP(depth=1))
         >>> K = ns.operator.lattice(k, (8,))
         >>> y = np.sin(2 * np.pi * K.points[:, 0])
-        >>> p = stochastic_descent(K, y, batch_size=4, steps=[0, 20], learning_rate=0.02, runs=4)
+        >>> p = stochastic_descent(K, y, batches=Batches(4, runs=4), steps=[0, 20], learning_rate=0.02)
         >>> p.loss_of_run.dims, bool(p.loss[1] < p.loss[0])
         (('step', 'run'), True)
     """
     n = K.num_points
     labels = check_labels(y, n)
-    check_sizes(batch_size=batch_size, runs=runs)
-    check_seed(seed)
-    if batch_size > n:
-        raise ValueError(f"batch_size={batch_size}; expected at most the number of points, {n}")
+    batch_size, runs, seed = batches.size, batches.runs, batches.seed
+    check_number("size", batch_size, 1, n, hint="points in a batch")
     times = Times.of(n, steps, learning_rate, loss)
     top = largest_eigenvalue(K)
     times.require_stable(top)

@@ -12,7 +12,7 @@ from jax import Array
 
 from ntkspec.dynamics import Times
 from ntkspec.eigen._lanczos import Krylov, grow_until
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 
@@ -21,9 +21,8 @@ __all__ = ["ConvergenceWarning", "Trajectory", "trajectory", "warn_unless_conver
 #: Units of rounding in a step of the recurrence, relative to λ_max: of a transform, and of the three vectors of a step.
 ROUNDINGS = 4
 
-#: Numbers of all channels up to which they run side by side. Beyond, that gains nothing: one after the other, each
-#: stops at its own number of steps, and there is the basis of only one at a time.
-TOGETHER = 2**18
+#: Vectors of a basis that count as one number of a channel side by side.
+BASIS = 16
 
 #: Steps that are counted one by one for the bound of a filter that swings, and points of the sum beyond them.
 COUNTED, BEYOND = 4096, 512
@@ -102,7 +101,9 @@ def trajectory(
     )
     if isinstance(K, Lattice) and K.circulant:
         return _by_fft(K, y, times)
-    group = max(1, TOGETHER // y.shape[1])
+    # A basis holds many vectors of every channel. Beyond this, running side by side gains nothing: one after the other,
+    # each stops at its own number of steps, and there is the basis of only one at a time.
+    group = max(1, current().side_by_side // BASIS // y.shape[1])
     demand = _Demand(tolerance, max_products, field_norm, max_basis_bytes)
     groups = [y[first : first + group] for first in range(0, y.shape[0], group)]
     return _side_by_side([_by_lanczos(K, part, times, demand, progress) for part in groups])

@@ -1,10 +1,10 @@
 """The ensemble against the loop of training applied to every initial function at once."""
 
 import numpy as np
-import psutil
 import pytest
 
 import ntkspec as ns
+from ntkspec.limits import limited
 
 STEPS = [0, 1, 7, 200]
 
@@ -71,14 +71,12 @@ def test_at_its_own_points_it_comes_to_the_labels_with_every_digit(problem):
     assert p.standard_deviation[1].max() < 1e-10 * p.standard_deviation[0].min()
 
 
-def test_what_is_refused(problem, monkeypatch):
+def test_what_is_refused(problem):
     k, x, z, _, _, y = problem
     with pytest.raises(ValueError, match=r"times its stability limit under GradientDescent, .* for loss='mean'"):
         ns.dynamics.ensemble(k, x, y, z, steps=[1], learning_rate=1e3, loss="mean")
     with pytest.raises(ValueError, match=r"expected whole numbers for GradientDescent"):
         ns.dynamics.ensemble(k, x, y, z, steps=[0.5], learning_rate=1e-3)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(
-        ValueError, match=r"9 training and 5 asked points at 1 steps would need .* ask for fewer points"
-    ):
+    what = r"9 training and 5 asked points at 1 steps would need .* ask for fewer points"
+    with limited(memory=1000), pytest.raises(ValueError, match=what):
         ns.dynamics.ensemble(k, x, y, z, steps=[1], learning_rate=1e-3)

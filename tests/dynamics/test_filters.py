@@ -1,13 +1,12 @@
 """Ridge, schedules, preconditioners and steps to ε: closed forms, limits at λ = 0, and what is refused."""
 
-import sys
-
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 import ntkspec as ns
+from ntkspec.limits import limited
 
 D = ns.dynamics
 EPS = np.finfo(float).eps
@@ -80,12 +79,12 @@ def test_a_schedule_of_ones_is_gradient_descent_and_runs_are_merged():
     assert D.cosine(10) != D.cosine(11)
 
 
-def test_schedules_in_blocks_are_the_same(monkeypatch):
+def test_schedules_in_blocks_are_the_same():
     dynamics = D.cosine(40, warmup=5)
     rate, step = np.linspace(0, 1.9, 24).reshape(6, 4), 33.0
     whole = dynamics.weights(rate, step)
-    monkeypatch.setattr(sys.modules["ntkspec.dynamics._schedule"], "AT_ONCE", 40)
-    np.testing.assert_array_equal(dynamics.weights(rate, step), whole)
+    with limited(side_by_side=40):
+        np.testing.assert_array_equal(dynamics.weights(rate, step), whole)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ def test_schedules_in_blocks_are_the_same(monkeypatch):
         (lambda: D.piecewise({0: 1.0, "late": 0.1}), r"starts at step 'late'; expected whole steps"),
         (lambda: D.cosine(10, warmup=10), "0 <= warmup < 10"),
         (lambda: D.cosine(10, final=2.0), "0 <= final <= 1"),
-        (lambda: D.damped_power(1.5, 0.1), "power=1.5; expected between 0"),
+        (lambda: D.damped_power(1.5, 0.1), "power=1.5; expected a number of from 0 to 1"),
         (lambda: D.damped_power(0.5, 0.0), "damping=0.0; expected a positive"),
         (lambda: D.preconditioned(lambda value: 1 / value), r"at eigenvalues \[0, 1\]; expected positive"),
         (lambda: D.ridge(0.1, D.preconditioned(POWER)), r"is preconditioned\(p, ridge\(strength, dynamics\)\)"),

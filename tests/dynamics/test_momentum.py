@@ -92,5 +92,5 @@ def test_momentum_is_a_value_and_out_of_range_is_refused():
     assert ns.dynamics.heavy_ball(0.5) == ns.dynamics.HeavyBall(0.5) != ns.dynamics.heavy_ball(0.6)
     assert jax.tree.leaves(ns.dynamics.nesterov()) == []
     for beta in (-0.1, 1.0, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"momentum=.*; expected a number in \[0, 1\)"):
+        with pytest.raises(ValueError, match=r"momentum=.*; expected a number of from 0 to 1: in \[0, 1\)"):
             ns.dynamics.heavy_ball(beta)

@@ -6,6 +6,7 @@ import oracle_dense
 import pytest
 
 import ntkspec as ns
+from ntkspec.dynamics import Batches
 
 STEPS = [0, 1, 5, 40]
 N, BATCH, RUNS = 10, 3, 600
@@ -23,8 +24,8 @@ def problem():
 @pytest.fixture(scope="module")
 def simulated(problem):
     K, _, y = problem
-    options = {"steps": STEPS, "learning_rate": 0.3, "runs": RUNS, "seed": 1}
-    return ns.dynamics.stochastic_descent(K, y, batch_size=BATCH, **options)
+    options = {"steps": STEPS, "learning_rate": 0.3}
+    return ns.dynamics.stochastic_descent(K, y, batches=Batches(BATCH, runs=RUNS, seed=1), **options)
 
 
 def test_the_mean_trajectory_is_gradient_descent(problem, simulated):
@@ -56,7 +57,7 @@ def test_a_batch_of_all_points_is_gradient_descent_with_channels(problem):
     K, matrix, y = problem
     both = np.stack([y, np.cos(np.arange(N))], axis=1)
     p = ns.dynamics.stochastic_descent(
-        K, both, batch_size=N, steps=STEPS, learning_rate=0.3 * N, loss="mean", runs=2, seed=3
+        K, both, batches=Batches(N, runs=2, seed=3), steps=STEPS, learning_rate=0.3 * N, loss="mean"
     )
     np.testing.assert_allclose(p.train, oracle_dense.descend(matrix, both, 0.3, STEPS), rtol=0, atol=1e-13)
     np.testing.assert_allclose(p.loss_variance, 0, atol=1e-20)
@@ -66,21 +67,21 @@ def test_a_batch_of_all_points_is_gradient_descent_with_channels(problem):
 def test_what_is_refused(problem):
     K, _, y = problem
     options = {"steps": STEPS, "learning_rate": 0.3}
-    with pytest.raises(ValueError, match=r"batch_size=11; expected at most the number of points, 10"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=11, **options)
+    with pytest.raises(ValueError, match=r"size=11; expected a number of from 1 to 10: points in a batch"):
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(11), **options)
     with pytest.raises(ValueError, match=r"expected whole numbers"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=2, steps=[0.5], learning_rate=0.3)
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(2), steps=[0.5], learning_rate=0.3)
     with pytest.raises(ValueError, match=r"times its stability limit under GradientDescent.* is 2"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=2, steps=[1], learning_rate=2.2)
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(2), steps=[1], learning_rate=2.2)
     with pytest.raises(ValueError, match=r"noise makes SGD unstable below gradient descent's limit"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=1, steps=[3000], learning_rate=1.9, runs=2)
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(1, runs=2), steps=[3000], learning_rate=1.9)
     for seed in (-1, 0.5, True, None, 2**63):
         with pytest.raises(ValueError, match=r"seed=.*; expected a whole number from 0 on"):
-            ns.dynamics.stochastic_descent(K, y, batch_size=2, seed=seed, **options)
+            ns.dynamics.stochastic_descent(K, y, batches=Batches(2, seed=seed), **options)
     for runs in (0, -1, 1.5):
         with pytest.raises(ValueError, match=r"runs=.*; expected a positive integer"):
-            ns.dynamics.stochastic_descent(K, y, batch_size=2, runs=runs, **options)
+            ns.dynamics.stochastic_descent(K, y, batches=Batches(2, runs=runs), **options)
     with pytest.raises(TypeError, match=r"labels are complex; .* two channels"):
-        ns.dynamics.stochastic_descent(K, y + 1j, batch_size=2, **options)
+        ns.dynamics.stochastic_descent(K, y + 1j, batches=Batches(2), **options)
     with pytest.raises(TypeError, match=r"points are complex; .* two coordinates"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=2, unseen=K.points + 1j, **options)
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(2), unseen=K.points + 1j, **options)

@@ -7,6 +7,7 @@ import pytest
 from oracle_loops import DYNAMICS, walk
 
 import ntkspec as ns
+from ntkspec.dynamics import Batches
 
 STEPS = [0, 1, 10, 300]
 N = 24
@@ -158,18 +159,18 @@ def test_any_loss_and_minibatches_tell_of_unseen_points(kernels):
     # A batch of all points is gradient descent.
     there = np.ones((7, 2))
     options = {"steps": STEPS, "learning_rate": rate, "unseen": ASKED}
-    whole = ns.dynamics.stochastic_descent(K, y, batch_size=N, runs=2, unseen_labels=there, **options)
+    whole = ns.dynamics.stochastic_descent(K, y, batches=Batches(N, runs=2), unseen_labels=there, **options)
     expected = np.stack([walk(matrix, column, rate, STEPS) @ towards.T for column in y.T], axis=2)
     np.testing.assert_allclose(whole.unseen, expected, rtol=0, atol=1e-10)
     np.testing.assert_allclose(whole.unseen_loss, ((there - expected) ** 2).sum(axis=(1, 2)) / 2, rtol=1e-9)
     # Of smaller batches descent is the mean.
-    some = ns.dynamics.stochastic_descent(K, y, batch_size=8, runs=200, **options)
+    some = ns.dynamics.stochastic_descent(K, y, batches=Batches(8, runs=200), **options)
     assert (np.abs(some.unseen - expected) <= 5 * some.unseen_sem + 1e-12).all()
     assert (some.unseen_sem[-1] > 0).all()
     with pytest.raises(ValueError, match="there are none; give their coordinates"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=8, steps=[1], learning_rate=rate, unseen_labels=there)
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(8), steps=[1], learning_rate=rate, unseen_labels=there)
     with pytest.raises(ValueError, match=r"`unseen_labels` have shape \(7,\); expected \(7, 2\)"):
-        ns.dynamics.stochastic_descent(K, y, batch_size=8, unseen_labels=there[:, 0], **options)
+        ns.dynamics.stochastic_descent(K, y, batches=Batches(8), unseen_labels=there[:, 0], **options)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import mpmath
 import numpy as np
 import oracle_dense
 import oracle_tangents
-import psutil
 import pytest
 from hypothesis import given, settings
 
@@ -17,6 +16,7 @@ from ntkspec.dynamics import Times
 from ntkspec.eigen import _lanczos as lanczos
 from ntkspec.eigen._lanczos import extend, grow_until, start
 from ntkspec.eigen._trajectory import trajectory
+from ntkspec.limits import limited
 from ntkspec.operator._recurrence import recur
 
 EPS = np.finfo(np.float64).eps
@@ -257,19 +257,19 @@ def test_a_second_pass_that_differs_is_refused(K, y, monkeypatch):
         )
 
 
-def test_memory_that_would_not_fit_is_refused_in_words(K, y, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(ValueError, match=r"6 steps of 60 points and 1 channels would need .* ask for fewer steps"):
-        run(K, y, rate=1e-3)
-    with pytest.raises(ValueError, match="16 Lanczos vectors of 60 points and 1 channels would need"):
-        grow_until(K, jnp.asarray(y)[None], lambda krylov: 0.0, tolerance=1.0, max_steps=16)
+def test_memory_that_would_not_fit_is_refused_in_words(K, y):
+    with limited(memory=1000):
+        with pytest.raises(ValueError, match=r"6 steps of 60 points and 1 channels would need .* ask for fewer steps"):
+            run(K, y, rate=1e-3)
+        with pytest.raises(ValueError, match="16 Lanczos vectors of 60 points and 1 channels would need"):
+            grow_until(K, jnp.asarray(y)[None], lambda krylov: 0.0, tolerance=1.0, max_steps=16)
 
 
-def test_large_channels_run_one_after_the_other(K, y, monkeypatch):
+def test_large_channels_run_one_after_the_other(K, y):
     both = np.stack([y, np.cos(np.arange(N)), np.zeros(N)], axis=1)
     together, rate = run(K, both)
-    monkeypatch.setattr("ntkspec.eigen._trajectory.TOGETHER", N)
-    apart, _ = run(K, both, rate=rate)
+    with limited(side_by_side=16 * N):
+        apart, _ = run(K, both, rate=rate)
     assert apart.learned.shape == together.learned.shape == (6, 3, N)
     for name in ("learned", "weights"):
         scale = np.linalg.norm(getattr(together, name))
