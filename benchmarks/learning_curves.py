@@ -1,7 +1,7 @@
 """Predicted learning curves against kernel regression on random subsets: targets, mappings, activations, noise, ridge.
 
 Two predictions: the closed form of many modes (`learning_curve`), and that from draws of points without labels
-(`sampled_learning_curve`). Measured: the mean square error at the other points, a mean over draws of points and noise,
+(method `Draws`). Measured: the mean square error at the other points, a mean over draws of points and noise,
 until its standard error is below `WANTED` or the draws of an n are used up; where errors have a long tail, as for
 smooth targets in one dimension, what is left of it is part of the largest difference.
 """
@@ -153,8 +153,9 @@ def predicted(K: Any, y: np.ndarray, n: int, ridge: float, noise: float) -> tupl
 
     batches = []
     while True:
-        options = {"num_points": [n], "ridge": ridge, "noise": noise, "seed": 1000 + len(batches)}
-        found = ns.generalisation.sampled_learning_curve(K, y, num_draws=DRAWS[n], **options).isel(num_points=0)
+        draws = ns.generalisation.Draws(DRAWS[n], seed=1000 + len(batches))
+        found = ns.generalisation.learning_curve(K, y, num_points=[n], ridge=ridge, noise=noise, method=draws)
+        found = found.isel(num_points=0)
         batches.append((found.channel_error.values, found.channel_standard_error.values))
         mean = np.mean([value for value, _ in batches], axis=0)
         error = np.sqrt(np.sum([scatter**2 for _, scatter in batches], axis=0)) / len(batches) / mean

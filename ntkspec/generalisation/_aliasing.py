@@ -12,7 +12,6 @@ from ntkspec.checks import check_sizes
 from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._frequency import one_sign
 from ntkspec.generalisation._fold import Fold, fold_of
-from ntkspec.generalisation._learning_curve import check_noise
 from ntkspec.grid import Grid
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
@@ -83,7 +82,6 @@ def aliasing(
         own.append(gain * given)
     energy = np.stack([_by_frequency(fold.over_frequencies(each), bins) for each in all_learned])
     ghost = [_by_frequency(fold.over_frequencies(a - b), bins) for a, b in zip(all_learned, own, strict=True)]
-    label = {"long_name": "frequency", "units": "cycles per unit"}
     return xr.Dataset(
         {
             "target_energy": variable("frequency", _by_frequency(waves, bins), "mean square of the target"),
@@ -98,8 +96,8 @@ def aliasing(
         },
         coords={
             "step": times.coordinate(),
-            "frequency": ("frequency", frequency, label),
-            "learned_frequency": ("learned_frequency", frequency, label | {"long_name": "learned frequency"}),
+            "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
+            "learned_frequency": variable("learned_frequency", frequency, "learned frequency", "cycles per unit"),
         },
         attrs={
             **attributes(operator=K, dynamics=times.dynamics),
@@ -109,52 +107,9 @@ def aliasing(
     )
 
 
-def grid_risk(
-    K: Operator,
-    target: ArrayLike,
-    *,
-    steps: Sequence[float],
-    learning_rate: float,
-    loss: Loss = "sum",
-    dynamics: Dynamics | None = None,
-    noise: float = 0.0,
-) -> xr.Dataset:
-    """The error of training on every s-th point of a lattice, stopped at each step, by frequency: exact.
-
-    Frequency k of f − f̂ holds |f_k − T_k Σ_alias f|², T_k as in `aliasing`: what is not learned of it yet, and what is
-    learned of its aliases in its place; and what T_k makes of noise, in the mean.
-
-    Args:
-        K: a lattice operator of a periodic kernel with a mask that keeps every s-th point of each axis.
-        target: f on the whole lattice, shape (*full) or (*full, channels).
-        steps: training steps to report, increasing.
-        learning_rate: η of the loss.
-        loss: "sum" or "mean".
-        dynamics: gradient descent where None.
-        noise: σ, the standard deviation of noise in each training label.
-
-    Returns:
-        Dataset over `step`: `test_error`, the mean square of f − f̂ at points that are not trained on (NaN where all
-        are), `whole_error`, that at all, `error_by_frequency` (step, frequency), which adds up to it, and
-        `target_by_frequency`. Means over points, channels and noise throughout.
-
-    Raises:
-        TypeError: as `aliasing`.
-        ValueError: as `aliasing`.
-
-    Source: `ntkspec.generalisation._fold`.
-
-    Example:
-        >>> import ntkspec as ns, numpy as np
-        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=2))
-        >>> K = ns.operator.lattice(k, shape=(64,), mask=np.arange(64) % 4 == 0)
-        >>> y = np.cos(2 * np.pi * 3 * np.arange(64) / 64)
-        >>> r = ns.generalisation.grid_risk(K, y, steps=[0, 1000], learning_rate=0.05)
-        >>> bool(r.whole_error[1] < r.whole_error[0])
-        True
-    """
-    variance = check_noise(noise) ** 2
-    times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
+def grid_risk(K: Operator, target: ArrayLike, times: Times, noise: float) -> xr.Dataset:
+    """See `ntkspec.generalisation.risk`, method "grid"."""
+    variance = noise**2
     fold, waves, learned = _trained(K, target, times)
     total, count = waves[0].size, K.num_points
     given = fold.by_alias(waves) * fold.phase
@@ -174,7 +129,6 @@ def grid_risk(
         noisy = variance * (np.sum((gain * len(gain)) ** 2) * count / total - np.sum(part**2))
         other.append((rest / len(waves) + noisy) / (total - count) if total > count else np.nan)
     error = np.stack(rows)
-    label = {"long_name": "frequency", "units": "cycles per unit"}
     return xr.Dataset(
         {
             "test_error": variable("step", np.array(other), "mean square error at other points"),
@@ -182,7 +136,10 @@ def grid_risk(
             "error_by_frequency": variable(("step", "frequency"), error, "mean square error at each frequency"),
             "target_by_frequency": variable("frequency", _by_frequency(waves, bins), "mean square of the target"),
         },
-        coords={"step": times.coordinate(), "frequency": ("frequency", frequency, label)},
+        coords={
+            "step": times.coordinate(),
+            "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
+        },
         attrs={
             **attributes(operator=K, dynamics=times.dynamics),
             **times.attributes(),

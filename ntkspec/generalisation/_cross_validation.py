@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns
 from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._probe import Probes, draw
 from ntkspec.eigen._quadrature import Quadrature, quadrature
@@ -20,7 +20,7 @@ from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation._decomposition import Decomposition, decomposition_where_cheap
 from ntkspec.generalisation._inverse import operator_of
-from ntkspec.generalisation._tables import Sampling
+from ntkspec.generalisation._tables import SAMPLING, Sampling
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
@@ -67,10 +67,7 @@ def cross_validation(
     learning_rate: float,
     loss: Loss = "sum",
     dynamics: Dynamics | None = None,
-    num_probes: int = 16,
-    num_exact: int = 8,
-    max_steps: int = 512,
-    seed: int = 0,
+    sampling: Sampling = SAMPLING,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """Generalised cross-validation of training stopped at each step: leave-one-out with traces for diagonals.
@@ -95,10 +92,7 @@ def cross_validation(
         learning_rate: η of the loss.
         loss: "sum" or "mean".
         dynamics: gradient descent where None.
-        num_probes: random vectors for the traces.
-        num_exact: directions that carry the leading modes, summed without sampling.
-        max_steps: Lanczos steps a vector, at most.
-        seed: of the vectors.
+        sampling: probes of the traces, where products alone are known.
         progress: reporter.
 
     Returns:
@@ -129,7 +123,7 @@ def cross_validation(
         (True, 100.0)
     """
     operator = operator_of(K)
-    labels = np.asarray(check_labels(y, operator.num_points), dtype=float)
+    columns, _ = as_columns(y, operator.num_points)
     times = Times.of(operator.num_points, steps, learning_rate, loss, dynamics)
     modes = decomposition_where_cheap(K)
     largest = largest_eigenvalue(operator) if modes is None else float(modes.eigenvalue.max())
@@ -141,11 +135,7 @@ def cross_validation(
         sums = resolvents(times, largest)
         rule = _resolvent_rule(sums)
         contour = np.sqrt(float(np.max(np.asarray(operator.diagonal())))) * np.array([s.error for s in sums])
-    columns = labels.reshape(len(labels), -1)
-    if modes is None:
-        spectra = _sampled(operator, columns, rule, Sampling(num_probes, num_exact, max_steps, seed, progress))
-    else:
-        spectra = _exact(modes, columns)
+    spectra = _exact(modes, columns) if modes else _sampled(operator, columns, rule, sampling, progress)
     best, plain = _estimate(spectra, rule, operator), _estimate(spectra, classical, operator)
     # The contour's error is a part c of every residual, on the norm of the labels: (a + c)² − a².
     scale = np.sqrt(np.sum(columns**2) / columns.shape[1])
@@ -154,8 +144,8 @@ def cross_validation(
     converged = bool((numerical <= QUADRATURE_TOLERANCE * best.value).all())
     if not converged:
         warnings.warn(
-            "the numerical error is above a thousandth of the result at some step; take more max_steps, fewer training "
-            "steps or a smaller learning rate (`numerical_error` tells which steps are good)",
+            "the numerical error is above a thousandth of the result at some step; take a Sampling of more max_steps, "
+            "fewer training steps or a smaller learning rate (`numerical_error` tells which steps are good)",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -172,7 +162,7 @@ def cross_validation(
             "train_error": variable(
                 "step", spectra.energy(lambda x: left(x) ** 2) / columns.size, "mean square at the training points"
             ),
-            "degrees_of_freedom": variable("step", len(labels) - trace, "degrees of freedom tr(1 − r)", "modes"),
+            "degrees_of_freedom": variable("step", len(columns) - trace, "degrees of freedom tr(1 − r)", "modes"),
         },
         coords={"step": times.coordinate()},
         attrs={
@@ -267,7 +257,7 @@ def _exact(K: Decomposition, columns: np.ndarray) -> _Spectra:
     )
 
 
-def _sampled(K: Operator, columns: np.ndarray, rule: _Rule, sampling: Sampling) -> _Spectra:
+def _sampled(K: Operator, columns: np.ndarray, rule: _Rule, sampling: Sampling, progress: Progress) -> _Spectra:
     probes = draw(K, sampling.num_probes, sampling.num_exact, sampling.seed)
 
     def of_traces(rules: Quadrature) -> float:
@@ -278,7 +268,7 @@ def _sampled(K: Operator, columns: np.ndarray, rule: _Rule, sampling: Sampling) 
     def both(rules: Quadrature) -> tuple[Sums, ...]:
         return rules.integrate, rules.integrate_radau
 
-    run = partial(quadrature, K, tolerance=0.0, max_steps=sampling.max_steps, progress=sampling.progress)
+    run = partial(quadrature, K, tolerance=0.0, max_steps=sampling.max_steps, progress=progress)
     modes = run(probes.vectors, of_traces)
     trace = probes.sum(modes.integrate(rule.functions)) / K.num_points
 

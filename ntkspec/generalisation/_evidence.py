@@ -11,13 +11,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns
 from ntkspec.eigen import log_determinant
 from ntkspec.eigen._quadrature import Quadrature, quadrature
 from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.generalisation._decomposition import Decomposition
 from ntkspec.generalisation._inverse import check_resolved, check_ridge, exact_inverse, operator_of
-from ntkspec.generalisation._tables import Sampling
+from ntkspec.generalisation._tables import SAMPLING, Sampling
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
@@ -46,10 +46,7 @@ def evidence(
     y: ArrayLike,
     *,
     noise: float,
-    num_probes: int = 16,
-    num_exact: int = 8,
-    max_steps: int = 512,
-    seed: int = 0,
+    sampling: Sampling = SAMPLING,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """The log marginal likelihood of labels under a Gaussian process, −½ yᵀA⁻¹y − ½ log det A − (n/2) log 2π.
@@ -65,10 +62,7 @@ def evidence(
         y: labels, shape (n,) or (n, channels), with mean zero as far as the prior's mean is zero.
         noise: δ ≥ 0, a variance in units of K: above K's `approximation_error`, where that is not 0, and above rounding
             where A is known by products only.
-        num_probes: random vectors for the determinant.
-        num_exact: directions that carry the leading modes, summed without sampling.
-        max_steps: Lanczos steps a vector, at most.
-        seed: of the vectors.
+        sampling: probes of the determinant and steps of the data fit, where products alone are known.
         progress: reporter.
 
     Returns:
@@ -95,7 +89,7 @@ def evidence(
         >>> found[0] > found[1]
         True
     """
-    operator, labels, terms = _terms(K, y, noise, Sampling(num_probes, num_exact, max_steps, seed, progress))
+    operator, labels, terms = _terms(K, y, noise, sampling, progress)
     n, channels = labels.shape
     fit, complexity = -np.sum(terms.fit) / 2, -terms.log_determinant / 2
     return _dataset(
@@ -120,10 +114,7 @@ def scaled_evidence(
     y: ArrayLike,
     *,
     noise: float,
-    num_probes: int = 16,
-    num_exact: int = 8,
-    max_steps: int = 512,
-    seed: int = 0,
+    sampling: Sampling = SAMPLING,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
     """The evidence with the scale of the prior at its best: under s²(K + δI), with s² = yᵀA⁻¹y/(n c).
@@ -135,10 +126,7 @@ def scaled_evidence(
         K: a kernel operator on n points, or `decompose(K)`.
         y: labels, shape (n,) or (n, c), not all 0.
         noise: δ ≥ 0, the variance of the noise relative to the prior; else as `evidence`.
-        num_probes: random vectors for the determinant.
-        num_exact: directions that carry the leading modes, summed without sampling.
-        max_steps: Lanczos steps a vector, at most.
-        seed: of the vectors.
+        sampling: probes of the determinant and steps of the data fit, where products alone are known.
         progress: reporter.
 
     Returns:
@@ -162,7 +150,7 @@ def scaled_evidence(
         >>> bool(np.isclose(ten["scale"], 100 * one["scale"]))
         True
     """
-    operator, labels, terms = _terms(K, y, noise, Sampling(num_probes, num_exact, max_steps, seed, progress))
+    operator, labels, terms = _terms(K, y, noise, sampling, progress)
     total = float(np.sum(terms.fit))
     if not total > 0:
         raise ValueError("the labels are all 0, and a prior of any smaller scale fits them better; expected a signal")
@@ -189,10 +177,10 @@ def _terms(
     y: ArrayLike,
     noise: float,
     sampling: Sampling,
+    progress: Progress,
 ) -> tuple[Operator, np.ndarray, _Terms]:
     operator = operator_of(K)
-    labels = np.asarray(check_labels(y, operator.num_points), dtype=float)
-    labels = labels.reshape(len(labels), -1)
+    labels, _ = as_columns(y, operator.num_points)
     noise = check_ridge(operator, noise, "noise")
     error = operator.approximation_error
     found = exact_inverse(K, labels, noise, "noise")
@@ -205,7 +193,7 @@ def _terms(
         moved = -trace * noise * math.log1p(-error / noise) if error else 0.0
         return operator, labels, _Terms(fit, fit_error, found.log_determinant, 0.0, moved, 0, True)
     check_resolved(operator, noise, largest_eigenvalue(operator), "noise")
-    return operator, labels, _by_quadrature(operator, labels, noise, sampling)
+    return operator, labels, _by_quadrature(operator, labels, noise, sampling, progress)
 
 
 def _by_quadrature(
@@ -213,6 +201,7 @@ def _by_quadrature(
     labels: np.ndarray,
     noise: float,
     sampling: Sampling,
+    progress: Progress,
 ) -> _Terms:
     def fit(rules: Quadrature) -> tuple[np.ndarray, np.ndarray]:
         gauss, radau = (rule(lambda x: 1 / (x + noise)) for rule in (rules.integrate, rules.integrate_radau))
@@ -222,21 +211,19 @@ def _by_quadrature(
         value, error = fit(rules)
         return float(np.max(error - QUADRATURE_TOLERANCE * value))
 
-    rules = quadrature(
-        K, jnp.asarray(labels.T), excess, tolerance=0.0, max_steps=sampling.max_steps, progress=sampling.progress
-    )
+    rules = quadrature(K, jnp.asarray(labels.T), excess, tolerance=0.0, max_steps=sampling.max_steps, progress=progress)
     converged = excess(rules) <= 0
     if not converged:
         warnings.warn(
             f"after {rules.num_steps} Lanczos steps the data fit is not known to {QUADRATURE_TOLERANCE:g} of itself; "
-            "take more max_steps, or more noise (`numerical_error` says how well it is known)",
+            "take a Sampling of more max_steps, or more noise (`numerical_error` says how well it is known)",
             ConvergenceWarning,
             stacklevel=4,
         )
     value, error = fit(rules)
     if K.approximation_error:
         error = error + K.approximation_error * rules.integrate(lambda x: 1 / (x + noise) ** 2)
-    trace = log_determinant(K, ridge=noise, **vars(sampling))
+    trace = log_determinant(K, ridge=noise, **vars(sampling), progress=progress)
     return _Terms(
         value,
         error,

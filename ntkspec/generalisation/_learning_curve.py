@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns, check_number
 from ntkspec.generalisation._decomposition import Decomposition, decompose
 from ntkspec.generalisation._equivalent import capacity_ridge
 from ntkspec.generalisation._inverse import check_ridge
-from ntkspec.grid import energy_by_frequency
+from ntkspec.generalisation._sampled import sampled_learning_curve
+from ntkspec.generalisation._tables import Draws, by_frequency, check_counts
 from ntkspec.operator import Operator
+from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
 
-__all__ = ["by_frequency", "check_counts", "check_noise", "eigenlearning", "frequency_variables", "learning_curve"]
+__all__ = ["eigenlearning", "learning_curve"]
 
 
 def learning_curve(
@@ -26,8 +29,10 @@ def learning_curve(
     num_points: Sequence[int],
     noise: float = 0.0,
     ridge: float = 0.0,
+    method: Literal["equivalent"] | Draws = "equivalent",
+    progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The mean error of kernel regression on n random points of a population of N, n by n and by frequency.
+    """Predict the mean error of kernel regression on n random points of a population of N, by n and by frequency.
 
     The population is the operator's points (a whole lattice, mostly); n of them are drawn without replacement, their
     labels are the target and noise of variance σ². With μ from Σ_k (Λ_k + δ)/(Λ_k + μ) = n over the eigenvalues Λ of K,
@@ -43,7 +48,10 @@ def learning_curve(
     the median and 4.1 % at most for kernels with many modes (2-D, σ = 6), which is the noise of the measurement. In
     two dimensions with fewer modes it was 0.7 to 3 % in the median and up to 37 % too low for smooth targets; in one
     dimension 10 to 22 % and up to 70 %. Without a ridge, smooth kernels (gelu, erf) make their error in the few widest
-    gaps between points, and it is too low by any factor. `sampled_learning_curve` is right there.
+    gaps between points, and it is too low by any factor.
+
+    `Draws` as the method is right there: a mean over draws of points, without labels. On a circulant lattice each draw
+    counts as regressions on all N shifts of the target (`ntkspec.generalisation._sampled`), however few the modes.
 
     Args:
         K: a kernel operator on the N points of the population, or its decomposition; a circulant lattice of any size, a
@@ -52,20 +60,27 @@ def learning_curve(
         num_points: training points n, each from 1 to N − 1.
         noise: σ, the standard deviation of noise in each training label.
         ridge: δ ≥ 0, in units of the eigenvalues of the training points' matrix.
+        method: "equivalent", the formulas above, or `Draws(number, seed)` of the points of a circulant lattice (a
+            periodic kernel on a whole lattice) of at most 4,096.
+        progress: reporter of the draws.
 
     Returns:
         Dataset over `num_points`: `test_error`, the mean square of f − f̂ at points that are not trained on;
-        `whole_error`, that at all N; `learnability`, Σ L v²/Σ v², the part of the target that is learned on average;
-        `effective_ridge` μ; `overfitting`, E₀ = n/(n − Σ L'²). Where the points are on a lattice, for each radial
-        `frequency` (cycles per unit): `error_by_frequency` (num_points, frequency), which adds up to `whole_error`, and
+        `whole_error`, that at all N; with draws, the standard error of each (`test_standard_error`,
+        `whole_standard_error`) and of each channel (`channel_error`, `channel_standard_error`); without,
+        `learnability`, Σ L v²/Σ v², the part of the target that is learned on average, `effective_ridge` μ and
+        `overfitting`, E₀ = n/(n − Σ L'²). Where the points are on a lattice, for each radial `frequency` (cycles per
+        unit): `error_by_frequency` (num_points, frequency), which adds up to `whole_error`, and
         `target_by_frequency`. Means over points and channels throughout.
 
     Raises:
         ValueError: if n is not in 1 … N − 1, without a ridge not below the rank, the labels do not fit, noise or ridge
-            are negative or below K's `approximation_error`, or `decompose` refuses K.
+            are negative or below K's `approximation_error`, `decompose` refuses K or K is no lattice to draw from, or a
+            draw's matrix is singular up to rounding.
 
     Source: Bordelon, Canatar & Pehlevan 2020; Canatar, Bordelon & Pehlevan 2021; Simon et al. 2023, "The eigenlearning
-    framework"; the finite population after LeJeune et al. 2024, "Asymptotics of the sketched pseudoinverse".
+    framework"; the finite population after LeJeune et al. 2024, "Asymptotics of the sketched pseudoinverse"; for draws,
+    Sollich 1999, "Learning curves for Gaussian processes".
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -75,11 +90,13 @@ def learning_curve(
         >>> bool((np.diff(c.test_error) < 0).all())
         True
     """
+    variance = check_number("noise", noise, 0, hint="the standard deviation σ ≥ 0, in units of the labels") ** 2
+    if isinstance(method, Draws):
+        return sampled_learning_curve(K, target, num_points, noise, ridge, method, progress)
     modes = decompose(K)  # type: ignore[arg-type]  # a decomposition is its own
     total = modes.num_points
-    labels = np.asarray(check_labels(target, total), dtype=float).reshape(total, -1)
+    labels, _ = as_columns(target, total)
     counts = check_counts(num_points, total)
-    variance = check_noise(noise) ** 2
     ridge = check_ridge(modes.operator, ridge)
     weight = modes.weight.astype(float)
     energy = modes.power(labels).mean(axis=1)
@@ -105,54 +122,15 @@ def learning_curve(
         "effective_ridge": "effective ridge μ",
         "overfitting": "overfitting coefficient",
     }
-    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": ""})}
     return xr.Dataset(
         {
             name: variable("num_points", column, text)
             for (name, text), column in zip(names.items(), columns, strict=True)
         }
         | by_frequency(modes, labels, np.stack(gains, axis=1), np.stack(scatters, axis=1), {"num_points": len(counts)}),
-        coords=coordinates,
+        coords={"num_points": variable("num_points", counts, "training points")},
         attrs={**attributes(operator=modes.operator), "noise": noise, "ridge": ridge, "population": total},
     )
-
-
-def by_frequency(
-    modes: Decomposition, labels: np.ndarray, gain: np.ndarray, scatter: np.ndarray, cases: dict[str, int]
-) -> dict[str, tuple]:
-    """Energy of the error by frequency on all points, from what of each mode is learned and how much it scatters.
-
-    Args:
-        modes: of K on N points.
-        labels: f, shape (N, c).
-        gain: h of each eigenvalue in each case, shape (h, f).
-        scatter: variance in the modes of each eigenvalue, shape (h, f).
-        cases: dimensions of the f cases, with their sizes.
-
-    Returns:
-        Variables `error_by_frequency`, `target_by_frequency` and the coordinate; none for points off a lattice.
-    """
-    placement = modes.operator.placement
-    spread = None if placement is None else modes.spread(placement)
-    if placement is None or spread is None:
-        return {}
-    missed = np.moveaxis(modes.apply(1 - gain, labels), -1, 1)
-    bias, frequency = energy_by_frequency(missed, placement)
-    target, _ = energy_by_frequency(labels.T, placement)
-    return frequency_variables(bias.mean(axis=1) + (spread @ scatter).T, target.mean(axis=0), frequency, labels, cases)
-
-
-def frequency_variables(
-    error: np.ndarray, target: np.ndarray, frequency: np.ndarray, labels: np.ndarray, cases: dict[str, int]
-) -> dict[str, tuple]:
-    """Energies (f, frequency) and (frequency) on all points as mean squares, and their coordinate."""
-    error = error.reshape(*cases.values(), len(frequency)) / len(labels)
-    axis = {"long_name": "frequency", "units": "cycles per unit"}
-    return {
-        "error_by_frequency": variable((*cases, "frequency"), error, "mean square error at each frequency"),
-        "target_by_frequency": variable("frequency", target / len(labels), "mean square of the target"),
-        "frequency": ("frequency", frequency, axis),
-    }
 
 
 def eigenlearning(
@@ -163,7 +141,7 @@ def eigenlearning(
     noise: float = 0.0,
     ridge: float = 0.0,
 ) -> xr.Dataset:
-    """The mean test error of kernel regression on n independent points of a continuum, mode by mode.
+    """Predict the mean test error of kernel regression on n independent points of a continuum, mode by mode.
 
     With κ from Σ λ_i/(λ_i + κ) + δ/κ = n, L = λ/(λ + κ): E = n/(n − Σ L²) · (Σ (1 − L)² v² + σ²).
 
@@ -199,9 +177,8 @@ def eigenlearning(
             f"({len(value)}, channels), one row a mode"
         )
     counts = check_counts(num_points, None)
-    variance = check_noise(noise) ** 2
-    if not (np.isfinite(ridge) and ridge >= 0):
-        raise ValueError(f"ridge={ridge}; expected one number δ ≥ 0, in units of the eigenvalues of n points' matrix")
+    variance = check_number("noise", noise, 0, hint="the standard deviation σ ≥ 0, in units of the labels") ** 2
+    check_number("ridge", ridge, 0, hint="one number δ ≥ 0, in units of the eigenvalues of n points' matrix")
     energy = np.mean(vector.reshape(len(value), -1) ** 2, axis=1)
     ones = np.ones_like(value)
     kappa = np.array([capacity_ridge(value, ones, n, ridge) for n in counts])
@@ -209,7 +186,6 @@ def eigenlearning(
     overfitting = counts / (counts - np.sum(learned**2, axis=1))
     total = overfitting * (((1 - learned) ** 2) @ energy + variance)
     by_mode = (1 - learned) ** 2 * energy + learned**2 * (total / counts)[:, None]
-    label = {"long_name": "training points", "units": ""}
     return xr.Dataset(
         {
             "test_error": variable("num_points", total - variance, "mean square error"),
@@ -218,32 +194,9 @@ def eigenlearning(
             "learnability": variable(("num_points", "mode"), learned, "part of the mode that is learned on average"),
             "error_by_mode": variable(("num_points", "mode"), by_mode, "mean square error in the mode"),
         },
-        coords={"num_points": ("num_points", counts, label), "eigenvalue": variable("mode", value, "eigenvalue λ")},
+        coords={
+            "num_points": variable("num_points", counts, "training points"),
+            "eigenvalue": variable("mode", value, "eigenvalue λ"),
+        },
         attrs={**attributes(), "noise": noise, "ridge": ridge},
     )
-
-
-def check_counts(num_points: Sequence[int], population: int | None) -> np.ndarray:
-    """Numbers of training points as an array.
-
-    Raises:
-        ValueError: if there are none, or one is not a whole number from 1 to the population less one.
-    """
-    counts = np.atleast_1d(np.asarray(num_points))
-    most = np.inf if population is None else population - 1
-    whole = counts.ndim == 1 and counts.size and np.issubdtype(counts.dtype, np.integer)
-    if not whole or (counts < 1).any() or (counts > most).any():
-        limit = "" if population is None else f", fewer than the {population:,} points that they are drawn from"
-        raise ValueError(f"num_points={counts.tolist()}; expected whole numbers of at least 1{limit}")
-    return counts
-
-
-def check_noise(noise: float) -> float:
-    """The standard deviation of noise.
-
-    Raises:
-        ValueError: if it is not a number of at least 0.
-    """
-    if not (np.ndim(noise) == 0 and np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise={noise}; expected a standard deviation σ ≥ 0, in units of the labels")
-    return float(noise)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns, check_number
 from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
@@ -78,19 +78,19 @@ def leave_one_out(
         True
     """
     operator = operator_of(K)
-    labels = np.asarray(check_labels(y, operator.num_points), dtype=float)
+    columns, restore = as_columns(y, operator.num_points)
     ridge = check_ridge(operator, ridge)
-    columns = labels.reshape(len(labels), -1)
     found = exact_inverse(K, columns, ridge, "ridge")
     if found is not None:
         residual = found.solution / found.diagonal[:, None]
         generalised = np.mean(found.solution**2) / np.mean(found.diagonal) ** 2
-        zero = np.zeros_like(residual)
-        return _dataset(operator, labels, residual, zero, (np.mean(residual**2), 0.0), generalised, ridge=ridge)
+        zero = np.zeros_like(restore(residual))
+        return _dataset(
+            operator, restore(columns), restore(residual), zero, (np.mean(residual**2), 0.0), generalised, ridge=ridge
+        )
     check_resolved(operator, ridge, largest_eigenvalue(operator), "ridge")
-    if num_probes < 2:
-        raise ValueError(f"num_probes={num_probes}; expected at least 2, so that their scatter gives an error bar")
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, len(labels)))
+    check_number("num_probes", num_probes, 2, hint="vectors, whose scatter gives an error bar")
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, len(columns)))
     right = jnp.asarray(np.concatenate([columns.T, signs]))
     solved = solve(operator, right, ridge, tolerance=tolerance, max_steps=max_products, progress=progress)
     solution = solved.columns[: columns.shape[1]].T
@@ -101,9 +101,9 @@ def leave_one_out(
     scatter = samples.std(axis=0, ddof=1) / np.sqrt(num_probes) / estimate
     result = _dataset(
         operator,
-        labels,
-        residual,
-        np.abs(residual) * scatter[:, None],
+        restore(columns),
+        restore(residual),
+        restore(np.abs(residual) * scatter[:, None]),
         _jackknife(solution, samples, least, most),
         np.mean(solution**2) / np.mean(samples) ** 2,
         ridge=ridge,
@@ -202,11 +202,10 @@ def leave_one_out_path(
         (True, True)
     """
     modes = decompose(K)  # type: ignore[arg-type]  # a decomposition is its own
-    labels = np.asarray(check_labels(y, modes.num_points), dtype=float)
+    columns, restore = as_columns(y, modes.num_points)
     times = Times.of(modes.num_points, steps, learning_rate, loss, dynamics)
     largest = float(modes.eigenvalue.max())
     times.require_stable(largest)
-    columns = labels.reshape(len(labels), -1)
     exact = has_resolvents(times.dynamics)
     if exact:
         sums = resolvents(times, largest)
@@ -223,8 +222,8 @@ def leave_one_out_path(
             ConvergenceWarning,
             stacklevel=2,
         )
-    dims = ("step", "point", "channel")[: 1 + labels.ndim]
-    residual = residual.reshape(-1, *labels.shape)
+    residual, labels = restore(residual), restore(columns)
+    dims = ("step", "point", "channel")[: residual.ndim]
     return xr.Dataset(
         {
             "residual": variable(dims, residual, "label less its prediction from the other points"),
@@ -269,13 +268,10 @@ def _dataset(
     ridge: float,
 ) -> xr.Dataset:
     dims = ("point", "channel")[: labels.ndim]
-    residual = residual.reshape(labels.shape)
     return xr.Dataset(
         {
             "residual": variable(dims, residual, "label less its prediction from the other points"),
-            "residual_standard_error": variable(
-                dims, standard_error.reshape(labels.shape), "standard error over the probes"
-            ),
+            "residual_standard_error": variable(dims, standard_error, "standard error over the probes"),
             "prediction": variable(dims, labels - residual, "prediction from the other points"),
             "mean_squared_error": variable((), mean[0], "mean square of the residuals"),
             "standard_error": variable((), mean[1], "standard error of the mean square over the probes"),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns, check_number
 from ntkspec.dynamics import Dynamics, Loss, Times
+from ntkspec.generalisation._aliasing import grid_risk
 from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation._decomposition import Decomposition, decompose
 from ntkspec.generalisation._equivalent import compression_shift
-from ntkspec.generalisation._learning_curve import by_frequency, check_counts, check_noise
+from ntkspec.generalisation._inverse import operator_of
+from ntkspec.generalisation._sampled import sampled_risk
+from ntkspec.generalisation._tables import Draws, by_frequency, check_counts
 from ntkspec.operator import Operator
+from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
 
 __all__ = ["risk"]
@@ -25,43 +30,57 @@ def risk(
     K: Operator | Decomposition,
     target: ArrayLike,
     *,
-    num_points: Sequence[int],
+    num_points: Sequence[int] | None = None,
     steps: Sequence[float],
     learning_rate: float,
     loss: Loss = "sum",
     dynamics: Dynamics | None = None,
     noise: float = 0.0,
+    method: Literal["equivalent", "grid"] | Draws = "equivalent",
+    progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The mean error of training on n random points of a population of N, stopped at each step, by frequency.
+    """Predict the mean error of training on n points of a population of N, stopped at each step, by frequency.
 
-    Training is a sum of ridge regressions with complex ridges (`ntkspec.generalisation._contour`), and the
-    deterministic equivalent of `learning_curve` holds for each and, in the second moment, for each pair of them. So
-    this is the limit of many modes itself at every step, as dynamical mean-field theory is; no effective ridge stands
-    for early stopping. Where that limit holds is said at `learning_curve`. Measured for two rough kernels on 32² points
-    (ReLU behind positional and behind Gaussian frequencies of σ = 6; noise 0.1; n = 32 and 128), it was within 1 % of
-    `sampled_risk` at every step from ηλ_max t = 1 to 10⁵.
+    **"equivalent"**: n random points. Training is a sum of ridge regressions with complex ridges
+    (`ntkspec.generalisation._contour`), and the deterministic equivalent of `learning_curve` holds for each and, in the
+    second moment, for each pair of them. So this is the limit of many modes itself at every step, as dynamical
+    mean-field theory is; no effective ridge replaces early stopping. Where that limit holds is said at
+    `learning_curve`. Measured for two rough kernels on 32² points (ReLU behind positional and behind Gaussian
+    frequencies of σ = 6; noise 0.1; n = 32 and 128), it was within 1 % of that of draws at every step from
+    ηλ_max t = 1 to 10⁵.
+
+    **`Draws`**: n random points of a circulant lattice of at most 4,096, draw by draw and for every dynamics; exact for
+    each draw and all shifts of the target (`ntkspec.generalisation._sampled`).
+
+    **"grid"**: the points of K, every s-th of each axis of a lattice; exact. Frequency k of f − f̂ holds
+    |f_k − T_k Σ_alias f|², T_k as in `aliasing`: what is not learned of it yet, and what is learned of its aliases in
+    its place; and what T_k makes of noise, in the mean.
 
     Args:
         K: a kernel operator on the N points of the population, or its decomposition; a circulant lattice of any size, a
-            low-rank operator, or up to 4,096 points.
-        target: f at these points, shape (N,) or (N, channels).
-        num_points: training points n, each from 1 to N − 1, drawn without replacement.
+            low-rank operator, or up to 4,096 points. For "grid" a lattice operator of a periodic kernel, with a mask
+            that keeps every s-th point of each axis.
+        target: f at these points, shape (N,) or (N, channels); for "grid" on the whole lattice, (*full[, channels]).
+        num_points: training points n, each from 1 to N − 1, drawn without replacement; None for "grid".
         steps: training steps to report, increasing.
         learning_rate: η of the loss on n points.
         loss: "sum" or "mean" (½ mean over the n points).
-        dynamics: gradient flow or gradient descent (the default), each with or without a ridge.
+        dynamics: gradient descent where None; for "equivalent" that or the flow, each with or without a ridge.
         noise: σ, the standard deviation of noise in each training label.
+        method: which points are trained on, and how the mean over them is taken.
+        progress: reporter of the draws.
 
     Returns:
-        Dataset over (num_points, step): `test_error`, the mean square of f − f̂ at points that are not trained on;
-        `train_error`, that of y − f̂ at those that are; `whole_error`, of f − f̂ at all N; `contour_error`, the largest
-        error of the sums of resolvents, relative to ‖y‖. Where the points are on a lattice, `error_by_frequency`
-        (num_points, step, frequency), which adds up to `whole_error`, and `target_by_frequency`. Means over points and
-        channels throughout.
+        Dataset over (num_points, step), for "grid" over step: `test_error`, the mean square of f − f̂ at points that are
+        not trained on (NaN where all are); `whole_error`, at all N; on a lattice `error_by_frequency` (..., frequency),
+        which adds up to `whole_error`, and `target_by_frequency`. "equivalent" adds `train_error`, the mean square of
+        y − f̂ at the training points, and `contour_error`, the largest error of the sums of resolvents, relative to ‖y‖;
+        draws add standard errors as in `learning_curve`. Means over points, channels and noise throughout.
 
     Raises:
-        ValueError: if the dynamics is another, n is not in 1 … N − 1, labels, steps, noise or rate are no good, or
-            `decompose` refuses K.
+        TypeError: if K is no operator, or no lattice operator for "grid".
+        ValueError: if labels, steps, noise or n are out of range, the learning rate is past the stability limit, or the
+            method does not take K or the dynamics.
 
     Source: Simon et al. 2023, "The eigenlearning framework", for one ridge; Bordelon, Atanasov & Pehlevan 2024, "A
     dynamical model of neural scaling laws", for training time; `ntkspec.generalisation._equivalent`.
@@ -78,19 +97,28 @@ def risk(
         >>> bool(np.allclose(found.test_error[:, 0], 0.5)), bool(found.test_error[1, 2] < found.test_error[0, 2])
         (True, True)
     """
-    modes = decompose(K)  # type: ignore[arg-type]  # a decomposition is its own
+    times = Times.of(operator_of(K).num_points, steps, learning_rate, loss, dynamics)
+    check_number("noise", noise, 0, hint="the standard deviation σ ≥ 0, in units of the labels")
+    if method == "grid":
+        return grid_risk(K, target, times, noise)  # type: ignore[arg-type]  # refuses a decomposition
+    if isinstance(method, Draws):
+        return sampled_risk(K, target, num_points, times, noise, method, progress)
+    return _equivalent(decompose(K), target, num_points, times, noise)  # type: ignore[arg-type]  # as its own
+
+
+def _equivalent(
+    modes: Decomposition, target: ArrayLike, num_points: Sequence[int] | None, times: Times, noise: float
+) -> xr.Dataset:
     total = modes.num_points
-    labels = np.asarray(check_labels(target, total), dtype=float).reshape(total, -1)
+    labels, _ = as_columns(target, total)
     counts = check_counts(num_points, total)
-    variance = check_noise(noise) ** 2
-    times = Times.of(total, steps, learning_rate, loss, dynamics)
     if not has_resolvents(times.dynamics):
         raise ValueError(
             f"dynamics={type(times.dynamics).__name__}; expected gradient_flow() or gradient_descent(), with or "
-            "without ridge(…); momentum β is near the flow at the rate η/(1 − β), and `sampled_risk` takes every "
+            "without ridge(…); momentum β is near the flow at the rate η/(1 − β), and method=Draws() takes every "
             "dynamics"
         )
-    case = _Case(modes, modes.power(labels).mean(axis=1), variance)
+    case = _Case(modes, modes.power(labels).mean(axis=1), noise**2)
     rows, gains, scatters = [], [], []
     for n in counts:
         trained = replace(times, num_points=int(n))
@@ -118,7 +146,7 @@ def risk(
         }
         | by_frequency(modes, labels, np.stack(gains, axis=1), np.stack(scatters, axis=1), sizes),
         coords={
-            "num_points": ("num_points", counts, {"long_name": "training points", "units": ""}),
+            "num_points": variable("num_points", counts, "training points"),
             "step": times.coordinate(),
         },
         attrs={

@@ -21,15 +21,15 @@ import scipy.linalg
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
-from ntkspec.dynamics import Dynamics, Loss, Times
-from ntkspec.generalisation._decomposition import spectral_rounding
+from ntkspec.checks import as_columns
+from ntkspec.dynamics import Times
+from ntkspec.generalisation._decomposition import Decomposition, spectral_rounding
 from ntkspec.generalisation._inverse import check_ridge, operator_of
-from ntkspec.generalisation._learning_curve import check_counts, check_noise, frequency_variables
+from ntkspec.generalisation._tables import Draws, check_counts, frequency_variables
 from ntkspec.grid import half_weights
 from ntkspec.limits import current
 from ntkspec.operator import Lattice, Operator
-from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.progress import Progress
 from ntkspec.record import attributes, step_coordinate, variable
 
 __all__ = ["sampled_learning_curve", "sampled_risk"]
@@ -39,57 +39,17 @@ Filters = Callable[[np.ndarray], np.ndarray]
 
 
 def sampled_learning_curve(
-    K: Operator,
+    K: Operator | Decomposition,
     target: ArrayLike,
-    *,
     num_points: Sequence[int],
-    noise: float = 0.0,
-    ridge: float = 0.0,
-    num_draws: int = 16,
-    seed: int = 0,
-    progress: Progress = NO_PROGRESS,
+    noise: float,
+    ridge: float,
+    draws: Draws,
+    progress: Progress,
 ) -> xr.Dataset:
-    """The mean error of kernel regression on n random points, without the limit of many modes of `learning_curve`.
-
-    A mean over draws of points, without labels: each draw counts as regressions on all N shifts of the target, of which
-    only the autocovariance is needed (`ntkspec.generalisation._sampled`).
-
-    Args:
-        K: a circulant lattice of at most 4,096 points: a periodic kernel on a whole lattice.
-        target: f at these points, shape (N,) or (N, channels).
-        num_points: training points n, each from 1 to N − 1.
-        noise: σ, the standard deviation of noise in each training label; taken into account exactly.
-        ridge: δ ≥ 0, in units of the eigenvalues of the training points' matrix.
-        num_draws: of the training points, at least 2.
-        seed: of the draws.
-        progress: reporter.
-
-    Returns:
-        Dataset over `num_points`: `test_error`, the mean square of f − f̂ at points that are not trained on, and
-        `whole_error`, that at all N, each with its standard error over the draws (`test_standard_error`,
-        `whole_standard_error`); `channel_error` and `channel_standard_error` (num_points, channel), the first for each
-        channel; `error_by_frequency` (num_points, frequency), which adds up to `whole_error`, and
-        `target_by_frequency`. Means over points and channels else.
-
-    Raises:
-        ValueError: if K is no circulant lattice or is too large, n is not in 1 … N − 1, labels, noise, ridge or draws
-            are no good, or a draw's matrix is singular up to rounding.
-
-    Source: Rasmussen & Williams 2006, equations 2.25 and 2.26; Sollich 1999, "Learning curves for Gaussian processes",
-    for the mean over functions.
-
-    Example:
-        >>> import ntkspec as ns, numpy as np
-        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=2))
-        >>> K = ns.operator.lattice(k, shape=(128,))
-        >>> y = np.sin(2 * np.pi * 5 * K.points[:, 0])
-        >>> c = ns.generalisation.sampled_learning_curve(K, y, num_points=[8, 64])
-        >>> bool(c.test_error[1] < c.test_error[0])
-        True
-    """
-    lattice, labels, counts = _checked(K, target, num_points, num_draws)
-    ridge, variance = check_ridge(lattice, ridge), check_noise(noise) ** 2
-    draws = _Draws(lattice, np.random.default_rng(seed), num_draws, progress)
+    """See `ntkspec.generalisation.learning_curve`, method `Draws`."""
+    lattice, labels, counts = _checked(K, target, num_points)
+    ridge, population = check_ridge(lattice, ridge), _Population.of(lattice, labels, noise, draws, progress)
     largest = float(np.max(np.asarray(lattice.transform)))
 
     def weights(value: np.ndarray) -> np.ndarray:
@@ -100,70 +60,28 @@ def sampled_learning_curve(
             )
         return 1 / (value + ridge)[:, None]
 
-    found = [draws.errors(int(n), weights, labels, variance) for n in counts]
-    return _dataset(lattice, found, labels, {"num_points": counts}, {"noise": noise, "ridge": ridge}, num_draws)
+    found = [population.errors(int(n), weights) for n in counts]
+    return _dataset(lattice, found, labels, {"num_points": counts}, {"noise": noise, "ridge": ridge}, draws)
 
 
 def sampled_risk(
-    K: Operator,
+    K: Operator | Decomposition,
     target: ArrayLike,
-    *,
-    num_points: Sequence[int],
-    steps: Sequence[float],
-    learning_rate: float,
-    loss: Loss = "sum",
-    dynamics: Dynamics | None = None,
-    noise: float = 0.0,
-    num_draws: int = 16,
-    seed: int = 0,
-    progress: Progress = NO_PROGRESS,
+    num_points: Sequence[int] | None,
+    times: Times,
+    noise: float,
+    draws: Draws,
+    progress: Progress,
 ) -> xr.Dataset:
-    """The mean error of training on n random points, stopped at each step; without the limit of many modes of `risk`.
-
-    As `sampled_learning_curve`, with the weights (1 − r(λ, t))/λ of a dynamics for those of a ridge.
-
-    Args:
-        K: a circulant lattice of at most 4,096 points.
-        target: f at these points, shape (N,) or (N, channels).
-        num_points: training points n, each from 1 to N − 1.
-        steps: training steps to report, increasing.
-        learning_rate: η of the loss on n points.
-        loss: "sum" or "mean".
-        dynamics: gradient descent where None; every one.
-        noise: σ, the standard deviation of noise in each training label; taken into account exactly.
-        num_draws: of the training points, at least 2.
-        seed: of the draws.
-        progress: reporter.
-
-    Returns:
-        Dataset over (num_points, step), with the variables of `sampled_learning_curve`.
-
-    Raises:
-        ValueError: as `sampled_learning_curve`, or if the rate is past the stability limit of a draw.
-
-    Source: the symmetry under shifts; Lee et al. 2019, equations 8 to 11, for the trained function.
-
-    Example:
-        >>> import ntkspec as ns, numpy as np
-        >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=2))
-        >>> K = ns.operator.lattice(k, shape=(128,))
-        >>> y = np.sin(2 * np.pi * 5 * K.points[:, 0])
-        >>> found = ns.generalisation.sampled_risk(
-        ...     K, y, num_points=[16], steps=[0, 100], learning_rate=0.1, dynamics=ns.dynamics.heavy_ball(0.9)
-        ... )
-        >>> bool(np.isclose(found.test_error[0, 0], 0.5))
-        True
-    """
-    lattice, labels, counts = _checked(K, target, num_points, num_draws)
-    variance = check_noise(noise) ** 2
-    times = Times.of(lattice.num_points, steps, learning_rate, loss, dynamics)
-    draws = _Draws(lattice, np.random.default_rng(seed), num_draws, progress)
+    """See `ntkspec.generalisation.risk`, method `Draws`."""
+    lattice, labels, counts = _checked(K, target, num_points)
+    population = _Population.of(lattice, labels, noise, draws, progress)
     found = []
     for n in counts:
         weights = partial(_stable_weights, replace(times, num_points=int(n)))
-        found.append(draws.errors(int(n), weights, labels, variance))
+        found.append(population.errors(int(n), weights))
     settings = {"noise": noise, **times.attributes()}
-    result = _dataset(lattice, found, labels, {"num_points": counts, "step": times.steps}, settings, num_draws)
+    result = _dataset(lattice, found, labels, {"num_points": counts, "step": times.steps}, settings, draws)
     return result.assign_attrs(attributes(operator=lattice, dynamics=times.dynamics))
 
 
@@ -182,19 +100,25 @@ class _Errors:
 
 
 @dataclass(frozen=True)
-class _Draws:
-    """Draws of training points from a circulant lattice."""
+class _Population:
+    """Points of a circulant lattice with a target, to draw training points from."""
 
     lattice: Lattice
+    target: _Target
+    variance: float
     generator: np.random.Generator
     num_draws: int
     progress: Progress
 
-    def errors(self, num_points: int, weights: Filters, labels: np.ndarray, variance: float) -> _Errors:
-        """Of labels (N, c), means over channels but at other points."""
-        total = self.lattice.num_points
+    @classmethod
+    def of(cls, lattice: Lattice, labels: np.ndarray, noise: float, draws: Draws, progress: Progress) -> _Population:
+        generator = np.random.default_rng(draws.seed)
+        return cls(lattice, _Target.of(labels, lattice), noise**2, generator, draws.number, progress)
+
+    def errors(self, num_points: int, weights: Filters) -> _Errors:
+        """Squares at one n, means over channels but at other points."""
+        total, target, variance = self.lattice.num_points, self.target, self.variance
         kernel = np.asarray(self.lattice.lags(), dtype=float).ravel()
-        target = _Target.of(labels, self.lattice)
         other, whole, by_frequency = [], [], []
         with self.progress.start(f"draws of {num_points:,} points", self.num_draws, "draws") as stage:
             for _ in range(self.num_draws):
@@ -270,24 +194,22 @@ class _Target:
 
 
 def _checked(
-    K: Operator, target: ArrayLike, num_points: Sequence[int], num_draws: int
+    K: Operator | Decomposition, target: ArrayLike, num_points: Sequence[int] | None
 ) -> tuple[Lattice, np.ndarray, np.ndarray]:
     operator = operator_of(K)
     if not (isinstance(operator, Lattice) and operator.circulant):
         raise ValueError(
             "the draws need a periodic kernel on a whole lattice, so that all shifts of the points are alike: a "
-            "mapping of whole frequencies, as power_law or positional, and no mask; `learning_curve` and `risk` take "
-            "every operator"
+            'mapping of whole frequencies, as power_law or positional, and no mask; method="equivalent" takes every '
+            "operator"
         )
     total = operator.num_points
     if total > (limit := current().exact_points):
         raise ValueError(
             f"a lattice of {total:,} points; expected at most {limit:,}, as every draw predicts at all of them; "
-            "`learning_curve` and `risk` take more"
+            'method="equivalent" takes more'
         )
-    if num_draws < 2:
-        raise ValueError(f"num_draws={num_draws}; expected at least 2, so that their scatter gives an error bar")
-    labels = np.asarray(check_labels(target, total), dtype=float).reshape(total, -1)
+    labels, _ = as_columns(target, total)
     return operator, labels, check_counts(num_points, total)
 
 
@@ -297,7 +219,7 @@ def _dataset(
     labels: np.ndarray,
     cases: dict[str, np.ndarray],
     settings: dict[str, float | str],
-    num_draws: int,
+    draws: Draws,
 ) -> xr.Dataset:
     sizes = {name: len(values) for name, values in cases.items()}
     counts = cases["num_points"]
@@ -309,7 +231,7 @@ def _dataset(
         return variable(tuple(sizes), values.reshape(*sizes.values()), text)
 
     def scatter(values: np.ndarray, axis: int = -1) -> np.ndarray:
-        return values.std(axis=axis, ddof=1) / np.sqrt(num_draws)
+        return values.std(axis=axis, ddof=1) / np.sqrt(draws.number)
 
     def by_channel(values: np.ndarray, text: str) -> tuple:
         return variable((*sizes, "channel"), values.reshape(*sizes.values(), -1), text)
@@ -318,7 +240,7 @@ def _dataset(
     bins, frequency = placement.grid.frequency_bins()
     power = np.abs(scipy.fft.fftn(labels.T.reshape(-1, *bins.shape), axes=tuple(range(1, bins.ndim + 1)))) ** 2
     target = np.bincount(bins.ravel(), weights=power.mean(axis=0).ravel() / total)
-    coordinates = {"num_points": ("num_points", counts, {"long_name": "training points", "units": ""})}
+    coordinates = {"num_points": variable("num_points", counts, "training points")}
     if "step" in cases:
         coordinates["step"] = step_coordinate(cases["step"])
     return xr.Dataset(
@@ -332,5 +254,5 @@ def _dataset(
             **frequency_variables(np.stack([one.by_frequency for one in found]), target, frequency, labels, sizes),
         },
         coords=coordinates,
-        attrs={**attributes(operator=K), **settings, "population": total, "num_draws": num_draws},
+        attrs={**attributes(operator=K), **settings, "population": total, "num_draws": draws.number},
     )

@@ -8,54 +8,43 @@ Source: Hestenes & Stiefel 1952; T. Chan 1988, "An optimal circulant preconditio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
 from jax import Array
+from lineax.internal import two_norm
 
 from ntkspec.eigen._frequency import rayleigh_quotients
+from ntkspec.limits import current
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Circulant", "Solved", "circulant_of", "solve"]
 
-#: Steps in one compiled program; between two of them the error is looked at.
-CHUNK = 16
 
-#: Numbers in the columns that go through it side by side.
-SIDE_BY_SIDE = 2**22
-
-
-@jax.tree_util.register_pytree_node_class
-@dataclass(frozen=True)
-class Circulant:
+class Circulant(eqx.Module):
     """(C + δI)⁻¹ of a circulant C on a lattice.
 
     Attributes:
         inverse: 1/(eigenvalue + δ), the half spectrum.
-        shape: of the lattice.
+        shape: points of the lattice on each axis.
     """
 
     inverse: Array
-    shape: tuple[int, ...]
-
-    def tree_flatten(self) -> tuple[tuple[Array], tuple[int, ...]]:
-        """For JAX: the spectrum is data, the shape is not."""
-        return (self.inverse,), self.shape
-
-    @classmethod
-    def tree_unflatten(cls, shape: tuple[int, ...], children: tuple[Array]) -> Circulant:
-        """For JAX."""
-        return cls(*children, shape)
+    shape: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, v: Array) -> Array:
         """(C + δI)⁻¹ v for one vector (n,)."""
         return jnp.fft.irfftn(self.inverse * jnp.fft.rfftn(v.reshape(self.shape)), s=self.shape).ravel()
 
     def diagonal(self) -> float:
-        """Of (C + δI)⁻¹, the same at all points."""
+        """Entry of the diagonal of (C + δI)⁻¹, the same at all points."""
         unit = jnp.zeros(int(np.prod(self.shape))).at[0].set(1)
         return float(self(unit)[0])
 
@@ -77,7 +66,7 @@ class Solved:
     Attributes:
         columns: X, shape (c, n).
         error: ‖Y − A X‖/‖Y‖ of each, from a last product, shape (c,).
-        num_products: for the slowest column.
+        num_products: products for the slowest column.
     """
 
     columns: np.ndarray
@@ -85,25 +74,16 @@ class Solved:
     num_products: int
 
 
-_State = tuple[Array, Array, Array, Array]
-
-
 def solve(
-    K: Operator,
-    y: Array,
-    ridge: float,
-    *,
-    tolerance: float,
-    max_steps: int,
-    progress: Progress = NO_PROGRESS,
+    K: Operator, y: Array, ridge: float, *, tolerance: float, max_steps: int, progress: Progress = NO_PROGRESS
 ) -> Solved:
     """Solve (K + δI) x = y for each row of y.
 
     Args:
-        K: the operator, n points.
+        K: kernel operator on n points.
         y: right-hand sides, shape (c, n).
         ridge: δ > 0.
-        tolerance: on ‖y − A x‖/‖y‖.
+        tolerance: bound on ‖y − A x‖/‖y‖.
         max_steps: products a column, at most.
         progress: reporter.
 
@@ -111,43 +91,38 @@ def solve(
         The solutions; whether the tolerance is met is for the caller to say, from `error`.
     """
     circulant = circulant_of(K, ridge)
-    batch = max(1, SIDE_BY_SIDE // K.num_points)
-    columns, errors, most = [], [], 0
-    with progress.start("conjugate gradients", None, "products") as stage:
-        for first in range(0, len(y), batch):
-            part = y[first : first + batch]
-            norm = jnp.maximum(jnp.linalg.norm(part, axis=1), jnp.finfo(part.dtype).tiny)
-            state, steps = _begin(part, circulant), 0
-            while steps < max_steps and bool((jnp.linalg.norm(state[1], axis=1) > tolerance * norm).any()):
-                state, steps = _advance(K, state, circulant, ridge), steps + CHUNK
-                stage.advance(CHUNK * len(part))
-            # The residual that the recurrence carries drifts from the true one.
-            left = jnp.linalg.norm(part - jax.vmap(K.matvec)(state[0]) - ridge * state[0], axis=1) / norm
-            columns.append(np.asarray(state[0]))
-            errors.append(np.asarray(left))
-            most = max(most, steps + 1)
-    return Solved(np.concatenate(columns), np.concatenate(errors), most)
+    batch = max(1, current().side_by_side // K.num_points)
+    groups = [y[first : first + batch] for first in range(0, len(y), batch)]
+    solved = []
+    with progress.start("conjugate gradients", len(groups), "groups of columns") as stage:
+        for group in groups:
+            solved.append(jax.tree.map(np.asarray, _solve(K, group, ridge, circulant, tolerance, max_steps)))
+            stage.advance()
+    columns, errors, steps = (np.concatenate(each) for each in zip(*solved, strict=True))
+    return Solved(columns, errors, int(steps.max()) + 1)
 
 
-@jax.jit
-def _begin(y: Array, circulant: Circulant | None) -> _State:
-    z = y if circulant is None else jax.vmap(circulant)(y)
-    return jnp.zeros_like(y), y, z, jnp.sum(y * z, axis=1)
+@partial(jax.jit, static_argnames=("tolerance", "max_steps"))
+def _solve(
+    K: Operator, y: Array, ridge: float, circulant: Circulant | None, tolerance: float, max_steps: int
+) -> tuple[Array, Array, Array]:
+    """Solutions, their relative residuals and steps."""
 
+    def linear(function: Callable[[Array], Array]) -> lineax.FunctionLinearOperator:
+        shape = jax.ShapeDtypeStruct(y.shape[1:], y.dtype)
+        return lineax.FunctionLinearOperator(function, shape, lineax.positive_semidefinite_tag)
 
-@jax.jit
-def _advance(K: Operator, state: _State, circulant: Circulant | None, ridge: float) -> _State:
-    """`CHUNK` steps for all columns; one that is solved stays as it is."""
+    A = linear(lambda v: K.matvec(v) + ridge * v)
+    options = {} if circulant is None else {"preconditioner": linear(circulant)}
+    # On right-hand sides of norm 1 a residual may be atol + rtol |b_i|, at most twice either.
+    solver = lineax.CG(rtol=tolerance / 2, atol=tolerance / 2, norm=two_norm, max_steps=max_steps)
 
-    def step(state: _State, _: None) -> tuple[_State, None]:
-        x, residual, direction, height = state
-        image = jax.vmap(K.matvec)(direction) + ridge * direction
-        curvature = jnp.sum(direction * image, axis=1)
-        length = jnp.where(curvature > 0, height / jnp.where(curvature > 0, curvature, 1), 0)[:, None]
-        x, residual = x + length * direction, residual - length * image
-        z = residual if circulant is None else jax.vmap(circulant)(residual)
-        new = jnp.sum(residual * z, axis=1)
-        ratio = jnp.where(height > 0, new / jnp.where(height > 0, height, 1), 0)[:, None]
-        return (x, residual, z + ratio * direction, new), None
+    def column(b: Array) -> tuple[Array, Array]:
+        solution = lineax.linear_solve(A, b, solver, options=options, throw=False)
+        return solution.value, solution.stats["num_steps"]
 
-    return jax.lax.scan(step, state, length=CHUNK)[0]
+    norm = jnp.maximum(jnp.linalg.norm(y, axis=1), jnp.finfo(y.dtype).tiny)[:, None]
+    x, steps = jax.vmap(column)(y / norm)
+    # The residual that the recurrence carries drifts from the true one.
+    error = jnp.linalg.norm(y / norm - jax.vmap(A.mv)(x), axis=1)
+    return norm * x, error, steps

@@ -20,7 +20,7 @@ def learning_curve(
     """Plot the error at unseen points against the number of training points.
 
     Args:
-        data: from `ntkspec.generalisation.learning_curve`, `eigenlearning` or `sampled_learning_curve`; or {label: such
+        data: from `ntkspec.generalisation.learning_curve` or `eigenlearning`; or {label: such
             a Dataset} for a comparison. `test_standard_error` is drawn as a band.
         measured: points to lay over: `test_error` (num_points) with, if known, `test_standard_error`.
         ax: where to draw; new axes if None.
@@ -65,7 +65,7 @@ def risk(data: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Plot the error at unseen points against the training step, a curve for each number of training points.
 
     Args:
-        data: from `ntkspec.generalisation.risk`, `sampled_risk` or `grid_risk` (one curve).
+        data: from `ntkspec.generalisation.risk`; one curve of method "grid".
         ax: where to draw; new axes if None.
 
     Returns:

@@ -72,7 +72,7 @@ def test_nothing_is_ghost_where_every_point_is_trained_on(kernels):
     found = ns.generalisation.aliasing(K, target, steps=[100], learning_rate=0.01)
     assert found.sizes["ghost"] == 0
     np.testing.assert_allclose(found.ghost_energy, 0, atol=1e-30)
-    assert np.isnan(ns.generalisation.grid_risk(K, target, steps=[100], learning_rate=0.01).test_error)
+    assert np.isnan(ns.generalisation.risk(K, target, method="grid", steps=[100], learning_rate=0.01).test_error)
 
 
 def test_fewer_ghosts_are_the_strongest(grids):
@@ -90,7 +90,9 @@ def test_the_risk_is_that_of_every_noisy_training(grids, name, dynamics):
     total, n, noise = mask.size, K.num_points, 0.3
     target = np.random.default_rng(0).standard_normal((*K.sublattice.full, 2))
     rate = ns.dynamics.max_learning_rate(K) / 3
-    found = ns.generalisation.grid_risk(K, target, steps=STEPS, learning_rate=rate, dynamics=dynamics, noise=noise)
+    found = ns.generalisation.risk(
+        K, target, method="grid", steps=STEPS, learning_rate=rate, dynamics=dynamics, noise=noise
+    )
     each = ns.predict(K, np.eye(n), steps=STEPS, learning_rate=rate, dynamics=dynamics, everywhere=True).field.values
     smoother = each.reshape(len(STEPS), total, n)
     f = target.reshape(total, 2)
@@ -120,4 +122,4 @@ def test_bad_input_is_refused(grids, kernels, operators):
     with pytest.raises(ValueError, match="num_ghosts"):
         aliasing(K, np.ones(12), num_ghosts=0, **asked)
     with pytest.raises(ValueError, match="σ ≥ 0"):
-        ns.generalisation.grid_risk(K, np.ones(12), noise=-1, **asked)
+        ns.generalisation.risk(K, np.ones(12), noise=-1, method="grid", **asked)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec.generalisation import Sampling
 from ntkspec.limits import limited
 from ntkspec.prediction import ConvergenceWarning
 
@@ -69,7 +70,7 @@ def test_by_products_only_within_its_error_bars(operators, dynamics):
     K = operators["masked"]
     asked = {"steps": STEPS[:3], "learning_rate": rate_of(K), "dynamics": dynamics}
     with limited(exact_points=0):
-        found = ns.generalisation.cross_validation(K, labels(K), num_probes=32, num_exact=2, **asked)
+        found = ns.generalisation.cross_validation(K, labels(K), sampling=Sampling(num_probes=32, num_exact=2), **asked)
     exact = ns.generalisation.cross_validation(K, labels(K), **asked)
     assert found.attrs["num_products"] > exact.attrs["num_products"] == 0
     distance = np.abs(found.mean_squared_error - exact.mean_squared_error)
@@ -81,8 +82,11 @@ def test_by_products_only_within_its_error_bars(operators, dynamics):
 
 def test_more_probes_make_smaller_error_bars(operators, products_only):
     K = operators["masked"]
-    asked = {"steps": [100], "learning_rate": rate_of(K), "dynamics": FLOW, "num_exact": 2}
-    few, many = (ns.generalisation.cross_validation(K, labels(K), num_probes=p, **asked) for p in (4, 256))
+    asked = {"steps": [100], "learning_rate": rate_of(K), "dynamics": FLOW}
+    few, many = (
+        ns.generalisation.cross_validation(K, labels(K), sampling=Sampling(num_probes=p, num_exact=2), **asked)
+        for p in (4, 256)
+    )
     assert many.standard_error < 0.5 * few.standard_error
 
 
@@ -91,7 +95,7 @@ def test_too_few_lanczos_steps_say_so(products_only):
     K = ns.operator.lattice(k, (512,))
     with pytest.warns(ConvergenceWarning, match="thousandth"):
         found = ns.generalisation.cross_validation(
-            K, labels(K), steps=[1e6], learning_rate=1 / 512, dynamics=FLOW, max_steps=16
+            K, labels(K), steps=[1e6], learning_rate=1 / 512, dynamics=FLOW, sampling=Sampling(max_steps=16)
         )
     assert found.attrs["converged"] == 0
 

@@ -4,6 +4,7 @@ import scipy.optimize
 from scipy.stats import multivariate_normal
 
 import ntkspec as ns
+from ntkspec.generalisation import Sampling
 from ntkspec.limits import limited
 from ntkspec.prediction import ConvergenceWarning
 
@@ -50,7 +51,7 @@ def test_by_products_only_within_its_error_bars(operators, kind, function):
     K = operators[kind]
     of = getattr(ns.generalisation, function)
     with limited(exact_points=0):
-        found = of(K, labels(K), noise=0.1, num_probes=64, num_exact=2)
+        found = of(K, labels(K), noise=0.1, sampling=Sampling(num_probes=64, num_exact=2))
     exact = of(K, labels(K), noise=0.1)
     assert found.attrs["converged"] == 1
     assert 0 < found.standard_error < 0.1 * abs(exact.evidence)
@@ -73,7 +74,7 @@ def test_a_data_fit_cut_short_says_so(products_only):
     k = ns.kernel.compose(ns.mapping.gaussian(1, 32, scale=20.0), ns.kernel.MLP(depth=1))
     K = ns.operator.lattice(k, (512,))
     with pytest.warns(ConvergenceWarning):
-        found = ns.generalisation.evidence(K, labels(K), noise=1e-6, max_steps=16)
+        found = ns.generalisation.evidence(K, labels(K), noise=1e-6, sampling=Sampling(max_steps=16))
     assert found.attrs["converged"] == 0
 
 

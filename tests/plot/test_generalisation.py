@@ -31,7 +31,7 @@ def _close():
 def test_a_learning_curve_shows_bands_and_measured_points(whole, target):
     asked = {"num_points": [4, 8, 16], "ridge": 0.1}
     closed = ns.generalisation.learning_curve(whole, target, **asked)
-    sampled = ns.generalisation.sampled_learning_curve(whole, target, num_draws=3, **asked)
+    sampled = ns.generalisation.learning_curve(whole, target, method=ns.generalisation.Draws(3), **asked)
     ax = ns.plot.learning_curve({"closed": closed, "sampled": sampled}, measured=sampled)
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), closed.test_error)
     assert len(ax.collections) >= 2  # the band, and the error bars
@@ -48,7 +48,7 @@ def test_risk_has_a_curve_for_each_n_and_marks_where_to_stop(whole, K, target):
     assert len(ax.lines) == 4
     assert ax.lines[1].get_xdata()[0] == found.step[int(found.test_error[0].argmin("step"))]
     assert ax.get_legend().get_title().get_text() == "Training\npoints"
-    one = ns.generalisation.grid_risk(K, target, steps=[0, 10, 1000], learning_rate=0.02)
+    one = ns.generalisation.risk(K, target, method="grid", steps=[0, 10, 1000], learning_rate=0.02)
     assert len(ns.plot.risk(one).lines) == 2
 
 
