@@ -185,7 +185,7 @@ def as_columns(y: ArrayLike, num_points: int) -> tuple[np.ndarray, Callable[[Any
 
 
 def check_number(name: str, value: float, low: float, high: float = float("inf"), *, hint: str) -> float:
-    """A number from `low` to `high`, as a float.
+    """Return a number from `low` to `high`, as a float.
 
     Raises:
         ValueError: naming it; `hint` says what it is.

@@ -34,7 +34,7 @@ class NetworkConfig:
     """Units in each hidden layer of the finite network."""
 
     def build(self) -> MLP:
-        """The network, infinite and finite."""
+        """Return the network, infinite and finite."""
         from ntkspec.kernel import MLP
 
         return MLP(**asdict(self))

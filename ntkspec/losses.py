@@ -21,7 +21,7 @@ def squared(f: Array, y: Array) -> Array:
 
 
 def logistic(f: Array, y: Array) -> Array:
-    """The logistic loss log(1 + e^f) − y f of a logit f, for labels in [0, 1]: occupancy, or classes 0 and 1.
+    """Return the logistic loss log(1 + e^f) − y f of a logit f, for labels in [0, 1]: occupancy, or classes 0 and 1.
 
     Example:
         >>> round(float(logistic(jnp.array(0.0), jnp.array(1.0))), 6)

@@ -41,7 +41,7 @@ def predict(
     max_basis_bytes: float | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The trajectory of an infinitely wide network: f_t = f_0 + (1 − r(K, t))(y − f_0).
+    """Return the trajectory of an infinitely wide network: f_t = f_0 + (1 − r(K, t))(y − f_0).
 
     Away from the training points f_t(x) = f_0(x) + k(x, X) K⁻¹ (1 − r(K, t))(y − f_0). All steps come from one
     Lanczos basis (or, on a circulant lattice, exactly from one FFT).
@@ -195,7 +195,7 @@ def _variables(
 
 
 def _lattice_of(K: Operator) -> tuple[int, ...]:
-    """The lattice of the field; `predict` has refused an operator without one."""
+    """Return the lattice of the field; `predict` has refused an operator without one."""
     return K.field_shape or ()
 
 
@@ -231,7 +231,7 @@ class _Unseen:
         initial_unseen: ArrayLike | None,
         num_steps: int,
     ) -> _Unseen:
-        """What was asked for, checked before any work."""
+        """Return what was asked for, checked before any work."""
         points = np.asarray(unseen, dtype=float)
         norm = K.norm_at(points)
         shape = (len(points), *labels.shape[1:])
@@ -250,7 +250,7 @@ class _Unseen:
         return cls(points, start, norm)
 
     def variables(self, K: Operator, labels: Array, path: Trajectory, progress: Progress) -> dict[str, tuple]:
-        """The function there, all steps and channels from the same entries of the kernel."""
+        """Return the function there, all steps and channels from the same entries of the kernel."""
         num_steps, channels, n = path.weights.shape
         values = np.asarray(K.at(self.points, path.weights.reshape(-1, n).T, progress=progress))
         values = np.moveaxis(values.reshape(-1, num_steps, channels), 0, 1)

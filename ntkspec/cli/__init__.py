@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _raised_here(error: BaseException | None) -> BaseException | None:
-    """What a record of this package refused, before tyro put a frame around it; None where it was none."""
+    """Return what a record of this package refused, before tyro put a frame around it; None where it was none."""
     while error is not None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -79,7 +79,7 @@ def _on_command_line(error: BaseException) -> str:
 
 
 def _parse(arguments: list[str]) -> Command | int:
-    """The command, or the exit status of `--help` (0) or of arguments that do not fit (2)."""
+    """Return the command, or the exit status of `--help` (0) or of arguments that do not fit (2)."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

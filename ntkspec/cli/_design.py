@@ -95,7 +95,7 @@ class Design:
 
     @staticmethod
     def text(result: dict[str, Any]) -> str:
-        """The verdict, what each criterion would choose, and lines to paste."""
+        """Return the verdict, what each criterion would choose, and lines to paste."""
         lines = [*(f"note: {notice}" for notice in result["notices"]), result["verdict"], ""]
         lines.append(f"{'criterion':16} {'scale':>8}   as good from … to")
         for one in result["criteria"]:

@@ -15,7 +15,7 @@ ROWS = 16
 
 
 def learning(table: xr.Dataset, stability: xr.Dataset) -> dict[str, Any]:
-    """Steps of each mode, the first and last of every frequency, and the learning rate under both losses.
+    """Return the steps of each mode, the first and last of every frequency, and the learning rate under both losses.
 
     Args:
         table: from `ntkspec.eigen.steps_to`, under the summed loss.
@@ -35,7 +35,7 @@ def learning(table: xr.Dataset, stability: xr.Dataset) -> dict[str, Any]:
 
 
 def learning_lines(found: dict[str, Any]) -> list[str]:
-    """The table, a row a range of frequencies, after a line for each loss."""
+    """Return the table, a row a range of frequencies, after a line for each loss."""
     header = ("loss", "stable below", "learning rate", "sharpness", "edge of stability", "flow time of a step")
     lines = ["    " + "  ".join(f"{word:>{len(word)}}" for word in header)]
     lines += [_of_loss(one, header, found["num_points"]) for one in found["by_loss"]]

@@ -60,7 +60,7 @@ class Predict:
 
     @staticmethod
     def text(result: dict[str, Any]) -> str:
-        """A table of PSNR by step and scale."""
+        """Return a table of PSNR by step and scale."""
         lines = [*(f"note: {notice}" for notice in result["notices"])]
         for one in result["scales"]:
             lines.append(f"scale {one['scale']:g}, learning rate {one['learning_rate']:.4g}")

@@ -61,6 +61,6 @@ class Report:
 
     @staticmethod
     def text(result: dict[str, Any]) -> str:
-        """The verdict, and where to look."""
+        """Return the verdict, and where to look."""
         lines = [*(f"note: {notice}" for notice in result["notices"]), result["verdict"], ""]
         return "\n".join([*lines, *(f"{name:8} {result[name]}" for name in ("report", "results", "figures"))])

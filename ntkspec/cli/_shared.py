@@ -109,7 +109,7 @@ def check_early(command: Any) -> None:
 
 
 def load(command: Any) -> Task | Scattered:
-    """The signal that a command was given, at its sizes."""
+    """Return the signal that a command was given, at its sizes."""
     from ntkspec import task
 
     seed = getattr(command, "study", command).seed
@@ -118,12 +118,12 @@ def load(command: Any) -> Task | Scattered:
 
 
 def own_units(chosen: Task | Scattered, scale: float) -> dict[str, Any]:
-    """A scale in cycles per unit of each column of points, as JSON holds it; nothing for others."""
+    """Return a scale in cycles per unit of each column of points, as JSON holds it; nothing for others."""
     return {} if chosen.shape is not None else {"scale_in_own_units": chosen.per_own_unit(scale)}
 
 
 def own_line(result: dict[str, Any]) -> list[str]:
-    """What `own_units` found, in one line."""
+    """Return what `own_units` found, in one line."""
     found = result.get("scale_in_own_units", {})
     words = ", ".join(f"{frequency:.4g} per unit of {name}" for name, frequency in found.items())
     return [f"that scale in cycles per unit of each column: {words}"] if found else []
@@ -136,7 +136,7 @@ def problems(
     prepared: Callable[[Task | Scattered], Task | Scattered] = lambda chosen: chosen,
     of: Dynamics | None = None,
 ) -> tuple[Task | Scattered, dict[float, Problem]]:
-    """The signal that a command was given, as it is prepared, and its problem at each scale.
+    """Return the signal that a command was given, as it is prepared, and its problem at each scale.
 
     Args:
         command: with its signal and sizes.

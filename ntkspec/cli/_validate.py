@@ -44,7 +44,7 @@ class ValidatedStudy(StudyConfig):
     of a network where batches or a learned mapping lower it, and of an optimizer without a theory its usual one."""
 
     def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
-        """The same with a width that is known; without the learning rate where that is no rate of the theory."""
+        """Return the same with a width that is known; without the learning rate where that is no rate of the theory."""
         of_network = {**asdict(self.network), "width": width}
         fields = {name: getattr(self, name) for name in StudyConfig.__dataclass_fields__ if name != "network"}
         found = StudyConfig(network=NetworkConfig(**of_network), **fields)
@@ -162,7 +162,7 @@ class Validate:
         return Keep()
 
     def _within_range(self, chosen: Task | Scattered) -> Task | Scattered:
-        """The signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
+        """Return the signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
         if self.training.output != "sigmoid" or min(chosen.train_values.min(), chosen.test_values.min(initial=0)) >= 0:
             return chosen
         return chosen.raised(0.5, "Values raised by 0.5 to [0, 1], where a sigmoid's are.")
@@ -188,7 +188,7 @@ class Validate:
             )
 
     def _found(self, one: Problem, steps: tuple[int, ...], keeping: Keep, progress: Any) -> tuple[xr.Dataset, Problem]:
-        """The width law of a problem, and the problem at the width that it says."""
+        """Return the width law of a problem, and the problem at the width that it says."""
         from ntkspec.validation._width import at_width, width_law, width_to_train
 
         law = width_law(
@@ -238,7 +238,7 @@ def _table(result: dict[str, Any]) -> list[str]:
 
 
 def check_summary(v: xr.Dataset) -> dict[str, Any]:
-    """A validation as JSON holds it."""
+    """Return a validation as JSON holds it."""
     curves = ["error", "error_sem", "ensemble_error", "spread"]
     if "spread_ratio" in v:
         # The interval by its ends, a list over steps each.
@@ -263,7 +263,7 @@ def check_summary(v: xr.Dataset) -> dict[str, Any]:
 
 
 def law_summary(d: xr.Dataset) -> dict[str, Any]:
-    """A width law as JSON holds it."""
+    """Return a width law as JSON holds it."""
     return {
         "verdict": as_options(d.attrs["verdict"]),
         "needed_width": d.attrs["needed_width"],
@@ -276,7 +276,7 @@ def law_summary(d: xr.Dataset) -> dict[str, Any]:
 
 
 def _explained(found: Check) -> dict[str, Any]:
-    """What controls found as JSON holds it; nothing where there were none."""
+    """Return what controls found as JSON holds it; nothing where there were none."""
     if found.causes is None:
         return {}
     causes = {

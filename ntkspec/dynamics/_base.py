@@ -52,7 +52,10 @@ class Dynamics(ABC):
         return False
 
     def at(self, learning_rate: float) -> Dynamics:
-        """The same dynamics for speeds that are multiples of this η of the summed loss; itself if it has no units."""
+        """Return the same dynamics for speeds that are multiples of this η of the summed loss.
+
+        Itself if it has no units.
+        """
         return self
 
     def stability_limit(self, largest_eigenvalue: float) -> float:
@@ -78,7 +81,7 @@ class Dynamics(ABC):
         return 1.0
 
     def sensitivity(self, speed: float, step: np.ndarray) -> np.ndarray:
-        """A bound on ‖r(ηA, t) − r(ηB, t)‖/(η ‖A − B‖) for ηA, ηB of norm up to `speed`; infinity if none is known.
+        """Bound ‖r(ηA, t) − r(ηB, t)‖/(η ‖A − B‖) for ηA, ηB of norm up to `speed`; infinity if no bound is known.
 
         The two differ by Σ_s G_{t−1−s}(ηA) η(A − B) r_s(ηB), with the impulse response ‖G‖ ≤ acceleration.
         """
@@ -131,7 +134,7 @@ def summed_rate(learning_rate: float, num_points: int, loss: Loss) -> float:
 
 
 def max_learning_rate(K: Operator, loss: Loss = "sum", *, dynamics: Dynamics | None = None) -> float:
-    """The edge of stability: the learning rate above which training diverges, 2/λ_max for gradient descent.
+    """Return the edge of stability: the learning rate above which training diverges, 2/λ_max for gradient descent.
 
     Args:
         K: a kernel operator.

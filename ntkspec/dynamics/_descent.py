@@ -68,12 +68,12 @@ class GradientDescent(Dynamics):
 
 
 def gradient_flow() -> GradientFlow:
-    """The dynamics of infinitely small steps."""
+    """Return the dynamics of infinitely small steps."""
     return GradientFlow()
 
 
 def gradient_descent() -> GradientDescent:
-    """The dynamics of full-batch gradient descent, step for step."""
+    """Return the dynamics of full-batch gradient descent, step for step."""
     return GradientDescent()
 
 

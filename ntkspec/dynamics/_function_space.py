@@ -66,7 +66,7 @@ SOLVER = Solver()
 
 
 def huber(threshold: float) -> Huber:
-    """The Huber loss, half the square of small residuals and linear in large ones.
+    """Return the Huber loss, half the square of small residuals and linear in large ones.
 
     Args:
         threshold: d > 0, in the labels' unit.
@@ -100,7 +100,7 @@ def function_space_flow(
     solver: Solver = SOLVER,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The trajectory of an infinitely wide network under any convex loss: ḟ = −ηK ∇L(f) from f = 0.
+    """Return the trajectory of an infinitely wide network under any convex loss: ḟ = −ηK ∇L(f) from f = 0.
 
     Args:
         K: a kernel operator on n points.
@@ -253,7 +253,7 @@ def _solve(
 
 
 def _worst(scaled: Any) -> Array:
-    """The largest of the root mean squares of weights and function: neither hides behind the other."""
+    """Return the largest of the root mean squares of weights and function: neither hides behind the other."""
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(part**2)) for part in jax.tree.leaves(scaled)]))
 
 

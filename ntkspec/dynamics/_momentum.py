@@ -91,7 +91,7 @@ def _apart(
 
 
 def _near(trace: np.ndarray, determinant: np.ndarray, discriminant: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """The residual by complex roots, double ones among them."""
+    """Return the residual by complex roots, double ones among them."""
     # Roots of the mirrored trace: μ → −μ, so that (−1)^t is exact however long the time.
     mirrored = trace < 0
     root = np.sqrt(discriminant.astype(complex))

@@ -82,7 +82,7 @@ class Preconditioned(Dynamics):
         return float(self.preconditioner(np.zeros(1))[0]) * self.base.acceleration
 
     def gain(self, speed: float) -> float:
-        """That of `base` at the preconditioned speed; with a ridge twice and one, as `Ridge`."""
+        """Bound that of `base` at the preconditioned speed; with a ridge twice and one, as `Ridge`."""
         gain = self.base.gain(self.unit * self._largest(speed / self.unit))
         return 1 + 2 * gain if self.strength else gain
 
@@ -113,7 +113,7 @@ class Preconditioned(Dynamics):
 
 
 def damped_power(power: float, damping: float) -> DampedPower:
-    """The preconditioner (λ + δ)^{−s}: s = 0 is none, ½ is a matrix Adagrad's, 1 is damped natural gradient.
+    """Return the preconditioner (λ + δ)^{−s}: s = 0 is none, ½ is a matrix Adagrad's, 1 is damped natural gradient.
 
     Args:
         power: s in [0, 1].

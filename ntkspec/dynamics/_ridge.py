@@ -50,7 +50,7 @@ class Ridge(Dynamics):
         return self.base.acceleration
 
     def gain(self, speed: float) -> float:
-        """That of `base`, twice and one: what reaches the function through δ counts as well."""
+        """Bound that of `base`, twice and one: what reaches the function through δ counts as well."""
         return 1 + 2 * self.base.gain(speed + self._shift)
 
     def at(self, learning_rate: float) -> Ridge:
@@ -103,7 +103,7 @@ def ridge(strength: float, dynamics: Dynamics | None = None) -> Ridge:
 
 
 def equivalent_ridge(learning_rate: float, step: float, num_points: int, loss: Loss = "sum") -> float:
-    """The ridge whose end is near where training without one stands at a step: δ = 1/τ, τ the flow's time.
+    """Return the ridge whose end is near where training without one stands at a step: δ = 1/τ, τ the flow's time.
 
     Both leave alone the modes of λ ≪ 1/τ and learn those of λ ≫ 1/τ: 1 − e^{−λτ} against λ/(λ + 1/τ) differ by at most
     0.204 (at λτ = 2.51), and the risk of the flow is at most 1.69 times the ridge's for every target.

@@ -142,7 +142,7 @@ def _require_countable(num_steps: int) -> None:
 
 
 def piecewise(factors: Mapping[int, float]) -> Schedule:
-    """A schedule of constants: step → the factor that holds from it on.
+    """Return a schedule of constants: step → the factor that holds from it on.
 
     Args:
         factors: by first step; one of them step 0.
@@ -162,7 +162,7 @@ def piecewise(factors: Mapping[int, float]) -> Schedule:
 
 
 def cosine(num_steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedule:
-    """A linear warm-up to the learning rate, then half a cosine down.
+    """Return a linear warm-up to the learning rate, then half a cosine down.
 
     c_s = (s + 1)/warmup before `warmup`, then final + (1 − final)(1 + cos π(s − warmup)/(num_steps − warmup))/2, and
     `final` from `num_steps` on.

@@ -192,7 +192,7 @@ def _over_runs(
 
 
 def _elsewhere(K: Operator, unseen: ArrayLike, weights: np.ndarray, progress: Progress) -> np.ndarray:
-    """The functions of weights (step, run, point, channel) at other points, (step, run, asked, channel)."""
+    """Return the functions of weights (step, run, point, channel) at other points, (step, run, asked, channel)."""
     steps, runs, n, channels = weights.shape
     values = np.asarray(K.at(unseen, np.moveaxis(weights, 2, 0).reshape(n, -1), progress=progress))
     return np.moveaxis(values.reshape(len(values), steps, runs, channels), 0, 2)
@@ -210,7 +210,7 @@ def _advance(
     rate: Array,
     batch_size: int,
 ) -> tuple[Array, Array]:
-    """The functions and their weights (run, point, channel) after the steps from `first` to before `last`."""
+    """Return the functions and their weights (run, point, channel) after the steps from `first` to before `last`."""
 
     def move(function: Array, weights: Array, key: Array) -> tuple[Array, Array]:
         chosen = jax.random.permutation(key, y.shape[0])[:batch_size]

@@ -80,7 +80,7 @@ class Times:
         return self.dynamics.at(self.rate)
 
     def at(self, steps: np.ndarray) -> Times:
-        """The same at other steps."""
+        """Return the same at other steps."""
         return replace(self, steps=steps)
 
     def each(self) -> Iterator[Times]:
@@ -100,11 +100,11 @@ class Times:
         return eigenvalue[..., None] * self.weights(eigenvalue)
 
     def sensitivity(self, largest_eigenvalue: float) -> np.ndarray:
-        """A bound on ‖r(A, t) − r(B, t)‖/‖A − B‖ for matrices of norm up to λ_max, shape (t,)."""
+        """Return a bound on ‖r(A, t) − r(B, t)‖/‖A − B‖ for matrices of norm up to λ_max, shape (t,)."""
         return self.rate * self.filters.sensitivity(self.rate * largest_eigenvalue, self.steps)
 
     def stability_limit(self, largest_eigenvalue: float) -> float:
-        """The learning rate of the loss above which training diverges."""
+        """Return the learning rate of the loss above which training diverges."""
         return self.dynamics.stability_limit(largest_eigenvalue) / (1.0 if self.loss == "sum" else 1 / self.num_points)
 
     def require_stable(self, largest_eigenvalue: float) -> None:
@@ -126,9 +126,9 @@ class Times:
             )
 
     def coordinate(self) -> tuple:
-        """The coordinate `step` of a Dataset."""
+        """Return the coordinate `step` of a Dataset."""
         return step_coordinate(self.steps)
 
     def attributes(self) -> dict[str, Any]:
-        """The learning rate and the loss, as attributes of a Dataset."""
+        """Return the learning rate and the loss, as attributes of a Dataset."""
         return {"learning_rate": self.learning_rate, "loss": self.loss}

@@ -29,7 +29,7 @@ def alignment(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The cumulative power of labels, C(λ) = Σ_{λ_i ≥ λ} (u_i·y)² / ‖y‖², against eigenvalue and rank.
+    """Return the cumulative power of labels, C(λ) = Σ_{λ_i ≥ λ} (u_i·y)² / ‖y‖², against eigenvalue and rank.
 
     A kernel learns what lies in its leading eigenvectors, from few points and in few steps: the earlier C rises in
     the rank N(λ) = #{i: λ_i ≥ λ}, the better kernel and task fit. By levels of λ and not one by one, because

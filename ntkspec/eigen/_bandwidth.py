@@ -80,7 +80,7 @@ def bandwidth(s: xr.Dataset) -> xr.Dataset:
 
 
 def energy_below(s: xr.Dataset, frequency: ArrayLike) -> xr.DataArray:
-    """The part of the trace carried at |frequency| ≤ f: how much of the kernel's capacity is spent on smooth functions.
+    """Return the part of the trace carried at |frequency| ≤ f: the kernel's capacity that is spent on smooth functions.
 
     On a lattice E(f) = Σ_{|k| ≤ f} u_kᴴ K u_k / (N trace K) over its N plane waves u_k = e^{2πik·x}: exact also
     where the spectrum is not complete, and with what masks and boundaries leak. Else E(f) = Σ_{|f_i| ≤ f} λ_i /

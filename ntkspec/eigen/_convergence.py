@@ -32,7 +32,7 @@ def convergence(
     max_products: int = 1024,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The energy of the residual r(K, t) y in each frequency band, step by step.
+    """Return the energy of the residual r(K, t) y in each frequency band, step by step.
 
     E(f, t) = Σ_{|k| in f} |Σ_j [r(K, t) y]_j e^{−2πi k·x_j}|² / N, so that Σ_f E = ‖residual‖².
 

@@ -33,7 +33,7 @@ def density(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The eigenvalue count N(λ) = #{i: λ_i ≥ λ} and the spectral density −dN/d ln λ.
+    """Return the eigenvalue count N(λ) = #{i: λ_i ≥ λ} and the spectral density −dN/d ln λ.
 
     Exact where the operator knows its modes and up to n = 4,096 points; beyond by stochastic Lanczos quadrature. It
     sees the whole spectrum, where `spectrum` sees its leading modes.
@@ -100,7 +100,7 @@ def density(
 
 
 def _check_levels(eigenvalue: ArrayLike) -> np.ndarray:
-    """The levels asked for, ascending and each once; those that are apart by roundings are one.
+    """Return the levels asked for, ascending and each once; those that are apart by roundings are one.
 
     Raises:
         ValueError: if there is none, or one that is not positive.
@@ -133,7 +133,7 @@ def steps_taken(num_steps: int, K: Operator) -> int:
 
 
 def sum_reaching(value: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """The weight of the known eigenvalues that reach each level; one within rounding of it does."""
+    """Return the weight of the known eigenvalues that reach each level; one within rounding of it does."""
     slack = 1e-13 * value.max()
     place = np.searchsorted(levels, value + slack, side="right")
     held = np.bincount(place, weights=weight, minlength=len(levels) + 1)

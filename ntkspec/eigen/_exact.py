@@ -16,7 +16,7 @@ __all__ = ["all_eigenvalues", "multiplicity", "ordered_half"]
 
 
 def all_eigenvalues(K: Operator) -> tuple[np.ndarray, np.ndarray] | None:
-    """The eigenvalues, in no order, and the number of modes of each; None if they are too expensive."""
+    """Return the eigenvalues, in no order, and the number of modes of each; None if they are too expensive."""
     modes = K.modes()
     if modes is not None:
         return modes.eigenvalue, modes.weight
@@ -29,7 +29,7 @@ def all_eigenvalues(K: Operator) -> tuple[np.ndarray, np.ndarray] | None:
 def ordered_half(
     value: np.ndarray, weight: np.ndarray, radius: np.ndarray | None, num_modes: int, resolution: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest entries of a half spectrum, and how often each eigenvalue occurs.
+    """Return the largest entries of a half spectrum, and how often each eigenvalue occurs.
 
     Args:
         value: eigenvalues, shape (h,).
@@ -70,7 +70,7 @@ def _largest(value: np.ndarray, count: int, margin: float) -> np.ndarray:
 
 
 def multiplicity(value: np.ndarray, error: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """The size of each run of neighbours, in descending order, whose bounds overlap; `weight` modes each."""
+    """Return the size of each run of neighbours, in descending order, whose bounds overlap; `weight` modes each."""
     resolution = np.maximum(error, 1e-13 * abs(value).max())
     parted = value[:-1] - value[1:] > resolution[:-1] + resolution[1:]
     start = np.concatenate([[0], np.flatnonzero(parted) + 1])

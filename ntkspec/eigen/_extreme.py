@@ -65,7 +65,7 @@ def leading_eigenpairs(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> Eigenpairs:
-    """The `num_modes` largest eigenvalues, by thick-restarted block Lanczos with full reorthogonalisation.
+    """Return the `num_modes` largest eigenvalues, by thick-restarted block Lanczos with full reorthogonalisation.
 
     The projection of K on the whole basis is diagonalised, so a block finds an eigenvalue as often as it occurs (up to
     `BLOCK` times). When the basis is full it is compressed to its best Ritz vectors and grows again, so a flat spectrum
@@ -154,7 +154,7 @@ def _step(K: Operator, basis: Array, block: Array, fresh: Array, column: int) ->
 
 
 def _part_columns(block: Array) -> Array:
-    """Unit columns of the same span, orthogonal up to rounding over the smallest singular value of what came in.
+    """Return unit columns of the same span, orthogonal up to rounding over the smallest singular value of the input.
 
     The rotation is that of Stathopoulos & Wu 2002, "A block orthogonalization procedure with constant synchronization
     requirements"; a tall Householder QR takes forty times as long. A direction that rounding has filled comes out as
@@ -168,7 +168,10 @@ def _part_columns(block: Array) -> Array:
 
 
 def _restart(state: Decomposition, values: np.ndarray, S: np.ndarray, num_modes: int) -> Decomposition:
-    """The basis compressed to its leading Ritz vectors: those wanted, and half of the room beyond for the next."""
+    """Return the basis compressed to its leading Ritz vectors.
+
+    Those wanted, and half of the room beyond for the next.
+    """
     limit, width = state.basis.shape[1], state.block.shape[1]
     keep = num_modes + (limit - num_modes) // 2
     keep = limit - (limit - keep) // width * width

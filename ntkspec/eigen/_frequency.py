@@ -15,7 +15,7 @@ SIDE_BY_SIDE = 2**24
 
 
 def dominant(vectors: np.ndarray, placement: Placement | None) -> dict[str, tuple]:
-    """The frequency that each eigenvector mostly holds, and how purely.
+    """Return the frequency that each eigenvector mostly holds, and how purely.
 
     Args:
         vectors: shape (n, k).
@@ -79,7 +79,7 @@ def half_radius(grid: Grid) -> np.ndarray:
 
 
 def half_frequencies(grid: Grid, index: np.ndarray) -> np.ndarray:
-    """The frequencies (k, d), in cycles per unit, of flat positions (k,) in the half spectrum of a lattice."""
+    """Return the frequencies (k, d), in cycles per unit, of flat positions (k,) in the half spectrum of a lattice."""
     axes = _half_axes(grid)
     position = np.unravel_index(index, [len(axis) for axis in axes])
     return np.stack([axis[i] for axis, i in zip(axes, position, strict=True)], axis=-1)
@@ -96,7 +96,7 @@ def one_sign(frequency: np.ndarray) -> np.ndarray:
 
 
 def rates(K: Lattice) -> dict[str, tuple]:
-    """The rate at which each frequency band starts to be learned, and how many plane waves are in it.
+    """Return the rate at which each frequency band starts to be learned, and how many plane waves are in it.
 
     The mean over the band's plane waves, the least and the largest of them.
 

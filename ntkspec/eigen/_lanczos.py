@@ -98,7 +98,7 @@ class Krylov:
         return np.stack(columns, axis=1)
 
     def last_coefficient(self, function: Filter) -> np.ndarray:
-        """The last row of `coefficients` for very many columns: shape (channel, t)."""
+        """Return the last row of `coefficients` for very many columns: shape (channel, t)."""
         return np.stack(
             [norm * (S[-1] * S[0]) @ function(theta) for norm, (theta, S) in zip(self.norm, self.ritz, strict=True)]
         )
@@ -130,7 +130,7 @@ class Krylov:
         return jnp.swapaxes(total, 0, 1)
 
     def largest_ritz(self) -> float:
-        """The largest eigenvalue of T over the channels, at most λ_max."""
+        """Return the largest eigenvalue of T over the channels, at most λ_max."""
         return max(float(theta[-1]) for theta, _ in self.ritz)
 
 
@@ -145,7 +145,7 @@ def _accumulate(total: Array, block: Array, part: Array) -> Array:
 
 
 def start(y: Array) -> Krylov:
-    """The empty basis of labels y (channel, point)."""
+    """Return the empty basis of labels y (channel, point)."""
     norm = jnp.linalg.norm(y, axis=1)
     vector = y / jnp.where(norm > 0, norm, 1)[:, None]
     empty = np.zeros((0, y.shape[0]), dtype=y.dtype)
@@ -154,7 +154,7 @@ def start(y: Array) -> Krylov:
 
 
 def extend(K: Operator, krylov: Krylov, *, keep: bool = True) -> Krylov:
-    """The basis with `CHUNK` more vectors; once some were not kept, none are."""
+    """Return the basis with `CHUNK` more vectors; once some were not kept, none are."""
     state, (basis, diagonal, off_diagonal) = recur(K, krylov.state, CHUNK)
     keep = keep and not krylov.num_dropped
     return replace(

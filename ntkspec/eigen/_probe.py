@@ -40,7 +40,7 @@ class Probes:
     num_exact: int
 
     def total(self, forms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The trace, and its standard error from the scatter of the random vectors.
+        """Return the trace, and its standard error from the scatter of the random vectors.
 
         Args:
             forms: vᵀ f(K) v of each vector, shape (b + p, ...).
@@ -52,7 +52,7 @@ class Probes:
         return self.sum(forms), sampled.std(axis=0, ddof=1) / np.sqrt(len(sampled)) + 0 * exact.sum(axis=0)
 
     def sum(self, forms: np.ndarray) -> np.ndarray:
-        """The same combination without the standard error."""
+        """Return the same combination without the standard error."""
         return forms[: self.num_exact].sum(axis=0) + forms[self.num_exact :].mean(axis=0)
 
 

@@ -100,7 +100,7 @@ class Quadrature:
         return _sums(function, np.stack(nodes), np.stack(weights))
 
     def above(self, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The mass of each vector at eigenvalues of at least a threshold.
+        """Return the mass of each vector at eigenvalues of at least a threshold.
 
         Args:
             threshold: positive, shape (g,).
@@ -147,7 +147,7 @@ def _above(
 
 
 def _at_most(node: np.ndarray, weight: np.ndarray, residual: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """A bound on the mass at or above each threshold, from the residuals of the nodes below.
+    """Return a bound on the mass at or above each threshold, from the residuals of the nodes below.
 
     A Ritz vector x_j with residual r_j has at most r_j / δ_j of its norm in eigenvectors at least δ_j away from
     θ_j (Davis & Kahan 1970). With P the projector on those above the threshold and v = Σ c_j x_j, c_j² the weights,
@@ -160,7 +160,7 @@ def _at_most(node: np.ndarray, weight: np.ndarray, residual: np.ndarray, thresho
 
 
 def precision(K: Operator) -> float:
-    """The relative rounding of a product with K (Higham 2002, sections 19.3 and 24.1)."""
+    """Return the relative rounding of a product with K (Higham 2002, sections 19.3 and 24.1)."""
     return float(jnp.finfo(K.dtype).eps * max(np.log2(K.num_points), 1))
 
 
@@ -173,7 +173,7 @@ def quadrature(
     max_steps: int,
     progress: Progress = NO_PROGRESS,
 ) -> Quadrature:
-    """The Gauss rules of vectors, with as many nodes as an error estimate of the caller's asks for.
+    """Return the Gauss rules of vectors, with as many nodes as an error estimate of the caller's asks for.
 
     Args:
         K: the operator.

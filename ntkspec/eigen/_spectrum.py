@@ -139,7 +139,7 @@ def _plane_waves(modes: Modes, grid: Grid, num_modes: int, rounding: float) -> d
 
 
 def _invariants(K: Operator) -> dict[str, float]:
-    """The trace and ‖K‖_F, from the eigenvalues where they are known: other sums would form the lags again."""
+    """Return the trace and ‖K‖_F, from the eigenvalues where they are known: other sums would form the lags again."""
     modes = K.modes()
     if modes is not None:
         value, weight = modes.eigenvalue, modes.weight
@@ -164,7 +164,7 @@ def _of_modes(modes: Modes, num_modes: int) -> Eigenpairs:
 
 
 def _lag_profile(K: Lattice) -> dict[str, tuple]:
-    """The kernel along each axis for lags of a whole period, at a fixed resolution (the width is read from it)."""
+    """Return the kernel along each axis for lags of a whole period, at a fixed resolution, to read its width from."""
     lag = np.linspace(-0.5, 0.5, 1025)
     dim = len(K.sublattice.shape)
     delta = np.zeros((dim, len(lag), dim))

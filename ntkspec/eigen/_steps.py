@@ -24,7 +24,7 @@ def steps_to(
     loss: Loss = "sum",
     dynamics: Dynamics | None = None,
 ) -> xr.Dataset:
-    """The steps after which a part ε of each mode is left: log ε/log|1 − ηλ| for gradient descent.
+    """Return the steps after which a part ε of each mode is left: log ε/log|1 − ηλ| for gradient descent.
 
     Args:
         s: from `ntkspec.eigen.spectrum`.
@@ -134,7 +134,7 @@ def _bands(s: xr.Dataset, of_mode: np.ndarray, steps: np.ndarray, steps_at: Call
 
 
 def stability(s: xr.Dataset, *, learning_rate: float | None = None, dynamics: Dynamics | None = None) -> xr.Dataset:
-    """What a learning rate means under the summed and under the mean loss: its limit, sharpness, and flow time.
+    """Return what a learning rate means under the summed and under the mean loss: its limit, sharpness, and flow time.
 
     The sharpness, the largest eigenvalue of the loss's Hessian, is λ_max for ½ Σ (f − y)² and λ_max/n for ½ mean. At a
     learning rate η training is at the edge of stability where the sharpness is 2/η (gradient descent).
@@ -182,7 +182,7 @@ def stability(s: xr.Dataset, *, learning_rate: float | None = None, dynamics: Dy
 
 
 def _times(s: xr.Dataset, learning_rate: float | None, loss: Loss, dynamics: Dynamics | None) -> Times:
-    """A learning rate for a spectrum, where None half the stability limit; the steps are what is looked for."""
+    """Return a learning rate for a spectrum, where None half the stability limit; the steps are what is looked for."""
     of, top = partial(Times.of, s.attrs["num_points"], [0], loss=loss, dynamics=dynamics), float(s.eigenvalue.max())
     if learning_rate is not None:
         return of(learning_rate)
@@ -192,7 +192,7 @@ def _times(s: xr.Dataset, learning_rate: float | None, loss: Loss, dynamics: Dyn
 
 
 def _edge(times: Times, top: float) -> float:
-    """The eigenvalue whose stability limit is the learning rate; limits fall with the eigenvalue."""
+    """Return the eigenvalue whose stability limit is the learning rate; limits fall with the eigenvalue."""
     if not np.isfinite(times.stability_limit(top)):
         return float("inf")
     # Not by scipy's brentq, which refuses a bracket without a root: with a ridge there may be none.

@@ -28,7 +28,7 @@ def trace_of(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The trace of a function of an operator, tr f(K) = Σ f(λ_i).
+    """Return the trace of a function of an operator, tr f(K) = Σ f(λ_i).
 
     Exact where the operator knows its modes and up to n = 4,096 points; beyond by stochastic Lanczos quadrature,
     with as many steps as bring the error of the quadrature to a tenth of that of the sampling.
@@ -109,7 +109,7 @@ def log_determinant(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The log-determinant log det(K + δI) = Σ log(λ_i + δ), the term of a Gaussian process' evidence that costs most.
+    """Return log det(K + δI) = Σ log(λ_i + δ), the term of a Gaussian process' evidence that costs most.
 
     Args:
         K: a kernel operator on n points.
@@ -184,7 +184,7 @@ def _change(function: Function, error: float) -> Function:
 
 
 def _estimate(probes: Probes, rules: Quadrature, function: Function) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The trace, its standard error and the quadrature's, from the middle of the two rules."""
+    """Return the trace, its standard error and the quadrature's, from the middle of the two rules."""
     gauss, radau = rules.integrate(function), rules.integrate_radau(function)
     total, standard_error = probes.total((gauss + radau) / 2)
     return total, standard_error, probes.sum(np.abs(gauss - radau) / 2)

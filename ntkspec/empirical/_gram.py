@@ -37,7 +37,7 @@ def ntk(
     output: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Array:
-    """The NTK of a finite network at any parameters, K_ij = (1/C) Σ_c ∇f_c(x_i)·∇f_c(z_j).
+    """Return the NTK of a finite network at any parameters, K_ij = (1/C) Σ_c ∇f_c(x_i)·∇f_c(z_j).
 
     The mean over the C outputs, as neural-tangents' `empirical_ntk_fn` takes it (``trace_axes=(-1,)``): at infinite
     width every output has the same kernel and none with another, Θ ⊗ I. At initialisation it differs from Θ by order
@@ -97,7 +97,7 @@ def ntk(
 
 
 def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-    """The kernel of every pair of points and of outputs, K_ijcd = ∇f_c(x_i)·∇f_d(z_j).
+    """Return the kernel of every pair of points and of outputs, K_ijcd = ∇f_c(x_i)·∇f_d(z_j).
 
     What a finite network with several outputs is trained with: it couples them, by order width^-1/2.
 
@@ -143,7 +143,7 @@ def dense(
     output: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Dense:
-    """The empirical NTK as an operator with a matrix; arguments as `ntk`.
+    """Return the empirical NTK as an operator with a matrix; arguments as `ntk`.
 
     Args:
         k: mapping and network, or a network alone.
@@ -187,7 +187,7 @@ def strip_size(rows: Rows, features: Array, beside: float) -> int:
 def blocks(
     rows: Rows, x: Array, z: Array | None, size: int, progress: Progress = NO_PROGRESS
 ) -> Iterator[tuple[int, int, Array]]:
-    """The matrix in blocks (first row, first column, values), with the rows of `size` points in memory at once.
+    """Return the matrix in blocks (first row, first column, values), with the rows of `size` points in memory at once.
 
     Of a symmetric one, z None, only the blocks on and above the diagonal.
     """
@@ -206,7 +206,7 @@ def blocks(
 
 
 def _in_strips(rows: Rows, x: Array, z: Array | None, size: int, progress: Progress) -> Array:
-    """The matrix block by block, on the host: on the device it would exist twice."""
+    """Return the matrix block by block, on the host: on the device it would exist twice."""
     dtype = jnp.result_type(*jax.tree.leaves(rows.params))
     matrix = np.empty((len(x), len(x if z is None else z)), dtype=dtype)
     for i, j, values in blocks(rows, x, z, size, progress):
@@ -235,7 +235,7 @@ def _tile(rows: Rows, x: Any, z: Any) -> Array:
 
 @jax.jit
 def _whole(rows: Rows, x: Array, z: Array | None) -> Array:
-    """A matrix of one tile: rows that exist for one product only."""
+    """Return a matrix of one tile: rows that exist for one product only."""
     here = rows.rows(x)
     if z is not None:
         return rows.tile(here, rows.rows(z))

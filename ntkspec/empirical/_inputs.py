@@ -32,7 +32,7 @@ class Behind(NamedTuple):
 
 
 def behind(k: ComposedKernel | Network, x: ArrayLike, name: str = "x") -> Behind:
-    """The network of `k`, and points with their features.
+    """Return the network of `k`, and points with their features.
 
     Raises:
         TypeError: if `k` is no network.
@@ -59,17 +59,17 @@ def behind(k: ComposedKernel | Network, x: ArrayLike, name: str = "x") -> Behind
 
 
 def network_of(k: ComposedKernel | Network) -> Network:
-    """The finite network of a kernel."""
+    """Return the finite network of a kernel."""
     return k.network if isinstance(k, ComposedKernel) else k
 
 
 def features_of(k: ComposedKernel | Network, points: Array) -> Array:
-    """What the network of `k` sees of points."""
+    """Return what the network of `k` sees of points."""
     return k.mapping(points) if isinstance(k, ComposedKernel) else points
 
 
 def check_params(network: Network, params: Any, features: Array) -> int:
-    """The number of outputs of a network with these parameters.
+    """Return the number of outputs of a network with these parameters.
 
     Raises:
         ValueError: if they are not those of one such network on such inputs.
@@ -141,7 +141,7 @@ def _apply(network: Network, params: Any, features: Array) -> Array:
 
 
 def _outputs(network: Network, params: Any, features: Array) -> int | None:
-    """The number of outputs, if the parameters give any: shapes alone are computed."""
+    """Return the number of outputs, if the parameters give any: shapes alone are computed."""
     two = jax.ShapeDtypeStruct((2, *features.shape[1:]), features.dtype)
     try:
         shape = _apply.eval_shape(network, params, two).shape
@@ -152,7 +152,7 @@ def _outputs(network: Network, params: Any, features: Array) -> int | None:
 
 
 def _described(params: Any) -> dict[str, tuple[int, ...]]:
-    """The shape of each leaf by its path."""
+    """Return the shape of each leaf by its path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {f"params{jax.tree_util.keystr(path)}": tuple(np.shape(leaf)) for path, leaf in leaves}
 

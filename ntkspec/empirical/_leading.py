@@ -14,7 +14,7 @@ __all__ = ["leading_eigenvalues"]
 
 
 def leading_eigenvalues(kernels: Array, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues of symmetric matrices, by Lanczos with full reorthogonalisation.
+    """Return the largest eigenvalues of symmetric matrices, by Lanczos with full reorthogonalisation.
 
     Not by LAPACK's own reduction: its threads and those of the training run wait for each other, and a matrix of 256
     points has been seen to take seconds instead of milliseconds on a busy machine.

@@ -140,7 +140,7 @@ class Empirical(OnPoints):
 
 
 def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: int | None = None) -> Empirical:
-    """The NTK of a finite network at any parameters as an operator, K v = (1/C) Σ_c J_c J_cᵀ v.
+    """Return the NTK of a finite network at any parameters as an operator, K v = (1/C) Σ_c J_c J_cᵀ v.
 
     Every product is a backward pass through the network for Jᵀ v, the gradient of Σ v_i f(x_i), and a forward one
     for its directional derivative, over blocks of points: the cost of about two training steps, and the memory of the

@@ -78,7 +78,7 @@ class Movement:
     others: deque[Movement] = field(default_factory=lambda: deque(maxlen=KERNELS), repr=False)
 
     def begin(self, k: ComposedKernel | Network, params: Any) -> Movement:
-        """The observer of networks that start from these parameters.
+        """Return the observer of networks that start from these parameters.
 
         Args:
             k: mapping and network of theirs, or a network alone: the one that the observer was built for, or another
@@ -136,14 +136,14 @@ class Movement:
         return self._dataset(step, found)
 
     def kernels(self, params: Any) -> Array:
-        """The empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
+        """Return the empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
         here = self._for(params)
         with jax.default_matmul_precision("highest"):
             count = len(jax.tree.leaves(params)[0])
             return _kernels(here.network, params, here.features, min(count, here.together))
 
     def _of(self, k: ComposedKernel | Network) -> Movement:
-        """This observer for a kernel: what depends on that alone is computed once, whatever begins."""
+        """Return this observer for a kernel; what depends on the kernel alone is computed once."""
         for one in (self, *self.others):
             if _same(one.k, k):
                 return one
@@ -160,7 +160,7 @@ class Movement:
         return other
 
     def _for(self, params: Any) -> Movement:
-        """This observer for parameters: what is checked by tracing is checked once for each kind of them."""
+        """Return this observer for parameters; what is checked by tracing is checked once for each kind of them."""
         shapes = jax.tree.map(lambda leaf: (np.shape(leaf), getattr(leaf, "dtype", type(leaf))), params)
         if self.checked is not None and shapes == self.checked:
             return self
@@ -230,7 +230,7 @@ def movement(
     num_eigenvalues: int = 8,
     seed: int = 0,
 ) -> Movement:
-    """An observer of training: ``observe(step, params)`` gives what has become of the kernels K_t of the networks.
+    """Observe training: ``observe(step, params)`` measures how the kernels K_t of the networks have changed.
 
     The kernels are those of `ntk`, the mean over outputs, at no more than `max_points` of the points: of a lattice
     every s-th point along each axis, where frequencies above the lower Nyquist frequency fold onto those below; of
@@ -304,7 +304,7 @@ def movement(
 
 
 def _at_points(k: ComposedKernel | Network, points: Array) -> dict[str, Any]:
-    """What a `Movement` has of its kernel, by name."""
+    """Return what a `Movement` has of its kernel, by name."""
     here = behind(k, points)
     if here.network.width is None:
         raise ValueError("this network has no width, so it cannot be trained; build it with MLP(..., width=512)")
@@ -328,7 +328,7 @@ def _same(a: ComposedKernel | Network, b: ComposedKernel | Network) -> bool:
 
 @partial(jax.jit, static_argnames="together")
 def _kernels(network: Network, params: Any, features: Array, together: int) -> Array:
-    """The kernels (seed, m, m) of stacked parameters, `together` at a time."""
+    """Return the kernels (seed, m, m) of stacked parameters, `together` at a time."""
 
     def one(params: Any) -> Array:
         # What is trained in half precision is looked at in single.

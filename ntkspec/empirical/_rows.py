@@ -47,18 +47,18 @@ class Rows(ABC):
 
     @abstractmethod
     def rows(self, x: Array) -> list[Factor]:
-        """The factors at inputs (n, p) of the outputs that are asked for."""
+        """Return the factors at inputs (n, p) of the outputs that are asked for."""
 
     def tile(self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk") -> Array:
-        """The kernel of all pairs of two `rows`, (n, k)."""
+        """Return the kernel of all pairs of two `rows`, (n, k)."""
         return _sum([_with(a, b, _mean(a.signals, b.signals)) for a, b in zip(x, z, strict=True)])
 
     def between(self, x: list[Factor], z: list[Factor]) -> Array:
-        """The kernel of all pairs of points and of outputs, (n, k, outputs, outputs)."""
+        """Return the kernel of all pairs of points and of outputs, (n, k, outputs, outputs)."""
         return _sum([_with(a, b, _each(a.signals, b.signals)) for a, b in zip(x, z, strict=True)])
 
     def diagonal(self, x: list[Factor]) -> Array:
-        """The kernel of each point with itself, (n,)."""
+        """Return the kernel of each point with itself, (n,)."""
         return _sum([jnp.sum(a.inputs**2, axis=1) * _squares(a.signals) for a in x])
 
 
@@ -68,7 +68,7 @@ class Layers(Rows):
     """Rows of a network of Dense layers, which knows its factors."""
 
     def rows(self, x: Array) -> list[Factor]:
-        """The factors at inputs (n, p) of the outputs that are asked for."""
+        """Return the factors at inputs (n, p) of the outputs that are asked for."""
         found = cast(Layered, self.network).factors(self.params, x)
         return [Factor(inputs, _selected(signals, self.output)) for inputs, signals in found]
 
@@ -79,7 +79,7 @@ class Traced(Rows):
     """Rows of any network: factors where its trace shows a product with a parameter, gradients of the rest."""
 
     def rows(self, x: Array) -> list[Factor]:
-        """The factors at inputs (n, p) of the outputs that are asked for; of a gradient, its inputs are 1."""
+        """Return the factors at inputs (n, p) of the outputs that are asked for; of a gradient, its inputs are 1."""
 
         def outputs(params: Any, point: Array) -> Array:
             return _selected(self.network.apply(params, point[None]), self.output)[0]
@@ -90,13 +90,13 @@ class Traced(Rows):
 
 
 def rows_of(network: Network, params: Any, output: int | None) -> Rows:
-    """The rows of a network's Jacobian, as factors where it knows them or its trace shows them."""
+    """Return the rows of a network's Jacobian, as factors where it knows them or its trace shows them."""
     return (Layers if is_layered(network) else Traced)(network, params, output)
 
 
 @jax.jit
 def compute(rows: Rows, x: Array) -> Any:
-    """The rows at inputs, compiled."""
+    """Return the rows at inputs, compiled."""
     return rows.rows(x)
 
 
@@ -120,7 +120,7 @@ def _selected(outputs: Array, output: int | None) -> Array:
 
 
 def _with(a: Factor, b: Factor, signals: Array) -> Array:
-    """The products of inputs (n, k) times those of signals, (n, k, …)."""
+    """Return the products of inputs (n, k) times those of signals, (n, k, …)."""
     inputs = a.inputs @ b.inputs.T
     return inputs.reshape(*inputs.shape, *[1] * (signals.ndim - 2)) * signals
 

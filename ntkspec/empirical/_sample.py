@@ -56,7 +56,7 @@ def sample(points: np.ndarray, max_points: int, seed: int) -> np.ndarray:
 
 
 def _coarser(placement: Placement, n: int, max_points: int) -> np.ndarray:
-    """The points on a coarser lattice that holds few enough of them; the longest axis is thinned first."""
+    """Return the points on a coarser lattice that holds few enough of them; the longest axis is thinned first."""
     shape = np.asarray(placement.grid.shape)
     flat = np.arange(n) if placement.index is None else placement.index
     position = np.stack(np.unravel_index(flat, placement.grid.shape), axis=1)
@@ -69,7 +69,7 @@ def _coarser(placement: Placement, n: int, max_points: int) -> np.ndarray:
 
 
 def frequencies_of(points: np.ndarray) -> Frequencies | None:
-    """The plane waves on points (m, d); None where they lie on no lattice."""
+    """Return the plane waves on points (m, d); None where they lie on no lattice."""
     placement = place(points) if points.ndim == 2 else None
     if placement is None or len(points) < 2:
         return None

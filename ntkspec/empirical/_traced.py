@@ -24,7 +24,7 @@ __all__ = ["factors_of"]
 
 
 def factors_of(function: Callable[[Any, Array], Array], params: Any, x: Array) -> list[Factor]:
-    """The Jacobian of a function in its parameters, one factor for each array of them that it depends on.
+    """Return the Jacobian of a function in its parameters, one factor for each array of them that it depends on.
 
     Args:
         function: (params, x) -> outputs, shape (outputs,).
@@ -94,7 +94,7 @@ class _Trace:
     uses: dict[int, list[jax.ShapeDtypeStruct | None]] = field(default_factory=dict)
 
     def evaluate(self, jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
-        """The outputs, all of them arrays."""
+        """Return the outputs, all of them arrays."""
         return [self._used(one) for one in self._run(jaxpr, constants, args)]
 
     def _run(self, jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
@@ -116,14 +116,14 @@ class _Trace:
         return [read(variable) for variable in jaxpr.outvars]
 
     def _used(self, operand: Any) -> Any:
-        """An operand as an array, for anything but a product."""
+        """Return an operand as an array, for anything but a product."""
         if not isinstance(operand, _Parameter):
             return operand
         self.uses.setdefault(operand.number, []).append(None)
         return operand.value
 
     def _product(self, equation: JaxprEqn, operands: list[Any]) -> Array:
-        """A product, with the probe of its parameter if it has one."""
+        """Return a product, with the probe of its parameter if it has one."""
         sides = [i for i, one in enumerate(operands) if isinstance(one, _Parameter)]
         other = 1 - sides[0] if len(sides) == 1 else None
         if other is None or not _is_vector(equation, other, operands[other]):

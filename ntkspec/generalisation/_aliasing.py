@@ -150,7 +150,7 @@ def grid_risk(K: Operator, target: ArrayLike, times: Times, noise: float) -> xr.
 
 
 def _trained(K: Operator, target: ArrayLike, times: Times) -> tuple[Fold, np.ndarray, np.ndarray]:
-    """The fold, the target's transform (channel, *full), and what is learned (t, *M)."""
+    """Return the fold, the target's transform (channel, *full), and what is learned (t, *M)."""
     fold = fold_of(K)
     values = np.asarray(target, dtype=float)
     dim = len(fold.full)
@@ -190,7 +190,7 @@ def _transfer(fold: Fold, learned: np.ndarray, bins: np.ndarray) -> np.ndarray:
 
 
 def _ghosts(fold: Fold, learned: np.ndarray, given: np.ndarray, num_ghosts: int) -> dict[str, tuple]:
-    """The strongest pairs of a true and another learned frequency."""
+    """Return the strongest pairs of a true and another learned frequency."""
     axes = [np.fft.fftfreq(n, 1 / n) for n in fold.full]
     every = fold.by_alias(np.stack(np.meshgrid(*axes, indexing="ij"))).reshape(len(axes), len(fold.share), -1)
     # k and −k are one real wave, which has both their amplitudes; those that are their own mirror image have one.

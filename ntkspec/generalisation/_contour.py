@@ -51,7 +51,7 @@ class Resolvents:
     error: float
 
     def __call__(self, eigenvalue: np.ndarray) -> np.ndarray:
-        """The sum at real eigenvalues (k,)."""
+        """Return the sum at real eigenvalues (k,)."""
         return (self.coefficient / (eigenvalue[:, None] + self.shift)).sum(axis=1).real
 
 
@@ -62,7 +62,7 @@ def has_resolvents(dynamics: Dynamics) -> bool:
 
 
 def resolvents(times: Times, largest: float) -> list[Resolvents]:
-    """The resolvents that make a dynamics' weights at each step.
+    """Return the resolvents that make a dynamics' weights at each step.
 
     Args:
         times: of a dynamics with `has_resolvents`.

@@ -216,11 +216,11 @@ class _Spectra:
     num_products: int
 
     def trace(self, functions: Functions) -> tuple[np.ndarray, np.ndarray]:
-        """The trace tr f(K) from all probes, (f,), and without each random one in turn, (p, f)."""
+        """Return the trace tr f(K) from all probes, (f,), and without each random one in turn, (p, f)."""
         return self._total(np.mean([trace(functions) for trace in self.traces], axis=0))
 
     def energy(self, functions: Functions) -> np.ndarray:
-        """The mean of the rules."""
+        """Return the mean of the rules."""
         return np.mean([energy(functions) for energy in self.energies], axis=0)
 
     def mean_square(self, rule: _Rule, trace: np.ndarray) -> np.ndarray:
@@ -229,7 +229,7 @@ class _Spectra:
         return self.energy(lambda x: rule.left_out(x, mean) ** 2) / self.num_labels
 
     def by_rule(self, rule: _Rule) -> np.ndarray:
-        """The mean square with each quadrature rule throughout, shape (rules, t)."""
+        """Return the mean square with each quadrature rule throughout, shape (rules, t)."""
 
         def one(trace: Sums, energy: Sums) -> np.ndarray:
             mean = self._total(trace(rule.functions))[0] / self.num_points
@@ -300,6 +300,6 @@ def _estimate(spectra: _Spectra, rule: _Rule, K: Operator) -> _Estimate:
 
 
 def _moved(spectra: _Spectra, rule: _Rule, error: float) -> np.ndarray:
-    """The mean square with every eigenvalue larger by the operator's error."""
+    """Return the mean square with every eigenvalue larger by the operator's error."""
     moved = _Rule(lambda x: rule.functions(x + error), lambda x, trace: rule.left_out(x + error, trace))
     return spectra.mean_square(moved, spectra.trace(moved.functions)[0])

@@ -56,7 +56,7 @@ def decompose(K: Operator) -> Decomposition:
 
 
 def decomposition_where_cheap(K: Operator | Decomposition) -> Decomposition | None:
-    """That of `decompose`; None where it would take too long."""
+    """Return that of `decompose`; None where it would take too long."""
     if isinstance(K, Decomposition):
         return K
     modes = all_modes(K)

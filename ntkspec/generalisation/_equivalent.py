@@ -41,7 +41,7 @@ PATH, NEWTON = 24, 6
 
 
 def capacity_ridge(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float, ridge: float) -> float:
-    """The κ > 0 that solves Σ w a/(a + κ) + δ/κ = n.
+    """Return the κ > 0 that solves Σ w a/(a + κ) + δ/κ = n.
 
     Newton's method for log(left side) in log κ, which is monotone, kept in a bracket.
 
@@ -89,7 +89,7 @@ def capacity_ridge(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float
 
 
 def compression_shift(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float, shift: np.ndarray) -> np.ndarray:
-    """The μ of a lattice for complex ridges: Σ w (Λ + s)/(Λ + μ) = n.
+    """Return the μ of a lattice for complex ridges: Σ w (Λ + s)/(Λ + μ) = n.
 
     Solved for s, s = (n − Σ wΛ/(Λ + μ))/Σ w/(Λ + μ), it is followed by Newton's method from the positive s of the same
     size along an arc, on which μ is analytic: it has no singularity off the negative axis.

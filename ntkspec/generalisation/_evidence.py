@@ -49,7 +49,7 @@ def evidence(
     sampling: Sampling = SAMPLING,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The log marginal likelihood of labels under a Gaussian process, −½ yᵀA⁻¹y − ½ log det A − (n/2) log 2π.
+    """Return the log marginal likelihood of labels under a Gaussian process, −½ yᵀA⁻¹y − ½ log det A − (n/2) log 2π.
 
     A = K + δI, with noise of variance δ. With `which="nngp"` K is the prior of an infinitely wide network, of the scale
     that its `W_std` and `b_std` give it; see `scaled_evidence` to leave that open. Channels are independent draws.
@@ -117,7 +117,7 @@ def scaled_evidence(
     sampling: Sampling = SAMPLING,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The evidence with the scale of the prior at its best: under s²(K + δI), with s² = yᵀA⁻¹y/(n c).
+    """Return the evidence with the scale of the prior at its best: under s²(K + δI), with s² = yᵀA⁻¹y/(n c).
 
     A kernel's scale says nothing of which frequencies it prefers, and a network's is a matter of its last layer. At the
     maximum over s² the evidence is −(nc/2)(log 2πs² + 1) − (c/2) log det A.

@@ -66,7 +66,7 @@ class Fold:
 
 
 def fold_of(K: Operator) -> Fold:
-    """The fold of a training grid.
+    """Return the fold of a training grid.
 
     Raises:
         TypeError: if K is no lattice operator.

@@ -34,7 +34,7 @@ class Inverse:
 
 
 def operator_of(K: Operator | Decomposition) -> Operator:
-    """The operator itself.
+    """Return the operator itself.
 
     Raises:
         TypeError: if K is neither.
@@ -46,7 +46,7 @@ def operator_of(K: Operator | Decomposition) -> Operator:
 
 
 def check_ridge(K: Operator, ridge: float, name: str = "ridge") -> float:
-    """The ridge, where it is at least 0 and above the operator's approximation error.
+    """Return the ridge, where it is at least 0 and above the operator's approximation error.
 
     Raises:
         ValueError: if it is not.

@@ -35,7 +35,7 @@ def leave_one_out(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The residual of every point in a ridge regression on all the others: y_i − f_{−i}(x_i) = [A⁻¹y]_i / [A⁻¹]_ii.
+    """Return the residual of every point in a ridge regression on the others: y_i − f_{−i}(x_i) = [A⁻¹y]_i / [A⁻¹]_ii.
 
     A = K + δI. No regression is done again: the identity is exact. So is the computation on circulant lattices (by FFT;
     all [A⁻¹]_ii are the same), for low-rank factors, from a `decompose`d operator, and up to n = 4,096 points (by
@@ -134,7 +134,7 @@ def _diagonal_samples(K: Operator, ridge: float, signs: np.ndarray, solutions: n
 
 
 def _jackknife(solution: np.ndarray, samples: np.ndarray, least: np.ndarray, most: float) -> tuple[float, float]:
-    """The mean square of solution / mean of samples, and its standard error."""
+    """Return the mean square of solution / mean of samples, and its standard error."""
     count, power = len(samples), np.mean(solution**2, axis=1)
     total = samples.sum(axis=0)
 
@@ -156,7 +156,7 @@ def leave_one_out_path(
     dynamics: Dynamics | None = None,
     tolerance: float = 1e-8,
 ) -> xr.Dataset:
-    """The residual of every point at every step, had training been done on all the others.
+    """Return the residual of every point at every step, had training been done on all the others.
 
     **Exact** for gradient flow and gradient descent, each with or without a ridge: training is a sum of ridge
     regressions with complex ridges s_j (`ntkspec.generalisation._contour`), and for each the leave-one-out identity
@@ -243,7 +243,7 @@ def leave_one_out_path(
 
 
 def _left_out(K: Decomposition, columns: np.ndarray, sums: Resolvents) -> np.ndarray:
-    """The residuals (n, c) of left-out points at one step."""
+    """Return the residuals (n, c) of left-out points at one step."""
     inverse = 1 / (K.eigenvalue[:, None] + sums.shift)
     solution, diagonal = K.apply(inverse, columns), K.diagonal(inverse)
     predicted = columns - solution / diagonal[:, :, None]
@@ -251,7 +251,7 @@ def _left_out(K: Decomposition, columns: np.ndarray, sums: Resolvents) -> np.nda
 
 
 def _smoothed(K: Decomposition, columns: np.ndarray, times: Times) -> np.ndarray:
-    """The same by the identity of a linear smoother, shape (t, n, c)."""
+    """Return the same by the identity of a linear smoother, shape (t, n, c)."""
     left = times.residual(K.eigenvalue)
     with np.errstate(divide="ignore", invalid="ignore"):
         return K.apply(left, columns) / K.diagonal(left)[:, :, None]

@@ -166,13 +166,13 @@ class _Target:
         return cls(covariance, shape, (bins[..., :last].ravel(), weight, power.mean(axis=0).ravel(), turns))
 
     def lags(self, kept: np.ndarray) -> np.ndarray:
-        """The flat lag from each kept point to each point, shape (N, n)."""
+        """Return the flat lag from each kept point to each point, shape (N, n)."""
         place = np.stack(np.unravel_index(np.arange(np.prod(self.shape)), self.shape))
         size = np.array(self.shape)[:, None, None]
         return np.ravel_multi_index(tuple((place[:, :, None] - place[:, None, kept]) % size), self.shape)
 
     def squares(self, smoother: np.ndarray, kept: np.ndarray, lag: np.ndarray, variance: float) -> np.ndarray:
-        """The mean square error at each point, from f̂ = smoother y, shape (N, c)."""
+        """Return the mean square error at each point, from f̂ = smoother y, shape (N, c)."""
         noise = variance * np.sum(smoother**2, axis=1)
         columns = [
             C[0] - 2 * np.sum(smoother * C[lag], axis=1) + np.sum((smoother @ C[lag[kept]]) * smoother, axis=1)
@@ -181,7 +181,10 @@ class _Target:
         return np.stack(columns, axis=1) + noise[:, None]
 
     def by_frequency(self, smoother: np.ndarray, kept: np.ndarray, lag: np.ndarray, variance: float) -> np.ndarray:
-        """The same sum over all points, by radial bin: the waves of f̂ against those of f, in the mean over shifts."""
+        """Return the same sum over all points, by radial bin.
+
+        The waves of f̂ against those of f, in the mean over shifts.
+        """
         bins, weight, power, turns = self.half
         dim = len(self.shape)
         waves = scipy.fft.rfftn(smoother.reshape(*self.shape, -1), axes=range(dim)).reshape(len(bins), -1)

@@ -50,7 +50,7 @@ class Circulant(eqx.Module):
 
 
 def circulant_of(K: Operator, ridge: float) -> Circulant | None:
-    """The nearest circulant to K, with the ridge; None where K is no whole lattice, or it is not definite."""
+    """Return the nearest circulant to K, with the ridge; None where K is no whole lattice, or it is not definite."""
     if not isinstance(K, Lattice) or K.index is not None:
         return None
     spectrum = np.asarray(K.transform, dtype=float) if K.circulant else rayleigh_quotients(K)

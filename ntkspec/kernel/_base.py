@@ -29,11 +29,11 @@ class Network(Protocol):
         ...
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The NTK of inputs, (n, ...) and (k, ...) -> (n, k); None means x, and an exactly symmetric matrix."""
+        """Return the NTK of inputs, (n, ...) and (k, ...) -> (n, k); None means x, and an exactly symmetric matrix."""
         ...
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The kernel of the Gaussian process at initialisation; as `ntk`."""
+        """Return the kernel of the Gaussian process at initialisation; as `ntk`."""
         ...
 
     def gram(self, x: ArrayLike, z: ArrayLike | None, which: Which, progress: Progress) -> Array:
@@ -49,7 +49,7 @@ class Network(Protocol):
         ...
 
     def apply(self, params: Any, x: ArrayLike) -> Array:
-        """The finite network's outputs, (n, p) -> (n, outputs), in the parameters' precision."""
+        """Return the finite network's outputs, (n, p) -> (n, outputs), in the parameters' precision."""
         ...
 
     def require_derivative(self) -> None:

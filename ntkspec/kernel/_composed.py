@@ -59,7 +59,7 @@ class ComposedKernel:
         return self.stationary and self._stationary_mapping().periodic
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The neural tangent kernel of raw coordinates.
+        """Return the neural tangent kernel of raw coordinates.
 
         Args:
             x: points, shape (n, d).
@@ -74,7 +74,7 @@ class ComposedKernel:
         return self.gram(x, z, "ntk")
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
+        """Return the kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
         return self.gram(x, z, "nngp")
 
     def gram(
@@ -90,14 +90,17 @@ class ComposedKernel:
         return self._checked(matrix, finite)
 
     def rows(self, x: Array) -> tuple[Array, Array | None]:
-        """What `tile` needs of points (n, d): of a stationary kernel they and their features of length 1, if any."""
+        """Return what `tile` needs of points (n, d).
+
+        Of a stationary kernel they and their features of length 1, if any.
+        """
         if not self.stationary:
             return unit_vectors(self.mapping(x))
         mapping = self._stationary_mapping()
         return x, mapping(x) / jnp.sqrt(mapping.norm_squared) if mapping.finite else None
 
     def tile(self, x: tuple[Array, Array | None], z: tuple[Array, Array | None], same: Array, which: Which) -> Array:
-        """A kernel of all pairs of two `rows`, (n, k); `same` (n, k) is True where a pair is one point twice."""
+        """Return a kernel of all pairs of two `rows`, (n, k); `same` (n, k) is True where a pair is one point twice."""
         if not self.stationary:
             return tile_of_vectors(self.network, x, z, same, which)  # type: ignore[arg-type]  # no part is missing
         mapping = self._stationary_mapping()
@@ -111,7 +114,7 @@ class ComposedKernel:
         return getattr(_of_versine(self, versine), which)
 
     def ntk_lag(self, delta: ArrayLike) -> Array:
-        """The NTK as a function of the lag.
+        """Return the NTK as a function of the lag.
 
         Args:
             delta: lags, shape (..., d).
@@ -125,11 +128,11 @@ class ComposedKernel:
         return self._of_lag(self._stationary_mapping().versine(delta), self._exists("ntk"))
 
     def nngp_lag(self, delta: ArrayLike) -> Array:
-        """The NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
+        """Return the NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
         return self._of_lag(self._stationary_mapping().versine(delta), "nngp")
 
     def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
-        """A kernel on a grid of lags, by matrix products.
+        """Return a kernel on a grid of lags, by matrix products.
 
         Args:
             lags: d one-dimensional arrays of lags.
@@ -166,7 +169,7 @@ class ComposedKernel:
         return self.network.init(key, self.mapping.num_features, *asked)
 
     def apply(self, params: Any, x: ArrayLike) -> Array:
-        """The finite network on raw coordinates x (n, d): outputs (n, outputs)."""
+        """Return the finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
 
     def _of_lag(self, versine: Array, which: Which) -> Array:
@@ -202,7 +205,7 @@ class ComposedKernel:
 
 
 def compose(mapping: Mapping, network: Network) -> ComposedKernel:
-    """The kernel and the finite network of `network` behind `mapping`.
+    """Return the kernel and the finite network of `network` behind `mapping`.
 
     Args:
         mapping: γ, from `ntkspec.mapping`.

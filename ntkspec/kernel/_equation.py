@@ -10,14 +10,14 @@ __all__ = ["evaluated", "within"]
 
 
 def within(equation: JaxprEqn) -> ClosedJaxpr | None:
-    """The function that an equation does no more than call; None where it does something itself."""
+    """Return the function that an equation does no more than call; None where it does something itself."""
     inner = equation.params.get("jaxpr")
     called = equation.primitive.name in ("pjit", "jit", "closed_call") and hasattr(inner, "jaxpr")
     return inner if called else None
 
 
 def evaluated(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
-    """What an equation makes of its operands."""
+    """Return what an equation makes of its operands."""
     bound = equation.primitive.get_bind_params(equation.params)
     # JAX before 0.10 hands functions over beside the parameters.
     functions, params = bound if isinstance(bound, tuple) else ((), bound)

@@ -44,18 +44,21 @@ class Tiled(Protocol):
     """A kernel that can be evaluated for all pairs of two sets of points; a pytree."""
 
     def rows(self, x: Array) -> Any:
-        """What the kernel needs of each point x (n, p): a pytree of arrays with the points first."""
+        """Return what the kernel needs of each point x (n, p): a pytree of arrays with the points first."""
         ...
 
     def tile(self, x: Any, z: Any, same: Array, which: Which) -> Array:
-        """The kernel `which` of all pairs of two such, (n, k); `same` (n, k) is True where both are one point."""
+        """Return the kernel `which` of all pairs of two such, (n, k).
+
+        `same` (n, k) is True where both are one point.
+        """
         ...
 
 
 def gram(
     kernel: Tiled, x: Array, z: Array | None, which: Which, progress: Progress = NO_PROGRESS
 ) -> tuple[Array, Array]:
-    """The matrix of k(x_i, z_j).
+    """Return the matrix of k(x_i, z_j).
 
     Args:
         kernel: the kernel.
@@ -137,7 +140,7 @@ def _fill(
     sizes: tuple[int, int],
     which: Which,
 ) -> tuple[Array, Array]:
-    """The matrix (zeros where there is none yet) with the tiles at these corners, and whether they too are finite."""
+    """Return the matrix (zeros if there is none yet) with the tiles at these corners, and whether they are finite."""
 
     # Its temporaries are computed again in a reverse pass: kept for all tiles they would be many matrices.
     @jax.checkpoint

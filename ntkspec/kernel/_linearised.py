@@ -45,11 +45,11 @@ class Linearised:
         return self.network.isotropic
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The NTK of the network at infinite width, where it is linear itself; (n, p), (k, p) -> (n, k)."""
+        """Return the NTK of the network at infinite width, where it is linear itself; (n, p), (k, p) -> (n, k)."""
         return self.network.ntk(x, z)
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The NNGP kernel of the network; arguments and shape as `ntk`."""
+        """Return the NNGP kernel of the network; arguments and shape as `ntk`."""
         return self.network.nngp(x, z)
 
     def gram(
@@ -89,7 +89,7 @@ class Linearised:
         return is_layered(self.network)
 
     def factors(self, params: dict[str, Any], x: ArrayLike) -> list[Factor]:
-        """The network's own at θ₀, wherever the shift has gone."""
+        """Return the network's own at θ₀, wherever the shift has gone."""
         return cast(Layered, self.network).factors(params["start"], x)
 
     def require_derivative(self) -> None:
@@ -106,7 +106,7 @@ N = TypeVar("N", ComposedKernel, Network)
 
 
 def linearised(k: N) -> N:
-    """The network of first order in its parameters around their initialisation, f(θ₀) + J(θ₀)(θ − θ₀).
+    """Return the network of first order in its parameters around their initialisation, f(θ₀) + J(θ₀)(θ − θ₀).
 
     Trained like any other, from the same θ₀ for the same key, it has a finite width and a kernel that does not move:
     under gradient descent of rate η its residual is (1 − ηK)^t times that at the start, K = J Jᵀ. What the network does

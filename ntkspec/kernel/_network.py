@@ -115,7 +115,7 @@ class MLP:
             raise ValueError(f"trained={self.trained!r}; expected 'all' or 'last'")
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The neural tangent kernel of inputs.
+        """Return the neural tangent kernel of inputs.
 
         Args:
             x: inputs, shape (n, p).
@@ -131,7 +131,7 @@ class MLP:
         return self.gram(x, z, "ntk")
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
+        """Return the kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
 
         Returns:
             E[f(x_i) f(z_j)], shape (n, k).
@@ -152,15 +152,15 @@ class MLP:
         return matrix
 
     def rows(self, x: Array) -> tuple[Array, Array]:
-        """What `tile` needs of inputs (n, p): unit vectors (n, p) and mean squares (n,)."""
+        """Return what `tile` needs of inputs (n, p): unit vectors (n, p) and mean squares (n,)."""
         return unit_vectors(x)
 
     def tile(self, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
-        """A kernel of all pairs of two `rows`, (n, k)."""
+        """Return a kernel of all pairs of two `rows`, (n, k)."""
         return tile_of_vectors(self, x, z, same, which)
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
-        """The layer recursion, from the inputs' mean squares and versines.
+        """Return the layer recursion, from the inputs' mean squares and versines.
 
         Args:
             q_x: |x|²/p, broadcastable.
@@ -175,7 +175,7 @@ class MLP:
         return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
 
     def layers(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Iterator[tuple[Pair, Array, Array]]:
-        """The recursion behind each Dense layer: second moments, NTK, and the layer's own part of it."""
+        """Return the recursion behind each Dense layer: second moments, NTK, and the layer's own part of it."""
         source = Pair.of_versine(q_x, q_z, versine)
         pair, theta = source, jnp.zeros(())
         for layer in range(self.depth + 1):
@@ -228,7 +228,7 @@ class MLP:
         return layers
 
     def apply(self, params: Parameters, x: ArrayLike) -> Array:
-        """The finite network's outputs.
+        """Return the finite network's outputs.
 
         Args:
             params: from `init`.
@@ -243,7 +243,7 @@ class MLP:
         return self._forward(params, self._source(params, x))[0]
 
     def factors(self, params: Parameters, x: ArrayLike) -> list[Factor]:
-        """The Jacobian with respect to the trained parameters, each Dense layer's as outer products.
+        """Return the Jacobian with respect to the trained parameters, each Dense layer's as outer products.
 
         Args:
             params: from `init`.
@@ -276,7 +276,7 @@ class MLP:
     def _forward(
         self, params: Parameters, source: Array, shifts: list[Array] | None = None
     ) -> tuple[Array, list[Array]]:
-        """Outputs, and the inputs of each Dense layer; `shifts` are added to the layers' own outputs."""
+        """Return outputs, and the inputs of each Dense layer; `shifts` are added to the layers' own outputs."""
         stream, inputs = source, []
         for layer, parameters in enumerate(params):
             hidden = self._activation(stream) if layer > 0 else source
@@ -292,7 +292,7 @@ class MLP:
         return stream, inputs
 
     def _weighted(self, layer: int, parameters: Layer, hidden: Array, source: Array) -> Array:
-        """What the parameters of a Dense layer multiply, (n, fan_in + 1) and more where `skip` enters."""
+        """Return what the parameters of a Dense layer multiply, (n, fan_in + 1) and more where `skip` enters."""
         products = [hidden, source] if "skip" in parameters else [hidden]
         constant = self._bias(layer, jnp.ones((len(hidden), 1), hidden.dtype))
         return jnp.concatenate([*(self._gain(layer, each, each.shape[1]) for each in products), constant], axis=1)
@@ -301,7 +301,7 @@ class MLP:
         return self._gain(layer, hidden @ w, len(w))
 
     def _gain(self, layer: int, values: Array, fan_in: int) -> Array:
-        """What a layer of that fan-in multiplies its products by."""
+        """Return what a layer of that fan-in multiplies its products by."""
         if self.parametrization == "standard":
             return values
         return jnp.asarray(self._std(layer)[0] / fan_in**0.5, dtype=values.dtype) * values
@@ -317,7 +317,10 @@ class MLP:
         return self._at("W_std", layer), self._at("b_std", layer)
 
     def _at(self, name: str, layer: int) -> Array | float:
-        """The deviation of a layer. Only here is a wrong shape one: JAX builds networks of stacked leaves, too."""
+        """Return the deviation of a layer. Only here is a wrong shape one.
+
+        JAX builds networks of stacked leaves, too.
+        """
         value = getattr(self, name)
         shape = (len(value),) if isinstance(value, tuple) else np.shape(value)
         if value is None or shape not in ((), (self.depth + 1,)):
@@ -350,7 +353,7 @@ class MLP:
 
 
 def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
-    """A standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
+    """Return a standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
     listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
     many = tuple(value) if listed else None
     if many is not None and len(many) != depth + 1:

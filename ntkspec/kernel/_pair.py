@@ -16,13 +16,13 @@ def scale(pair: Pair, variance: Array | float) -> Pair:
 
 
 def constant(variance: Array | float) -> Pair:
-    """The same variable for every input: a bias."""
+    """Return the same variable for every input: a bias."""
     same = jnp.asarray(variance, dtype=float)
     return Pair(same, same, same, jnp.zeros(()))
 
 
 def add(first: Pair, second: Pair) -> Pair:
-    """The sum of independent pairs.
+    """Return the sum of independent pairs.
 
     With s_i = √(q_ix q_iz), by Lagrange's identity
     √(q_x q_z) − c = s_1 v_1 + s_2 v_2 + (√(q_1x q_2z) − √(q_1z q_2x))² / (√(q_x q_z) + s_1 + s_2).

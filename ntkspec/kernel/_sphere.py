@@ -104,7 +104,7 @@ class Zonal:
 
 
 def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") -> Zonal:
-    """The kernel of a network on a sphere of inputs, as a function of the cosine alone.
+    """Return the kernel of a network on a sphere of inputs, as a function of the cosine alone.
 
     Args:
         network: the network, without a mapping in front.

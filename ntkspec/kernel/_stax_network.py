@@ -52,7 +52,7 @@ class StaxNetwork:
     ntk_problem: str | None = field(metadata={"static": True})
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The neural tangent kernel of inputs.
+        """Return the neural tangent kernel of inputs.
 
         Args:
             x: inputs, shape (n, p), or (n, h, w, c) and the like for convolutions.
@@ -67,7 +67,7 @@ class StaxNetwork:
         return self.gram(x, z, "ntk")
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """The kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
+        """Return the kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
 
         Returns:
             E[f(x_i) f(z_j)], shape (n, k).
@@ -152,7 +152,7 @@ class StaxNetwork:
         return params
 
     def apply(self, params: Any, x: ArrayLike) -> Array:
-        """The finite network's outputs.
+        """Return the finite network's outputs.
 
         Args:
             params: from `init`.
@@ -215,7 +215,7 @@ class StaxNetwork:
 def from_stax(
     init_fn: Callable, apply_fn: Callable, kernel_fn: Callable, *, input_shape: int | tuple[int, ...] | None = None
 ) -> StaxNetwork:
-    """The network of a neural-tangents triple, with the interface of `MLP`.
+    """Return the network of a neural-tangents triple, with the interface of `MLP`.
 
     Convolutions take raw inputs (n, h, w, c); a network on vectors also goes behind a mapping:
     ``ns.kernel.compose(mapping, ns.kernel.from_stax(*stax.serial(...)))``. The functions are tried on the shapes of two
@@ -260,7 +260,7 @@ def from_stax(
 
 
 def kernel_of_pair(q_x: Array, q_z: Array, covariance: Array, fan_in: int, with_ntk: bool) -> Any:
-    """What neural-tangents makes of one x and one z of p = `fan_in` coordinates."""
+    """Return what neural-tangents makes of one x and one z of p = `fan_in` coordinates."""
     shape = (1, fan_in)
     return stax.load().Kernel(
         nngp=covariance[None, None],
@@ -329,7 +329,7 @@ def _positions_per_pair(triple: Triple, shape: tuple[int, ...]) -> int:
 
 
 def _tiles(x: Array, size: int) -> Array:
-    """Inputs in groups of `size`, the last one filled up with copies of the last input."""
+    """Return inputs in groups of `size`, the last one filled up with copies of the last input."""
     count = -(-x.shape[0] // size)
     padded = jnp.pad(x, [(0, count * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1), mode="edge")
     return padded.reshape(count, size, *x.shape[1:])

@@ -167,7 +167,7 @@ def _finite_width(triple: Triple, shape: tuple[int, ...], x: jax.ShapeDtypeStruc
 
 
 def _tried(call: str, shape: tuple[int, ...], hint: str, function: Callable, *arguments: Any) -> Any:
-    """The shapes that a function returns."""
+    """Return the shapes that a function returns."""
     try:
         return jax.eval_shape(function, *arguments)
     except NotImplementedError:
@@ -178,7 +178,7 @@ def _tried(call: str, shape: tuple[int, ...], hint: str, function: Callable, *ar
 
 
 def _narrowest(shapes: list[tuple[int, ...]]) -> int:
-    """The smallest last axis of weights (..., fan_in, fan_out) and biases (1, ..., fan_out) before the last layer."""
+    """Return the smallest last axis of weights (..., fan_in, fan_out) and biases (1, ..., fan_out) of hidden layers."""
     in_last_layer = 2 if shapes and set(shapes[-1][:-1]) == {1} else 1
     return min((shape[-1] for shape in shapes[:-in_last_layer]), default=0)
 

@@ -83,7 +83,7 @@ def _restore(module: Any, name: str, homes: tuple[str, ...] = (), value: Any = N
 
 
 def _restore_util() -> None:
-    """The module `jax.util` went with JAX 0.8; two of its functions are asked for."""
+    """Return the module `jax.util` went with JAX 0.8; two of its functions are asked for."""
     try:
         util = importlib.import_module("jax.util")
     except ImportError:

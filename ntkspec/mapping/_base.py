@@ -71,7 +71,7 @@ class StationaryMapping(Mapping, Protocol):
         ...
 
     def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """The versine on the grid of d one-dimensional arrays of lags."""
+        """Return the versine on the grid of d one-dimensional arrays of lags."""
         ...
 
     def through(self, matrix: ArrayLike) -> StationaryMapping:
@@ -136,7 +136,7 @@ def check_lags(delta: ArrayLike, dim: int) -> Array:
 
 
 def check_axes(lags: tuple[ArrayLike, ...], dim: int) -> list[Array]:
-    """The one-dimensional arrays of lags, one an axis.
+    """Return the one-dimensional arrays of lags, one an axis.
 
     Raises:
         ValueError: if there are not `dim` of them.
@@ -163,7 +163,7 @@ def check_scale(scale: ArrayLike, dim: int, hint: str) -> Array:
 
 
 def check_matrix(matrix: ArrayLike, rows: int) -> Array:
-    """A change of coordinates, shape (rows, d').
+    """Return a change of coordinates, shape (rows, d').
 
     Raises:
         ValueError: on another shape.
@@ -177,7 +177,7 @@ def check_matrix(matrix: ArrayLike, rows: int) -> Array:
 
 
 def reduced(turns: Array) -> Array:
-    """The turns without whole ones, in [−1/2, 1/2]: exact, so that a large b·Δ loses no digits in a product with π.
+    """Return the turns without whole ones, in [−1/2, 1/2], so that a large b·Δ loses no digits in a product with π.
 
     sin(π·turns) and cos(π·turns) change sign together under it, and their squares and product not at all.
     """

@@ -104,7 +104,7 @@ def multiply(mappings: Sequence[Mapping]) -> StationaryMapping:
 
 
 def direct_sum(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True) -> Combined:
-    """Mappings of different inputs side by side, as for (position, direction): k_γ(Δx, Δd) = Σ w_i k_i(Δ_i).
+    """Put mappings of different inputs side by side, as for (position, direction): k_γ(Δx, Δd) = Σ w_i k_i(Δ_i).
 
     Args:
         mappings: all stationary; their coordinates follow one another, d = Σ d_i.
@@ -128,7 +128,7 @@ def direct_sum(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *,
 
 
 def direct_product(mappings: Sequence[Mapping]) -> StationaryMapping:
-    """Mappings of different inputs multiplied, as for position × direction: k_γ(Δx, Δd) = Π k_i(Δ_i).
+    """Multiply mappings of different inputs, as for position × direction: k_γ(Δx, Δd) = Π k_i(Δ_i).
 
     Args:
         mappings: all stationary; their coordinates follow one another, d = Σ d_i.
@@ -151,7 +151,7 @@ def direct_product(mappings: Sequence[Mapping]) -> StationaryMapping:
 
 
 def rotate(mapping: StationaryMapping, rotation: ArrayLike) -> StationaryMapping:
-    """The mapping with its frequencies turned, b → R b, so that k_γ(Δ) → k_γ(RᵀΔ).
+    """Return the mapping with its frequencies turned, b → R b, so that k_γ(Δ) → k_γ(RᵀΔ).
 
     Args:
         mapping: stationary, of d coordinates.

@@ -65,7 +65,7 @@ class SumMapping(OfTheLag):
         return self._mean([part.versine(delta) for part in self.parts])
 
     def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """The versine on the grid of d one-dimensional arrays of lags."""
+        """Return the versine on the grid of d one-dimensional arrays of lags."""
         return self._mean([part.versine_grid(lags) for part in self.parts])
 
     def through(self, matrix: ArrayLike) -> SumMapping:
@@ -137,7 +137,7 @@ class ProductMapping(OfTheLag):
         return product_of_versines([part.versine(delta) for part in self.parts])
 
     def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """The versine on the grid of d one-dimensional arrays of lags."""
+        """Return the versine on the grid of d one-dimensional arrays of lags."""
         return product_of_versines([part.versine_grid(lags) for part in self.parts])
 
     def through(self, matrix: ArrayLike) -> ProductMapping:

@@ -109,7 +109,7 @@ def nerf(
 def tiny_cuda_nn(
     dim: int, num_frequencies: int, *, low: float = 0.0, high: float = 1.0, normalize: bool = True
 ) -> FourierMapping:
-    """The "Frequency" encoding of tiny-cuda-nn, sin(2^j πp) and sin(2^j πp + π/2) for j = 0 … n − 1 on each axis.
+    """Build the "Frequency" encoding of tiny-cuda-nn, sin(2^j πp) and sin(2^j πp + π/2), j = 0 … n − 1 on each axis.
 
     The shifted sine is the cosine, so this is NeRF's encoding with its π, but on the unit cube: b = 2^j/2 cycles per
     unit. The lowest frequency makes half a turn over the unit, so the kernel is not periodic. Constant features of
@@ -213,7 +213,7 @@ def siren_first_layer(
     seed: int = 0,
     normalize: bool = False,
 ) -> FourierMapping:
-    """The first layer of SIREN at its start, sin(ω₀(w·p + c)) with w ~ U[−1/d, 1/d], as a mapping.
+    """Return the first layer of SIREN at its start, sin(ω₀(w·p + c)) with w ~ U[−1/d, 1/d], as a mapping.
 
     Frequencies are ω₀w (high − low)/2π, so |b| ≤ ω₀/(πd) on each axis over [−1, 1]: 9.5 cycles per unit for ω₀ = 30 in
     one dimension, 4.8 in two.

@@ -17,7 +17,7 @@ Variables = dict[str, tuple]
 
 
 def describe(mapping: Mapping, shape: tuple[int, ...] | None = None) -> xr.Dataset:
-    """The frequencies of a mapping, and on a lattice those that it aliases.
+    """Return the frequencies of a mapping, and on a lattice those that it aliases.
 
     Points i/n see a frequency k as k mod n in [−n/2, n/2): above n/2, its Nyquist limit, a frequency passes for a
     lower one, and the kernel on the lattice is that of the folded mapping.

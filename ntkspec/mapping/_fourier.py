@@ -112,7 +112,7 @@ class FourierMapping(OfTheLag):
         return jnp.sum(2 * weights * jnp.sin(jnp.pi * reduced(turns)) ** 2, axis=-1) / jnp.sum(weights)
 
     def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """The versine on a grid of lags, as matrix products instead of an n·m loop.
+        """Return the versine on a grid of lags, as matrix products instead of an n·m loop.
 
         sin²(A + B) = sin²A cos²B + cos²A sin²B + 2 sin A cos A sin B cos B is a sum of products, so that the sum
         over frequencies is three matrix products. Against `versine` its error is a few units of rounding
@@ -185,7 +185,7 @@ def _versine_over(leading: list[HalfAngles], last: HalfAngles, weights: Array) -
 
 
 def from_frequencies(B: ArrayLike, a: ArrayLike | None = None, *, normalize: bool = True) -> FourierMapping:
-    """A mapping from its own frequencies and amplitudes.
+    """Return a mapping from its own frequencies and amplitudes.
 
     Args:
         B: frequencies, shape (m, d), cycles per unit. A zero row is a constant feature.
@@ -225,7 +225,7 @@ def from_frequencies(B: ArrayLike, a: ArrayLike | None = None, *, normalize: boo
 
 
 def with_amplitudes(mapping: FourierMapping, a: ArrayLike, *, normalize: bool = False) -> FourierMapping:
-    """The same frequencies under other amplitudes, for instance learned ones.
+    """Return the same frequencies under other amplitudes, for instance learned ones.
 
     Everything behind a mapping (kernel, lattice, prediction) is differentiable in both of its fields, so
     amplitudes can be fitted by gradient descent on any number that a kernel gives.

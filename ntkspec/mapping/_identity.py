@@ -50,7 +50,7 @@ class IdentityMapping:
         return True
 
     def __call__(self, x: ArrayLike) -> Array:
-        """The points themselves in their range, shape (n, d).
+        """Return the points themselves in their range, shape (n, d).
 
         Raises:
             ValueError: if `x` does not have d columns.
@@ -84,7 +84,7 @@ def identity(dim: int, *, low: float = 0.0, high: float = 1.0) -> IdentityMappin
 
 
 def check_range(low: float, high: float) -> float:
-    """The length of a range of coordinates.
+    """Return the length of a range of coordinates.
 
     Raises:
         ValueError: if it is not a positive, finite number.

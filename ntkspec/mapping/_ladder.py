@@ -13,7 +13,7 @@ __all__ = ["basic", "positional", "power_law"]
 
 
 def axis_aligned(dim: int, ladder: np.ndarray) -> np.ndarray:
-    """The same frequencies along each axis in turn, (n,) -> (d·n, d), axis by axis."""
+    """Return the same frequencies along each axis in turn, (n,) -> (d·n, d), axis by axis."""
     return np.kron(np.eye(dim), np.asarray(ladder)[:, None])
 
 
@@ -54,7 +54,7 @@ def positional(dim: int, num_frequencies: int, log2_max: float, *, normalize: bo
 
 
 def power_law(num_frequencies: int, p: float, *, normalize: bool = True) -> FourierMapping:
-    """The one-dimensional family b = 1 … m with amplitudes a = b^−p; p = ∞ keeps b = 1 alone.
+    """Return the one-dimensional family b = 1 … m with amplitudes a = b^−p; p = ∞ keeps b = 1 alone.
 
     Args:
         num_frequencies: m.

@@ -102,7 +102,7 @@ class LimitMapping(OfTheLag):
         return product_of_versines([self.law.versine(t) for t in turns])
 
     def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """The versine on a grid of lags; as exact as `versine`, and without its array of points.
+        """Return the versine on a grid of lags; as exact as `versine`, and without its array of points.
 
         Args:
             lags: d one-dimensional arrays of lags, one an axis.
@@ -139,7 +139,7 @@ class LimitMapping(OfTheLag):
 
 
 def gaussian_limit(dim: int, scale: ArrayLike, *, num_features: int = 512, normalize: bool = True) -> LimitMapping:
-    """The limit of `gaussian`: k_γ(Δ) = exp(−2π² Σ scale_i² Δ_i²), a Gaussian of width 1/(2π scale).
+    """Return the limit of `gaussian`: k_γ(Δ) = exp(−2π² Σ scale_i² Δ_i²), a Gaussian of width 1/(2π scale).
 
     Args:
         dim: number of coordinates d.
@@ -167,7 +167,7 @@ def gaussian_limit(dim: int, scale: ArrayLike, *, num_features: int = 512, norma
 
 
 def laplace_limit(dim: int, scale: ArrayLike, *, num_features: int = 512, normalize: bool = True) -> LimitMapping:
-    """The limit of `laplace`: k_γ(Δ) = Π 1/(1 + (2π scale_i Δ_i)²), Cauchy's curve on each axis.
+    """Return the limit of `laplace`: k_γ(Δ) = Π 1/(1 + (2π scale_i Δ_i)²), Cauchy's curve on each axis.
 
     Args:
         dim: number of coordinates d.
@@ -193,7 +193,7 @@ def laplace_limit(dim: int, scale: ArrayLike, *, num_features: int = 512, normal
 
 
 def uniform_limit(dim: int, scale: ArrayLike, *, num_features: int = 512, normalize: bool = True) -> LimitMapping:
-    """The limit of `uniform`: k_γ(Δ) = Π sinc(2 scale_i Δ_i), sinc(x) = sin(πx)/(πx).
+    """Return the limit of `uniform`: k_γ(Δ) = Π sinc(2 scale_i Δ_i), sinc(x) = sin(πx)/(πx).
 
     Args:
         dim: number of coordinates d.

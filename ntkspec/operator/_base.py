@@ -95,7 +95,7 @@ class Operator(ABC):
         return None
 
     def field(self, weights: ArrayLike) -> Array:
-        """The learned function Σ_j k(x, ·_j) w_j at every point x of a lattice.
+        """Return the learned function Σ_j k(x, ·_j) w_j at every point x of a lattice.
 
         Args:
             weights: w, shape (n,) or (n, c).
@@ -109,7 +109,7 @@ class Operator(ABC):
         raise ValueError(_NO_FIELD)
 
     def restrict(self, values: ArrayLike) -> Array:
-        """What the operator's points see of values on that lattice: (*field_shape[, c]) to (n,) or (n, c).
+        """Return what the operator's points see of values on that lattice: (*field_shape[, c]) to (n,) or (n, c).
 
         Raises:
             ValueError: if the operator has no field, or the shape is another.
@@ -117,7 +117,7 @@ class Operator(ABC):
         raise ValueError(_NO_FIELD)
 
     def field_norm(self) -> float:
-        """An upper bound on the norm of the kernel on that whole lattice.
+        """Return an upper bound on the norm of the kernel on that whole lattice.
 
         Raises:
             ValueError: if the operator has no field.
@@ -125,7 +125,7 @@ class Operator(ABC):
         raise ValueError(_NO_FIELD)
 
     def at(self, asked: ArrayLike, weights: ArrayLike, *, progress: Progress = NO_PROGRESS) -> Array:
-        """The learned function Σ_j k(z, ·_j) w_j at any points z, on the lattice or off it.
+        """Return the learned function Σ_j k(z, ·_j) w_j at any points z, on the lattice or off it.
 
         Costs an entry of the kernel for each pair of points; they are computed block by block and used at once.
 
@@ -148,7 +148,7 @@ class Operator(ABC):
         return values if columns.ndim == 2 else values[:, 0]
 
     def norm_at(self, asked: ArrayLike) -> float:
-        """An upper bound on the norm of the kernel on points (m, d): its trace there.
+        """Return an upper bound on the norm of the kernel on points (m, d): its trace there.
 
         Raises:
             ValueError: if the operator knows no kernel beyond its own points, or the shape is wrong.

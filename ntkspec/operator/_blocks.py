@@ -40,7 +40,7 @@ class Blocks:
         return np.concatenate([(first + last) / np.sqrt(2), middle]), (first - last) / np.sqrt(2)
 
     def join(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
-        """What `split` takes apart."""
+        """Return what `split` takes apart."""
         if len(self.matrices) == 1:
             return parts[0]
         (even, odd), half = parts, self.num_points // 2
@@ -48,7 +48,7 @@ class Blocks:
         return np.concatenate([first, even[half:], last[::-1]])
 
     def join_diagonals(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
-        """The diagonal (n, ...) of a function of the matrix, from those of the same function of each block."""
+        """Return the diagonal (n, ...) of a function of the matrix, from those of the same function of each block."""
         if len(self.matrices) == 1:
             return parts[0]
         (even, odd), half = parts, self.num_points // 2
@@ -57,7 +57,7 @@ class Blocks:
 
 
 def blocks_of(K: Operator) -> Blocks:
-    """The matrix of an operator, in two blocks where it is its own mirror image up to rounding.
+    """Return the matrix of an operator, in two blocks where it is its own mirror image up to rounding.
 
     Raises:
         ValueError: if it would not fit in memory.

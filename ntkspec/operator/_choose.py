@@ -88,7 +88,7 @@ class Choice:
     make: Callable[[], Operator] = field(repr=False, compare=False)
 
     def build(self) -> Operator:
-        """The operator in this form."""
+        """Return the operator in this form."""
         return self.make()
 
     def __str__(self) -> str:
@@ -184,7 +184,7 @@ def _best(forms: list[Form], builders: dict[Name, Callable[[], Operator]], n: in
 def _read(
     k: ComposedKernel, points: ArrayLike | tuple[int, ...], mask: ArrayLike | None
 ) -> tuple[tuple[int, ...] | None, np.ndarray | None, Callable[[], Any]]:
-    """The lattice shape (None if there is none), the mask (None if all are kept), and the points when asked for."""
+    """Return the lattice shape (None if there is none), the mask (None if all are kept), and the points if needed."""
     if isinstance(points, tuple) and all(isinstance(size, int | np.integer) for size in points):
         sizes = tuple(int(size) for size in points)
         if len(sizes) != k.dim or min(sizes) < 1:
@@ -218,7 +218,10 @@ def _read(
 
 
 def _unit_lattice(x: np.ndarray) -> tuple[tuple[int, ...] | None, np.ndarray | None]:
-    """The lattice i/shape that carries the points in row-major order, with their mask; (None, None) if none does."""
+    """Return the lattice i/shape that carries the points in row-major order, with their mask.
+
+    (None, None) if none does.
+    """
     placement = place(x)
     if placement is None:
         return None, None
@@ -365,14 +368,14 @@ def _rates() -> Rates:
 
 
 def _padded(table: Array, image: Array) -> Array:
-    """What a lattice product does: half of the torus is padding."""
+    """Return what a lattice product does: half of the torus is padding."""
     half = image.shape[0] // 2
     transform = jnp.fft.rfft2(image[:half, :half], s=image.shape)
     return jnp.fft.irfft2(table[:, : half + 1] * transform, s=image.shape)[:half, :half]
 
 
 def _layer(versine: Array) -> Array:
-    """The operations of a ReLU layer."""
+    """Return the operations of a ReLU layer."""
     theta = 2 * jnp.arcsin(jnp.sqrt(versine / 2))
     return (jnp.sqrt(versine * (2 - versine)) + (jnp.pi - theta) * (1 - versine)) / jnp.pi
 

@@ -68,7 +68,7 @@ class Dense(OnPoints):
 
 
 def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progress = NO_PROGRESS) -> Dense:
-    """The kernel matrix K_ij = k(x_i, x_j).
+    """Return the kernel matrix K_ij = k(x_i, x_j).
 
     Args:
         k: a composed kernel.

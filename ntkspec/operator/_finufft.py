@@ -19,7 +19,7 @@ __all__ = ["transforms"]
 
 @cache
 def transforms() -> tuple[Callable[..., Array], Callable[..., Array]]:
-    """Transforms of type 1, points to modes, and of type 2, modes to points.
+    """Return transforms of type 1, points to modes, and of type 2, modes to points.
 
     Raises:
         ImportError: if jax-finufft is not installed, or not for the GPU that JAX computes on; with what to do.

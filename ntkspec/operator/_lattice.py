@@ -107,7 +107,7 @@ class Lattice(OfKernel):
         return self.transform.dtype
 
     def modes(self) -> PlaneWaves | None:
-        """The plane waves of a circulant lattice, whose eigenvalues are its transform."""
+        """Return the plane waves of a circulant lattice, whose eigenvalues are its transform."""
         return PlaneWaves(self, np.asarray(self.transform).ravel(), self.sublattice.grid) if self.circulant else None
 
     def matvec(self, v: Array) -> Array:
@@ -125,7 +125,7 @@ class Lattice(OfKernel):
         return jnp.full(self.num_points, function(jnp.zeros(self.kernel.dim)))
 
     def lags(self) -> Array:
-        """The kernel on the torus of lags, shape `torus`, always in float64; index −i is lag −i."""
+        """Return the kernel on the torus of lags, shape `torus`, always in float64; index −i is lag −i."""
         return lag_table(self.kernel, self.sublattice.torus, self.sublattice.spacing, self.which)
 
     def to_dense(self) -> Array:
@@ -192,7 +192,7 @@ class Lattice(OfKernel):
         return values.reshape(math.prod(full), *values.shape[len(full) :])[self._full_index()]
 
     def field_norm(self) -> float:
-        """An upper bound on the norm of the kernel on the whole lattice: the norm of its torus."""
+        """Return an upper bound on the norm of the kernel on the whole lattice: the norm of its torus."""
         return float(jnp.max(jnp.abs(self._full().transform)))
 
     def _full(self) -> Lattice:
@@ -217,7 +217,7 @@ def lattice(
     *,
     dtype: DTypeLike = float,
 ) -> Lattice:
-    """The kernel on the points i/shape of [0, 1)^d, or on those that a mask keeps.
+    """Return the kernel on the points i/shape of [0, 1)^d, or on those that a mask keeps.
 
     Spacings of their own on each axis are a matter of units: on a volume of extents e, behind g, take the kernel
     behind g.through(np.diag(e)), whose coordinates in [0, 1)^d stand for [0, e).
@@ -281,7 +281,7 @@ def lattice(
 
 
 def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:
-    """A full lattice as a sublattice of itself."""
+    """Return a full lattice as a sublattice of itself."""
     ones, zeros = (1,) * len(shape), (0,) * len(shape)
     return Sublattice(shape, zeros, ones, shape, shape if periodic else torus_shape(shape), periodic)
 

@@ -71,7 +71,7 @@ class LowRank(OnPoints, OfKernel):
         return float(self.error)
 
     def modes(self) -> FactorModes:
-        """The left singular vectors of F."""
+        """Return the left singular vectors of F."""
         return FactorModes.of(self, np.asarray(self.factor))
 
     def matvec(self, v: Array) -> Array:
@@ -116,7 +116,7 @@ def low_rank(
     *,
     progress: Progress = NO_PROGRESS,
 ) -> LowRank:
-    """A factor F with K ≈ F Fᵀ, its rank chosen so that tr(K − F Fᵀ) ≤ tol · tr K.
+    """Return a factor F with K ≈ F Fᵀ, its rank chosen so that tr(K − F Fᵀ) ≤ tol · tr K.
 
     For kernels of any kind, and for a network without a mapping, whose kernel is smooth but no function of the lag.
     Costs about n r² multiplications and r columns of K; K itself is never formed.
@@ -178,7 +178,7 @@ def low_rank(
 def _trimmed(
     k: ComposedKernel, x: Array, factor: Array, pivots: np.ndarray, trace: float, asked: float, which: Which
 ) -> LowRank:
-    """The fewest columns that meet the tolerance, with the trace of what they leave."""
+    """Return the fewest columns that meet the tolerance, with the trace of what they leave."""
     error = trace - np.cumsum(np.asarray(jnp.sum(factor[:, : len(pivots)] ** 2, axis=0)))
     met = np.flatnonzero(error <= asked)
     rank = int(met[0]) + 1 if len(met) else len(pivots)
@@ -188,7 +188,10 @@ def _trimmed(
 
 
 def _room_for(factor: Array, columns: int, block: int, tol: float) -> Array:
-    """A buffer for that many columns: twice as large where it is too small, so that few programs are compiled."""
+    """Return a buffer for that many columns.
+
+    Twice as large where it is too small, so that few programs are compiled.
+    """
     n, capacity = factor.shape
     if columns <= capacity:
         return factor

@@ -66,12 +66,12 @@ class Measured(Operator):
         return None if placement is None else self.measurement.placement(placement)
 
     def matvec(self, v: Array) -> Array:
-        """A K Aᵀ v for one vector (m,)."""
+        """Return a K Aᵀ v for one vector (m,)."""
         values = self.kernel.matvec(self.measurement.transpose(v).ravel())
         return self.measurement.forward(values.reshape(self.measurement.points_shape)).astype(v.dtype)
 
     def diagonal(self) -> Array:
-        """The diagonal, exactly: in closed form, or by one product for each row of A that is no shift of another.
+        """Compute the diagonal exactly: in closed form, or by a product for each row of A that is no shift of another.
 
         Raises:
             ValueError: if that would take too many products; `trace` and `frobenius_norm` are then estimated.
@@ -110,7 +110,7 @@ class Measured(Operator):
         return jnp.sqrt(self._estimate("squared Frobenius norm", _random_products(self)[1]))
 
     def to_dense(self) -> Array:
-        """A K Aᵀ as a matrix (m, m), exactly symmetric, by m products.
+        """Return a K Aᵀ as a matrix (m, m), exactly symmetric, by m products.
 
         Raises:
             ValueError: if it would not fit in memory.
@@ -130,18 +130,18 @@ class Measured(Operator):
         return self.kernel.field_shape
 
     def field(self, weights: ArrayLike) -> Array:
-        """The learned function K Aᵀ w on the whole lattice; see `Operator.field`."""
+        """Return the learned function K Aᵀ w on the whole lattice; see `Operator.field`."""
         weights = jnp.asarray(weights)
         columns = weights if weights.ndim == 2 else weights[:, None]
         spread = _transposed(self.measurement, columns)
         return self.kernel.field(spread if weights.ndim == 2 else spread[:, 0])
 
     def restrict(self, values: ArrayLike) -> Array:
-        """The measurements A f of values on the whole lattice; see `Operator.restrict`."""
+        """Return the measurements A f of values on the whole lattice; see `Operator.restrict`."""
         return self.measurement @ self.kernel.restrict(values)
 
     def field_norm(self) -> float:
-        """That of the kernel that is measured: ‖K Aᵀ e^{−s A K Aᵀ}‖² ≤ ‖K‖ max_λ λe^{−2sλ}, whatever A is."""
+        """Bound by the kernel that is measured: ‖K Aᵀ e^{−s A K Aᵀ}‖² ≤ ‖K‖ max_λ λe^{−2sλ}, whatever A is."""
         return self.kernel.field_norm()
 
     def _check_asked(self, asked: ArrayLike) -> Array:
@@ -160,7 +160,10 @@ class Measured(Operator):
         return max(1, min(self.num_points, 2**18 // self.measurement.shape[1]))
 
     def _stationary(self) -> tuple[Array | None, np.ndarray]:
-        """What is known because K is stationary on a whole lattice: the diagonal itself, or rows that are shifts."""
+        """Return what is known because K is stationary on a whole lattice.
+
+        The diagonal itself, or rows that are shifts.
+        """
         K, A = self.kernel, self.measurement
         if not isinstance(K, Lattice) or K.index is not None or A.points_shape != K.sublattice.shape:
             return None, np.arange(self.num_points)
@@ -169,7 +172,7 @@ class Measured(Operator):
         return A.stationary_diagonal(lags), A.representative()
 
     def _estimate(self, what: str, samples: Array) -> Array:
-        """The mean of random samples, with their standard error said aloud."""
+        """Return the mean of random samples, with their standard error said aloud."""
         mean, error = jnp.mean(samples), jnp.std(samples, ddof=1) / len(samples) ** 0.5
         warnings.warn(
             f"the {what} of {self.num_points:,} measurements is estimated from {len(samples)} random products, with a "
@@ -220,7 +223,7 @@ def _transposed(A: Measurement, columns: Array) -> Array:
 
 
 def measured(K: Operator, A: Measurement | ArrayLike) -> Measured:
-    """The kernel of measurements y = A f: A K Aᵀ.
+    """Return the kernel of measurements y = A f: A K Aᵀ.
 
     Training on measurements is training on labels with this kernel, and all that holds for an operator holds for it:
     spectrum, largest learning rate, `ns.predict`, with `everywhere=True` the reconstruction on the whole lattice.

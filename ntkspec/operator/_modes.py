@@ -74,7 +74,7 @@ class Modes(ABC):
 
     @abstractmethod
     def vectors(self, index: np.ndarray) -> np.ndarray:
-        """Unit eigenvectors of the entries `index` (k,) of `eigenvalue`, shape (n, k)."""
+        """Return unit eigenvectors of the entries `index` (k,) of `eigenvalue`, shape (n, k)."""
 
     @abstractmethod
     def _diagonal(self, functions: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ class Modes(ABC):
         return self._diagonal(functions)
 
     def trace(self, functions: np.ndarray) -> np.ndarray:
-        """The trace tr f(K) for functions (h, f), shape (f,)."""
+        """Return the trace tr f(K) for functions (h, f), shape (f,)."""
         return np.tensordot(self.weight.astype(float), functions, axes=1)
 
     def spread(self, placement: Placement) -> np.ndarray | scipy.sparse.csr_array | None:
@@ -115,7 +115,7 @@ class Modes(ABC):
         return energy_by_frequency(self.vectors(np.arange(self.num_vectors)).T, placement)[0].T
 
     def nonnegative(self) -> Modes:
-        """The same modes with eigenvalues in float64, none below 0."""
+        """Return the same modes with eigenvalues in float64, none below 0."""
         return replace(self, eigenvalue=np.maximum(self.eigenvalue.astype(float, copy=False), 0))
 
 
@@ -237,7 +237,7 @@ class FactorModes(Modes):
 
     @classmethod
     def of(cls, operator: Operator, factor: np.ndarray) -> FactorModes:
-        """The modes of F Fᵀ."""
+        """Return the modes of F Fᵀ."""
         basis, singular, _ = scipy.linalg.svd(np.asarray(factor), full_matrices=False)
         return cls(operator, np.append(singular**2, 0.0), basis)
 
@@ -293,7 +293,10 @@ def modes_by_eigh(K: Operator) -> MatrixModes:
 
 
 def _real(functions: np.ndarray) -> np.ndarray:
-    """The real parts and then the imaginary ones: a matrix times complex columns would itself be made complex."""
+    """Return the real parts and then the imaginary ones.
+
+    A matrix times complex columns would itself be made complex.
+    """
     return np.concatenate([functions.real, functions.imag], axis=1)
 
 

@@ -67,7 +67,7 @@ class Nonuniform(OnPoints, OfKernel):
         return jnp.full(self.num_points, jnp.sum(self.coefficients) + self.remainder)
 
     def to_dense(self) -> Array:
-        """The kernel's own matrix (n, n), without the error of the fast form.
+        """Return the kernel's own matrix (n, n), without the error of the fast form.
 
         Raises:
             ValueError: if it would not fit in memory.

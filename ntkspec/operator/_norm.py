@@ -53,6 +53,6 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
 
 @jax.jit
 def _recur_only(K: Operator, state: State) -> tuple[State, tuple[jax.Array, jax.Array]]:
-    """The recurrence without its basis, which is then never stored."""
+    """Return the recurrence without its basis, which is then never stored."""
     state, (_, alpha, beta) = recur(K, state, CHUNK)
     return state, (alpha, beta)

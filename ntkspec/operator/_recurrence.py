@@ -18,7 +18,7 @@ State = tuple[Array, Array, Array]
 
 @partial(jax.jit, static_argnames="num_steps")
 def recur(K: Operator, state: State, num_steps: int) -> tuple[State, tuple[Array, Array, Array]]:
-    """Steps K q_j = β_{j−1} q_{j−1} + α_j q_j + β_j q_{j+1}.
+    """Take steps of K q_j = β_{j−1} q_{j−1} + α_j q_j + β_j q_{j+1}.
 
     Args:
         K: the operator, n points.

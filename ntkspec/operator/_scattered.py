@@ -29,7 +29,7 @@ def scattered(
     which: Which = "ntk",
     progress: Progress = NO_PROGRESS,
 ) -> Streamed | Nonuniform:
-    """The kernel K_ij = k(x_i, x_j) on scattered points, without its matrix.
+    """Return the kernel K_ij = k(x_i, x_j) on scattered points, without its matrix.
 
     Without a tolerance the exact form: entries are computed as they are multiplied, n² of them a product at some tens
     of nanoseconds each (minutes for 10⁵ points on two cores), for any kernel and any points, with memory O(n).

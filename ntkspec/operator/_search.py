@@ -70,7 +70,7 @@ class Search:
     which: Which
 
     def run(self, progress: Progress = NO_PROGRESS) -> Nonuniform | Streamed:
-        """The operator: of a series, or of exact entries where these are quicker than any series that is long enough.
+        """Build the operator: of a series, or of exact entries where these are quicker than a long enough series.
 
         Raises:
             ValueError: if the tolerance is out of reach.
@@ -151,7 +151,10 @@ class Search:
         )
 
     def _shortest(self, series: Series, bound: Sieve, norm: Norm) -> tuple[Nonuniform | None, Norm, float]:
-        """The operator of the shortest series that this table can vouch for, if it can; λ_max; the least error."""
+        """Return the operator of the shortest series that this table can vouch for, if it can.
+
+        Λ_max; the least error.
+        """
         cutoffs = np.unique(np.round(np.geomspace(1, series.size // 4, 64)).astype(int))
         absolute = np.array([left_out(series, bound, int(cutoff)) for cutoff in cutoffs]) + self._unseen(series)
         share = SERIES_SHARE * self.tolerance
@@ -170,7 +173,7 @@ class Search:
             return (replace(K, error=stated, norm=norm.below) if stated <= self.tolerance else None), norm, stated
 
     def _operator(self, series: Series, cutoff: int) -> Nonuniform:
-        """A series cut off, its error not yet known."""
+        """Return a series cut off, its error not yet known."""
         kept = series.within(cutoff)
         return Nonuniform(
             kernel=self.kernel,
@@ -235,7 +238,7 @@ class Ahead:
         return float(self.errors[-1])
 
     def cutoff(self, tolerance: float) -> float:
-        """The frequencies an axis that a tolerance takes; the most there are where that is not enough."""
+        """Return the frequencies an axis that a tolerance takes; the most there are where that is not enough."""
         enough = np.flatnonzero(self.errors <= tolerance)
         return float(self.cutoffs[enough[0] if len(enough) else -1])
 
@@ -249,7 +252,7 @@ def _ahead(series: Series, bound: Sieve, reached: float) -> Ahead:
 
 
 def left_out(series: Series, bound: Sieve, cutoff: int) -> float:
-    """A bound on ‖K − series cut off at M‖ from the coefficients beyond, those beyond the table, and r = k(0) − Σ k̂.
+    """Bound ‖K − series cut off at M‖ from the coefficients beyond, those beyond the table, and r = k(0) − Σ k̂.
 
     With κ_j = max |k̂| beyond N_j and M = N_0 < N_1 < …, the coefficients beyond M are at most Σ_j (κ_j − κ_{j+1}) on
     |ξ| ≤ N_{j+1}, so that the norm is at most Σ_j (κ_j − κ_{j+1}) S(N_{j+1}). Each coefficient within M is off by
@@ -269,7 +272,7 @@ def left_out(series: Series, bound: Sieve, cutoff: int) -> float:
 
 
 def beyond(series: Series, bound: Sieve, cutoff: float) -> float:
-    """The first term of `left_out`, Σ_j (κ_j − κ_{j+1}) S(N_{j+1}), for any cutoff."""
+    """Return the first term of `left_out`, Σ_j (κ_j − κ_{j+1}) S(N_{j+1}), for any cutoff."""
     # Finely at first, where S is to be taken as small as it is; 60 octaves leave nothing that shows.
     ladder = cutoff * np.concatenate([1.25 ** np.arange(12), 1.25**12 * 2.0 ** np.arange(60)])
     tail = series.tail(ladder)

@@ -67,18 +67,18 @@ class Series:
         return float(np.sum(members * self.tail(ring * self.size - cutoff)))
 
     def within(self, cutoff: int) -> np.ndarray:
-        """The coefficients of |ξ|_∞ ≤ cutoff, shape (2·cutoff + 1,)·d, lowest frequency first."""
+        """Return the coefficients of |ξ|_∞ ≤ cutoff, shape (2·cutoff + 1,)·d, lowest frequency first."""
         index = np.arange(-cutoff, cutoff + 1) % self.size
         return self.coefficients[np.ix_(*[index] * self.dim)]
 
 
 def period_of(k: ComposedKernel, extent: float) -> float:
-    """The period of the torus: 1 for a kernel that has it, else 2.25 times the extent of the points."""
+    """Return the period of the torus: 1 for a kernel that has it, else 2.25 times the extent of the points."""
     return 1.0 if k.periodic else ROOM * extent
 
 
 def kernel_series(k: ComposedKernel, period: float, size: int, which: Which) -> Series:
-    """The series of a kernel from `size` lags an axis.
+    """Return the series of a kernel from `size` lags an axis.
 
     Args:
         k: a stationary kernel.
@@ -104,7 +104,7 @@ def kernel_series(k: ComposedKernel, period: float, size: int, which: Which) -> 
 
 
 def _lags(k: ComposedKernel, period: float, size: int, which: Which) -> np.ndarray:
-    """The periodic kernel at lags i P/size, shape (size,)·d."""
+    """Return the periodic kernel at lags i P/size, shape (size,)·d."""
     if k.periodic:
         if k.dim == 1:
             positive = np.asarray(axis_lags(k, np.arange(size // 2 + 1) / size, which))

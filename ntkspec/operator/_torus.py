@@ -41,7 +41,7 @@ def torus_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def lag_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float, ...], which: Which) -> Array:
-    """The kernel on the torus, shape `torus`; index −i is lag −i. Half is computed, the rest is k(−Δ) = k(Δ)."""
+    """Return the kernel on the torus, shape `torus`; index −i is lag −i. Half is computed, the rest is k(−Δ) = k(Δ)."""
     half = _half_table(k, torus, spacing, which)
     mirror = half[..., 1 : (torus[-1] + 1) // 2]
     mirror = jnp.roll(jnp.flip(mirror), 1, axis=tuple(range(len(torus) - 1)))
@@ -105,7 +105,7 @@ def _by_pieces(apply: Callable[..., Array], arrays: tuple[Array, ...], axis: int
 
 
 def _half_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float, ...], which: Which) -> Array:
-    """The kernel on the torus, the lags of the last axis not negative."""
+    """Return the kernel on the torus, the lags of the last axis not negative."""
     signed = [np.where(np.arange(m) <= m // 2, np.arange(m), np.arange(m) - m) for m in torus]
     first, *rest = [h * lag for h, lag in zip(spacing, signed, strict=True)]
     if rest:
@@ -115,7 +115,7 @@ def _half_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float,
 
 
 def axis_lags(k: ComposedKernel, lags: np.ndarray, which: Which) -> Array:
-    """The kernel of one coordinate at lags 0, h, 2h and so on."""
+    """Return the kernel of one coordinate at lags 0, h, 2h and so on."""
     if len(lags) < LONG:
         return lag_slabs(k, (lags,), which)
     # Δ = Δ_coarse + Δ_fine is a lattice of two axes, whose versines are a matrix product instead of n·m sines. All

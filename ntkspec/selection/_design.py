@@ -166,7 +166,7 @@ def _networks(
     W_stds: Sequence[float] | None,
     b_stds: Sequence[float] | None,
 ) -> tuple[MLP, ...]:
-    """The network with every combination of what is asked for in place of its own."""
+    """Return the network with every combination of what is asked for in place of its own."""
     asked: dict[str, Sequence[Any] | None] = {
         "depth": depths,
         "activation": activations,

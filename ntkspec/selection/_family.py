@@ -45,7 +45,7 @@ class Family:
         return np.log(scale) if self.logarithmic else np.asarray(scale, dtype=float)
 
     def scale_at(self, position: float) -> float:
-        """The inverse of `position`."""
+        """Return the inverse of `position`."""
         return float(np.exp(position)) if self.logarithmic else float(position)
 
 
@@ -98,7 +98,7 @@ FAMILIES = {
 
 
 def family(name: str) -> Family:
-    """The family of a name.
+    """Return the family of a name.
 
     Raises:
         ValueError: if there is none; the message lists those there are.

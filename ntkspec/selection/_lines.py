@@ -54,7 +54,10 @@ r = ns.trainer.train(k, x, y, steps=[0, {steps}], learning_rate={learning_rate:.
 
 
 def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
-    """The same in JAX alone; None for a network that is more than layers, or an activation with no name there."""
+    """Return the same in JAX alone.
+
+    None for a network that is more than layers, or an activation with no name there.
+    """
     activation = _elsewhere(chosen.network)
     if activation is None:
         return None
@@ -95,7 +98,7 @@ for _ in range({steps}):
 
 
 def torch_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
-    """The same in PyTorch; None where `jax_lines` gives none."""
+    """Return the same in PyTorch; None where `jax_lines` gives none."""
     activation = _elsewhere(chosen.network)
     if activation is None:
         return None
@@ -148,7 +151,7 @@ def _arguments(network: MLP) -> str:
 
 
 def _elsewhere(network: MLP) -> tuple[str, str] | None:
-    """The activation in JAX and in PyTorch; None where lines of plain, equal layers would be another network."""
+    """Return the activation in JAX and in PyTorch; None where lines of plain, equal layers would be another network."""
     plain = not network.residual and network.skip is None and network.trained == "all"
     if not plain or np.ndim(network.W_std) or np.ndim(network.b_std):
         return None
@@ -160,7 +163,7 @@ def _features(chosen: Candidate, dim: int) -> int:
 
 
 def _layer(network: MLP) -> tuple[str, str, str]:
-    """The start of weights and of biases, and the forward pass of a Dense layer."""
+    """Return the start of weights and of biases, and the forward pass of a Dense layer."""
     W_std, b_std = _number(network.W_std), _number(network.b_std)
     if network.parametrization == "ntk":
         return "{normal}", "{normal}", f"{W_std} / {{fan_in}}**0.5 * h @ w + {b_std} * b"

@@ -126,7 +126,7 @@ def plan(samples: Samples, box: Box, chosen: Candidate, criterion: str, accuracy
 
 
 def _when_to_stop(judged: Score, criterion: str) -> int:
-    """The first time that is as good as the best.
+    """Return the first time that is as good as the best.
 
     Where labels are noisy, leave-one-out sees when to stop; the error between the points counts on clean ones. How long
     to train is no question to the evidence, which is of the process before training.

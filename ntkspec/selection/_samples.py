@@ -79,7 +79,7 @@ class Box:
     mask: np.ndarray | None
 
     def operator(self, k: ComposedKernel, which: Which) -> Operator:
-        """A kernel on the points of one box."""
+        """Return a kernel on the points of one box."""
         if self.mask is not None and k.stationary:
             return lattice(k, self.mask.shape, self.mask, which)
         return dense(k, self.points, which)
@@ -140,7 +140,7 @@ class Samples:
         return per_axis, float(np.prod(extent) ** (1 / len(extent)))
 
     def operator(self, k: ComposedKernel) -> Operator:
-        """The kernel on the points."""
+        """Return the kernel on the points."""
         if self.shape is not None and self.mask is not None and k.stationary:
             return lattice(k, self.shape, self.mask)
         return dense(k, self.points) if self.num_points <= DENSE else choose(k, self.points).build()
@@ -179,7 +179,7 @@ class Samples:
         return _some(unseen)
 
     def _middle(self, num_points: int) -> Box:
-        """The points nearest to the middle, by the largest coordinate: the same density, fewer points."""
+        """Return the points nearest to the middle, by the largest coordinate: the same density, fewer points."""
         chosen = np.ones(self.num_points, dtype=bool)
         if self.num_points > num_points:
             middle = (self.points.max(axis=0) + self.points.min(axis=0)) / 2
@@ -219,7 +219,7 @@ def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None
 
 
 def from_signal(signal: Signal | Points) -> Samples:
-    """The training points of a signal, on a lattice or scattered."""
+    """Return the training points of a signal, on a lattice or scattered."""
     lattice: Any = signal
     if not hasattr(signal, "train_mask"):
         return _samples(np.asarray(signal.train_points), signal.train_values, None, None)
@@ -231,7 +231,7 @@ def from_signal(signal: Signal | Points) -> Samples:
 
 
 def from_operator(K: Operator, y: ArrayLike) -> Samples:
-    """The points of an operator, with labels (n,) or (n, channels); on a lattice they are known to be."""
+    """Return the points of an operator, with labels (n,) or (n, channels); on a lattice they are known to be."""
     points = np.asarray(K.points)
     if not np.isfinite(points).all():
         raise ValueError(

@@ -79,7 +79,7 @@ def score(k: ComposedKernel, box: Box) -> Score:
 def _posterior_variance(
     k: ComposedKernel, K: Decomposition, inverse: np.ndarray, ridge: np.ndarray, box: Box
 ) -> np.ndarray:
-    """The mean over unseen points of k(0) − k_*ᵀA⁻¹k_* + δ, shape (t,)."""
+    """Return the mean over unseen points of k(0) − k_*ᵀA⁻¹k_* + δ, shape (t,)."""
     cross = np.asarray(k.ntk(box.points, box.unseen))
     known = np.stack([np.mean(np.sum(cross * one, axis=0)) for one in K.apply(inverse, cross)])
     prior = np.mean(np.diag(np.asarray(k.ntk(box.unseen))))
@@ -87,7 +87,7 @@ def _posterior_variance(
 
 
 def patches(box: Box) -> np.ndarray:
-    """The patch of neighbouring points that each inner point of a box is in, as numbers; about sixteen."""
+    """Return the patch of neighbouring points that each inner point of a box is in, as numbers; about sixteen."""
     inner = box.points[box.inner]
     dim = inner.shape[1]
     low, extent = inner.min(axis=0), np.maximum(np.ptp(inner, axis=0), 1e-300)

@@ -62,7 +62,7 @@ class Candidate:
     seed: int
 
     def kernel(self, dim: int) -> ComposedKernel:
-        """The kernel on coordinates of so many axes."""
+        """Return the kernel on coordinates of so many axes."""
         return compose(self.family.build(dim, self.num_frequencies, self.scale, self.seed), self.network)
 
     def same_curve(self, other: Candidate) -> bool:
@@ -78,11 +78,11 @@ class Search:
     scores: tuple[Score, ...]
 
     def stacked(self, name: str) -> np.ndarray:
-        """A field of all scores, shape (candidate, time)."""
+        """Return a field of all scores, shape (candidate, time)."""
         return np.stack([getattr(one, name) for one in self.scores])
 
     def curve(self, like: Candidate) -> list[float]:
-        """The scales of the candidates that differ from one in scale alone, increasing."""
+        """Return the scales of the candidates that differ from one in scale alone, increasing."""
         return sorted(one.scale for one in self.candidates if one.same_curve(like))
 
 
@@ -137,7 +137,7 @@ def widened(found: Search, criterion: str, lowest_frequency: float, box: Box, pr
 
 
 def _beyond(found: Search, criterion: str, lowest_frequency: float) -> list[Candidate]:
-    """The next scale on each side where the plateau of the best candidate has no end."""
+    """Return the next scale on each side where the plateau of the best candidate has no end."""
     choice = choose(found, criterion)
     scales = found.curve(choice.candidate)
     if len(scales) < 2:
@@ -151,7 +151,7 @@ def _beyond(found: Search, criterion: str, lowest_frequency: float) -> list[Cand
 
 
 def quality(criterion: str, values: np.ndarray) -> np.ndarray:
-    """A criterion so that larger is better: mean squared errors in dB below 1, the evidence as it is."""
+    """Return a criterion so that larger is better: mean squared errors in dB below 1, the evidence as it is."""
     if criterion == "evidence":
         return values
     with np.errstate(divide="ignore"):
@@ -176,7 +176,7 @@ class Plateau:
 
 
 def plateau(family: Family, scales: Sequence[float], values: Sequence[float], flatness: float) -> Plateau:
-    """The stretch about the best scale where the quality is within `flatness` of it, its ends by interpolation.
+    """Return the stretch about the best scale where the quality is within `flatness` of it, its ends by interpolation.
 
     What theory does not see (the moving kernel, the optimizer, the draw of the frequencies) moves the optimum either
     way by more than a flat top is high; its middle leaves most room on both sides.
@@ -221,7 +221,7 @@ class Choice:
 
 
 def choose(found: Search, criterion: str) -> Choice:
-    """The family and network of the best candidate, in its plateau of scales.
+    """Return the family and network of the best candidate, in its plateau of scales.
 
     Args:
         found: scored candidates.

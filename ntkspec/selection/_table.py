@@ -27,7 +27,7 @@ WORTH = 1.0
 
 
 def table(samples: Samples, found: Search, choices: Mapping[str, Choice], plan: Plan) -> xr.Dataset:
-    """What `ntkspec.design` returns.
+    """Return what `ntkspec.design` returns.
 
     Args:
         samples: training points and labels.
@@ -101,7 +101,10 @@ def _candidates(found: Search) -> dict[str, tuple]:
 
 
 def _spectra(samples: Samples, K: Operator) -> tuple[dict[str, tuple], dict[str, tuple]]:
-    """The rate at which each frequency is learned, and the signal's energy there; nothing on scattered points."""
+    """Return the rate at which each frequency is learned, and the signal's energy there.
+
+    Nothing on scattered points.
+    """
     if not isinstance(K, Lattice) or K.placement is None:
         return {}, {}
     of_kernel = rates(K)

@@ -34,11 +34,11 @@ class WidthLaw:
     network: tuple[int, str] = (3, "relu")
 
     def error(self, width: float) -> float:
-        """The error that the law expects."""
+        """Return the error that the law expects."""
         return float(self.constant * width**-self.exponent)
 
     def width(self, error: float) -> float:
-        """The width at which it expects an error."""
+        """Return the width at which it expects an error."""
         return float((self.constant / error) ** (1 / self.exponent))
 
 
@@ -50,12 +50,12 @@ MEASURED = {
 
 
 def law_of(dim: int) -> WidthLaw:
-    """The law measured for the nearest number of coordinates."""
+    """Return the law measured for the nearest number of coordinates."""
     return MEASURED[min(dim, max(MEASURED))]
 
 
 def width_for(accuracy: float, law: WidthLaw) -> tuple[int, int]:
-    """The width at which a network should stay within `accuracy` of theory, and that at which 19 of 20 should.
+    """Return the width at which a network should stay within `accuracy` of theory, and that at which 19 of 20 should.
 
     Args:
         accuracy: error relative to the signal.

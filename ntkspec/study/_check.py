@@ -105,7 +105,7 @@ def plan(
 
 
 def steady(one: Problem, planned: Plan) -> Problem:
-    """The problem at a learning rate at which its networks are stable, too.
+    """Return the problem at a learning rate at which its networks are stable, too.
 
     Batches and a learned mapping have a lower limit than theory, which has neither: half of that is taken if the
     problem's own learning rate is above it. An optimizer without a theory has a rate of its own.
@@ -208,7 +208,7 @@ def _schedule(planned: Plan) -> dynamics.Schedule | None:
 
 
 def _prediction(one: Problem, planned: Plan, progress: Progress) -> xr.Dataset:
-    """What theory has to say that is nearest to this training."""
+    """Return what theory has to say that is nearest to this training."""
     steps = planned.steps.tolist()
     if planned.training.loss == "logistic":
         return predicted_occupancy(one, steps, progress=progress)
@@ -233,12 +233,12 @@ def _ensemble(one: Problem, planned: Plan, progress: Progress) -> xr.Dataset:
 
 
 def _filters(planned: Plan) -> dynamics.Dynamics | None:
-    """What the optimizer does to a mode; None is gradient descent, also in place of what has no theory."""
+    """Return what the optimizer does to a mode; None is gradient descent, also in place of what has no theory."""
     return momentum_of(planned.training) or _schedule(planned)
 
 
 def momentum_of(training: Training) -> dynamics.Dynamics | None:
-    """The dynamics of an optimizer with momentum that has a theory, and whose limit is another than descent's."""
+    """Return the dynamics of an optimizer with momentum that has a theory and another limit than descent's."""
     optimizer = training.optimizer
     if optimizer.name not in ("heavy_ball", "nesterov"):
         return None

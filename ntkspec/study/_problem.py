@@ -48,7 +48,7 @@ def problem(
     loss: Loss = "sum",
     of: dynamics.Dynamics | None = None,
 ) -> Problem:
-    """A task behind a mapping, with the learning rate of the configuration or half gradient descent's stability limit.
+    """Put a task behind a mapping, with the configured learning rate or half gradient descent's stability limit.
 
     Raises:
         ValueError: if the learning rate is past the stability limit of the dynamics, gradient descent where None.
@@ -73,7 +73,7 @@ def problem(
 def problems(
     task: Task | Scattered, config: StudyConfig, loss: Loss = "sum", of: dynamics.Dynamics | None = None
 ) -> dict[float, Problem]:
-    """The task behind a Gaussian mapping of each scale.
+    """Return the task behind a Gaussian mapping of each scale.
 
     Args:
         task: the signal.

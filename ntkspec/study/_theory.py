@@ -42,7 +42,7 @@ def spectra(
     max_basis: int = 256,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[xr.Dataset, xr.Dataset]:
-    """The leading spectrum of each scale, and its bandwidth measures, with a dimension `scale`."""
+    """Return the leading spectrum of each scale, and its bandwidth measures, with a dimension `scale`."""
     found = {}
     for scale, one in problems.items():
         count = min(num_modes, one.K.num_points)
@@ -76,7 +76,7 @@ def predictions(
     of: dynamics.Dynamics | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """The trajectory of each scale on the whole lattice, with `train_psnr` and `test_psnr`, and a dimension `scale`.
+    """Predict the trajectory of each scale on the whole lattice, with `train_psnr`, `test_psnr` and dimension `scale`.
 
     At scattered points it is that of the held-out ones. It is `of` gradient descent where None.
     """
@@ -112,7 +112,7 @@ def _elsewhere(task: Task | Scattered) -> dict[str, Any]:
 
 
 def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
-    """The sigmoid of logits that follow the flow of the summed logistic loss from zero, as `predicted` shows it.
+    """Return the sigmoid of logits that follow the flow of the summed logistic loss from zero, as `predicted` shows it.
 
     Raises:
         ValueError: if the flow is too stiff to be followed to the last step.
@@ -138,7 +138,7 @@ def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progres
 
 
 def with_quality(result: xr.Dataset, task: Task | Scattered) -> xr.Dataset:
-    """A prediction or training with the PSNR of its training points and, where it is known at others, of those."""
+    """Add the PSNR of its training points and, where it is known at others, of those to a prediction or training."""
     quality = {"train_psnr": psnr(result.train, result.target)}
     if not isinstance(task, Task):
         outputs, channels = [one.name for one in task.outputs], () if task.channels is None else ("channel",)
@@ -157,7 +157,7 @@ def with_quality(result: xr.Dataset, task: Task | Scattered) -> xr.Dataset:
 
 
 def best(predicted: xr.Dataset) -> tuple[float, int]:
-    """The scale with the highest predicted PSNR on held-out points, and the first step within 0.1 dB of it.
+    """Return the scale with the highest predicted PSNR on held-out points, and the first step within 0.1 dB of it.
 
     Without held-out points it is that of the training points.
     """
@@ -167,7 +167,7 @@ def best(predicted: xr.Dataset) -> tuple[float, int]:
 
 
 def first_good_step(quality: xr.DataArray) -> int:
-    """The first step whose PSNR (step) is within 0.1 dB of the highest: later ones are not worth their time."""
+    """Return the first step whose PSNR (step) is within 0.1 dB of the highest: later ones are not worth their time."""
     good = (quality >= float(quality.max()) - 0.1).values
     return int(quality.step[int(good.argmax())])
 

@@ -97,7 +97,7 @@ class Study:
 
 
 def run(task: Task, small: Task, config: StudyConfig, *, seeds: int = 4, progress: Progress = NO_PROGRESS) -> Study:
-    """The whole job: predict the signal at every scale, then check theory by training where that is quick.
+    """Return the whole job: predict the signal at every scale, then check theory by training where that is quick.
 
     Two problems are trained: the paper's 1-D signal behind b = 1 … 16, a = 1/b, and a small version of the
     signal behind the scale that is predicted to suit it best.

@@ -114,7 +114,7 @@ def _detail(values: np.ndarray, dim: int) -> np.ndarray:
 
 
 def _of_points(task: Scattered, num_points: int) -> Piece:
-    """The cube about a training point that holds so many of all points, and has most detail of those about any."""
+    """Return the cube about a training point that holds so many points and has the most detail of such cubes."""
     from scipy.spatial import cKDTree
 
     x, y = task.train_points, task.train_values.reshape(len(task.train_points), -1)

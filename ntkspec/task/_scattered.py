@@ -68,7 +68,7 @@ class Scattered:
         return None if self.train_values.ndim == 1 else int(self.train_values.shape[1])
 
     def raised(self, by: float, notice: str) -> Scattered:
-        """The same with all values raised, and a notice of that."""
+        """Raise all values, with a notice of that."""
         return replace(
             self,
             train_values=self.train_values + by,

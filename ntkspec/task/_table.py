@@ -80,7 +80,7 @@ def read_columns(path: Path) -> list[Column]:
 
 
 def columns_of(frame: pd.DataFrame) -> list[Column]:
-    """The columns of a pandas table."""
+    """Return the columns of a pandas table."""
     return [Column(str(name), str(name), frame.iloc[:, i].to_numpy()) for i, name in enumerate(frame.columns)]
 
 

@@ -103,7 +103,7 @@ class Task:
         return np.argwhere(self.test_mask) / np.array(self.shape)
 
     def raised(self, by: float, notice: str) -> Task:
-        """The same with all values raised, and a notice of that."""
+        """Raise all values, with a notice of that."""
         return replace(self, values=self.values + by, notices=(*self.notices, notice))
 
     @property

@@ -62,13 +62,13 @@ class Keep:
 
     @classmethod
     def of(cls, checkpoint: Keep | str | Path | None, resume: bool | str = False) -> Keep:
-        """What the arguments `checkpoint` and `resume` of `ntkspec.trainer.train` ask for."""
+        """Return what the arguments `checkpoint` and `resume` of `ntkspec.trainer.train` ask for."""
         if isinstance(checkpoint, cls):
             return checkpoint if resume is False else replace(checkpoint, resume=resume)  # type: ignore[arg-type]
         return cls(checkpoint, resume=resume)  # type: ignore[arg-type]  # it is checked
 
     def within(self, name: str) -> Keep:
-        """The same in a folder of its own inside of this one, for one run of several."""
+        """Return the same in a folder of its own inside of this one, for one run of several."""
         return self if self.folder is None else replace(self, folder=Path(self.folder) / name)
 
     def require_usable(self, *, below: bool = False) -> None:
@@ -155,7 +155,7 @@ class Clock:
         return step != self.step and (by_time or by_step or self.interruption.asked)
 
     def until_due(self, step: int) -> float:
-        """Steps to the next one that is due by its number."""
+        """Return the steps to the next one that is due by its number."""
         every = self.keep.every
         return math.inf if every is None else every - step % every
 
@@ -217,12 +217,12 @@ def _checksum(arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> str:
 
 
 def files(folder: str | Path) -> list[Path]:
-    """The checkpoints in a folder, newest first."""
+    """Return the checkpoints in a folder, newest first."""
     return sorted(Path(folder).expanduser().glob(f"checkpoint-*{SUFFIX}"), reverse=True)
 
 
 def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:
-    """The newest checkpoint of a run, if there is one.
+    """Return the newest checkpoint of a run, if there is one.
 
     Args:
         folder: where.
@@ -310,7 +310,7 @@ def _short(value: Any) -> str:
 
 
 def flattened(prefix: str, tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a pytree by name; random keys as their numbers."""
+    """Return the leaves of a pytree by name; random keys as their numbers."""
     found = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         found[prefix + jax.tree_util.keystr(path)] = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
@@ -318,7 +318,7 @@ def flattened(prefix: str, tree: Any) -> dict[str, np.ndarray]:
 
 
 def restored(prefix: str, tree: Any, saved: Saved) -> Any:
-    """A pytree shaped as `tree` with the leaves of a checkpoint.
+    """Return a pytree shaped as `tree` with the leaves of a checkpoint.
 
     Raises:
         ValueError: if a leaf is not there or has another shape: the optimizer, say, is another version's.
@@ -344,7 +344,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def packed(dataset: xr.Dataset) -> np.ndarray:
-    """A Dataset as the bytes of its netCDF file."""
+    """Return a Dataset as the bytes of its netCDF file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.nc"
         save(dataset, path)
@@ -352,7 +352,7 @@ def packed(dataset: xr.Dataset) -> np.ndarray:
 
 
 def unpacked(content: np.ndarray) -> xr.Dataset:
-    """The Dataset of such bytes."""
+    """Return the Dataset of such bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.nc"
         path.write_bytes(content.tobytes())

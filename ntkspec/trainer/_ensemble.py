@@ -124,7 +124,7 @@ def _initialise(
 
 @partial(jax.jit, static_argnames="recipe")
 def begin(recipe: Recipe, problem: Problem, params: Any) -> State:
-    """The state before the first step of parameters (group, seed, …)."""
+    """Return the state before the first step of parameters (group, seed, …)."""
     memory = _over_groups(
         lambda rate, keys, params: jax.vmap(lambda key, params: recipe.build(rate, key).init(params))(keys, params),
         problem.rate * problem.factors[0],
@@ -139,7 +139,7 @@ def begin(recipe: Recipe, problem: Problem, params: Any) -> State:
 
 @partial(jax.jit, static_argnames="recipe")
 def outputs(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array]) -> Array:
-    """The networks' outputs before centring and sigmoid, (group, seed, point, channel)."""
+    """Return the networks' outputs before centring and sigmoid, (group, seed, point, channel)."""
 
     def of_group(params: Any, points: Array, fixed: dict[str, Array]) -> Array:
         one = recipe.products(lambda params, points, fixed: raw(recipe, network, params, points, fixed))
@@ -278,13 +278,13 @@ def _step(
 
 
 def _share(chosen: Array, axis: str) -> Array:
-    """This device's part of a batch."""
+    """Return this device's part of a batch."""
     each = chosen.shape[0] // jax.lax.axis_size(axis)
     return jax.lax.dynamic_slice_in_dim(chosen, jax.lax.axis_index(axis) * each, each)
 
 
 def _over_groups(function: Any, *args: Any) -> Any:
-    """`function` of every group: a plain call where there is one, whose products then stay as they were written."""
+    """Map `function` over groups; with a single one it is called as it is, so that its products stay as written."""
     if jax.tree.leaves(args[0])[0].shape[0] > 1:
         return jax.vmap(function)(*args)
     only = function(*jax.tree.map(lambda leaf: leaf[0], args))
@@ -293,13 +293,13 @@ def _over_groups(function: Any, *args: Any) -> Any:
 
 @partial(jax.jit, static_argnames="recipe")
 def losses_of(recipe: Recipe, f: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
-    """The loss of outputs (..., point, channel)."""
+    """Return the loss of outputs (..., point, channel)."""
     return scale * jnp.sum(recipe.losses(f, labels), axis=(-2, -1))
 
 
 @partial(jax.jit, static_argnames="recipe")
 def ceiling(recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float) -> jax.Array:
-    """A loss that no run on its way to the labels reaches."""
+    """Return a loss that no run on its way to the labels reaches."""
     at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
     largest = jnp.max(at_start + GROWTH * jnp.maximum(known, drawn))
     return jnp.minimum(largest, jnp.finfo(labels.dtype).max).astype(labels.dtype)
@@ -309,7 +309,7 @@ def ceiling(recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.
 def highest_saved(
     recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
 ) -> tuple[jax.Array, jax.Array]:
-    """The loss of each network at its start, and that above which it is not saved, (group, seed)."""
+    """Return the loss of each network at its start, and that above which it is not saved, (group, seed)."""
     at_start, known, drawn = _sizes(recipe, beginning, start, labels, scale)
     # The loss of labels that are zero, or lost in the rounding of f − f_0, says nothing: f_0 does.
     rounding = 100 * jnp.finfo(labels.dtype).eps * beginning
@@ -320,7 +320,7 @@ def highest_saved(
 def _sizes(
     recipe: Recipe, beginning: jax.Array, start: jax.Array, labels: jax.Array, scale: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The loss at the start, and how large losses are: of the start and the labels, and of outputs as they are drawn.
+    """Return the loss at the start, and a scale of losses: of the start and the labels, and of outputs as drawn.
 
     A loss may be zero or negative at any of them; outputs of some size have a loss that is not.
     """

@@ -81,7 +81,7 @@ class Part:
 
 
 def need_of(plan: Plan) -> Need:
-    """What a run will take, from the shapes of its arrays."""
+    """Return what a run will take, from the shapes of its arrays."""
     params, memory, products = _shapes(plan)
     n, channels = plan.labels.shape
     itemsize = np.dtype(plan.dtype).itemsize

@@ -37,7 +37,7 @@ class Recipe:
 
     @classmethod
     def of(cls, training: Training, rateless: bool = False) -> Recipe:
-        """The recipe of a training."""
+        """Return the recipe of a training."""
         plain = Training()
         apart = {name: getattr(plain, name) for name in ("schedule", "init", "centered", "dtype")}
         loss = training.loss if training.loss == "logistic" else plain.loss
@@ -81,11 +81,11 @@ class Recipe:
         return self.training.matmul_precision == "bfloat16"
 
     def build(self, rate: Array, key: Array) -> Any:
-        """The optax transformation of a step at a learning rate; `key` is for those that draw noise."""
+        """Return the optax transformation of a step at a learning rate; `key` is for those that draw noise."""
         return build(self.optimizer, None if self.rateless else rate, key)
 
     def output(self, f: Array) -> Array:
-        """The learned function, of the network's output f."""
+        """Return the learned function, of the network's output f."""
         return jax.nn.sigmoid(f) if self.sigmoid else f
 
     def losses(self, f: Array, y: Array) -> Array:
@@ -93,20 +93,20 @@ class Recipe:
         return self.point_loss(f if self.logits else self.output(f), y)
 
     def products(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function` with the asked matrix products."""
+        """Return `function` with the requested precision of matrix products."""
         return products_in_bfloat16(function) if self.bfloat16 else function
 
     def scalar(self, function: Callable[[Any], Array]) -> Callable[[Any], Array]:
-        """A loss with the asked matrix products, for those who differentiate it themselves."""
+        """Return a loss with the asked matrix products, for those who differentiate it themselves."""
         return scalar_in_bfloat16(function) if self.bfloat16 else function
 
     def guess(self, f: Array) -> Array:
-        """What is to be compared with the labels: the sigmoid of a logit, too."""
+        """Return what is to be compared with the labels: the sigmoid of a logit, too."""
         return jax.nn.sigmoid(f) if self.sigmoid or self.logits else f
 
 
 def raw(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array]) -> Array:
-    """The network's outputs, (point, channel).
+    """Return the network's outputs, (point, channel).
 
     Args:
         recipe: says whether the mapping is learned.

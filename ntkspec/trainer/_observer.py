@@ -42,10 +42,10 @@ class LookingBack(Protocol):
     """
 
     def __call__(self, step: int, params: Any) -> xr.Dataset:
-        """What there is to say without a start; a run does not ask."""
+        """Return what there is to say without a start; a run does not ask."""
 
     def begin(self, k: ComposedKernel, params: Any) -> Observe:
-        """The observer of networks of the kernel `k` that start from these parameters, (seed, …)."""
+        """Return the observer of networks of the kernel `k` that start from these parameters, (seed, …)."""
 
 
 def check_observe(observe: Observe | None) -> None:
@@ -89,7 +89,7 @@ class Observer:
     parts: int = 1
 
     def begin(self, k: ComposedKernel, params: Any) -> Observe:
-        """The observer of some networks, held to saying the same as of all others.
+        """Return the observer of some networks, held to saying the same as of all others.
 
         Args:
             k: the kernel of these networks.
@@ -113,7 +113,10 @@ class Observer:
         return partial(self._said, observe)
 
     def _said(self, observe: Observe, step: int, params: Any) -> xr.Dataset:
-        """What it says at a step, without a `step` of its own: those that were recorded are put beside each other."""
+        """Return what it says at a step, without a `step` of its own.
+
+        Those that were recorded are put beside each other.
+        """
         observed = observe(step, params)
         if not isinstance(observed, xr.Dataset):
             raise TypeError(

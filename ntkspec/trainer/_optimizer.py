@@ -29,7 +29,7 @@ USUAL_RATES = {"adadelta": 1.0, "adafactor": 1e-2}
 
 
 def optimizer(name: str, **options: Any) -> Optimizer:
-    """An optimizer with settings of its own, for `train`.
+    """Return an optimizer with settings of its own, for `train`.
 
     Args:
         name: "gradient_descent", "heavy_ball" or "nesterov", which the theory knows; or any of optax that asks for no
@@ -78,7 +78,7 @@ def searches(optimizer: Optimizer) -> bool:
 
 
 def usual_rate(optimizer: Optimizer) -> float | None:
-    """The learning rate of an optax optimizer: its signature's own, or 1e-3; None where there is none."""
+    """Return the learning rate of an optax optimizer: its signature's own, or 1e-3; None where there is none."""
     if optimizer.name in USUAL_RATES:
         return USUAL_RATES[optimizer.name]
     default = constructor_of(optimizer.name)[1].default
@@ -86,7 +86,7 @@ def usual_rate(optimizer: Optimizer) -> float | None:
 
 
 def build(optimizer: Optimizer, rate: Array | None, key: Array) -> Any:
-    """The optax transformation at a learning rate, which may be traced; `key` is for those that draw noise."""
+    """Return the optax transformation at a learning rate, which may be traced; `key` is for those that draw noise."""
     import optax
 
     if optimizer.transformation is not None:
@@ -101,7 +101,7 @@ def build(optimizer: Optimizer, rate: Array | None, key: Array) -> Any:
 
 
 def reading(optimizer: Optimizer, params: Any, state: Any) -> Any:
-    """The parameters to look at: w, where v = w + βd is carried."""
+    """Return the parameters to look at: w, where v = w + βd is carried."""
     if optimizer.name != "nesterov":
         return params
     return jax.tree.map(lambda v, d: v - optimizer.momentum * d, params, state)

@@ -38,7 +38,7 @@ class Layout:
     splits: bool
 
     def problem(self, problem: Problem) -> Problem:
-        """The problem on its devices, with points of weight zero where their number does not divide."""
+        """Return the problem on its devices, with points of weight zero where their number does not divide."""
         if self.mesh is None:
             return problem
         if self.splits:
@@ -46,7 +46,7 @@ class Layout:
         return jax.tree.map(self._put, _specs_of_problem(self.splits), problem, is_leaf=_is_spec)
 
     def state(self, state: State) -> State:
-        """The state on its devices."""
+        """Return the state on its devices."""
         return state if self.mesh is None else self._put(P(None, NETWORKS), state)
 
     def advance(self, recipe: Recipe, problem: Problem, state: State, first: jax.Array, count: jax.Array) -> State:

@@ -111,7 +111,7 @@ class Plan:
         return int(self.steps[-1])
 
     def part(self, groups: tuple[int, int], rates: list[float | None]) -> Plan:
-        """The plan of some of the groups, with their learning rates as far as they are known."""
+        """Return the plan of some of the groups, with their learning rates as far as they are known."""
         known = [rate for rate in rates[slice(*groups)] if rate is not None]
         return replace(self, kernels=self.kernels[slice(*groups)], rates=tuple(known) or None)
 
@@ -124,7 +124,7 @@ class Plan:
         return {**configuration(same), "training": json.loads(steady.to_json())}
 
     def path(self, step: int) -> dict[str, Any]:
-        """What was recorded and by which factors of the learning rate, up to a step: more may follow."""
+        """Return what was recorded and by which factors of the learning rate, up to a step: more may follow."""
         until = self.starts < max(step, 1)
         return {
             "recorded": self.steps[self.steps <= step].tolist(),
@@ -150,13 +150,13 @@ class Plan:
                 )
 
     def inputs(self, points: np.ndarray) -> jax.Array:
-        """What the networks take at points (n, d): features, or the points where the mapping is learned."""
+        """Return what the networks take at points (n, d): features, or the points where the mapping is learned."""
         if self.recipe.trainable:
             return jnp.broadcast_to(jnp.asarray(points, dtype=self.dtype), (len(self.kernels), *points.shape))
         return jnp.stack([k.mapping(points).astype(self.dtype) for k in self.kernels])
 
     def fixed(self) -> dict[str, jax.Array]:
-        """What is not learned of a mapping that is learned in part, each (group, …)."""
+        """Return what is not learned of a mapping that is learned in part, each (group, …)."""
         names = set(LEARNABLE) - set(self.recipe.trainable) if self.recipe.trainable else set()
         return {name: self._stacked(name) for name in sorted(names)}
 
@@ -187,7 +187,7 @@ class Plan:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), stacked)
 
     def problem(self, params: Any, first: int) -> Problem:
-        """The arrays of the networks from `first` on; their learning rate is 1 where it is not known yet."""
+        """Return the arrays of the networks from `first` on; their learning rate is 1 where it is not known yet."""
         n, groups, count = len(self.points), len(self.kernels), jax.tree.leaves(params)[0].shape[1]
         labels = jnp.asarray(self.labels, dtype=self.dtype)
         network, inputs, fixed = self.kernels[0].network, self.inputs(self.points), self.fixed()
@@ -225,7 +225,7 @@ def planned(
     seed: int,
     field_shape: tuple[int, ...] | None,
 ) -> Plan:
-    """The plan of kernels of equal shapes, with a learning rate for each or None; see `ntkspec.trainer.plan`."""
+    """Return the plan of kernels of equal shapes, with a learning rate for each or None; see `ntkspec.trainer.plan`."""
     for k in kernels:
         check_composed(k)
     k, optimizer = kernels[0], _optimizer_of(training)

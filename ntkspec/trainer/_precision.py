@@ -19,7 +19,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def products_in_bfloat16(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function with every product of float32 matrices in bfloat16.
+    """Return the same function with every product of float32 matrices in bfloat16.
 
     The settings of `jax.default_matmul_precision` are hints that processors without such units pass over. Here the
     operands are bfloat16 numbers on every device, so what the rounding does to training is the same everywhere.

@@ -26,7 +26,7 @@ LOOKED_AT = 32
 
 
 def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
-    """The largest stable learning rate of each group's first network, as it is at its start.
+    """Return the largest stable learning rate of each group's first network, as it is at its start.
 
     With J the Jacobian of the outputs, C the curvature of the loss in them (the largest of those at the start, at zero
     and at the labels) and λ the largest eigenvalue of C^½ J Jᵀ C^½, it is x/(sλ): x = 2 for gradient descent, s the
@@ -133,7 +133,7 @@ def _of_one(
 
 
 def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
-    """The curvature of the loss, elementwise; of a loss of the sigmoid that part which is never negative."""
+    """Return the curvature of the loss, elementwise; of a loss of the sigmoid that part which is never negative."""
     if recipe.logits or not recipe.sigmoid:
         return jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.losses))))(f, labels)
     bent = jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.point_loss))))(recipe.output(f), labels)
@@ -141,7 +141,7 @@ def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
 
 
 def _near(recipe: Recipe, labels: Array) -> Array:
-    """The curvature of the loss where the function is the labels; of one of the sigmoid no less than that."""
+    """Return the curvature of the loss where the function is the labels; of one of the sigmoid no less than that."""
     if recipe.logits or not recipe.sigmoid:
         return _second(recipe, labels, labels)
     # A sigmoid's slope is a quarter at most, and none at labels of 0 and 1, which are met at infinity.

@@ -20,7 +20,7 @@ __all__ = ["dataset", "require_fitting"]
 
 
 def dataset(plan: Plan, trajectory: Trajectory, group: int) -> xr.Dataset:
-    """The recorded trajectory of one kernel's networks.
+    """Return the recorded trajectory of one kernel's networks.
 
     Args:
         plan: of the run, with its learning rates.
@@ -82,7 +82,7 @@ def _outputs(plan: Plan, raw: np.ndarray) -> np.ndarray:
 
 
 def _loss(plan: Plan, raw: np.ndarray) -> np.ndarray:
-    """The loss in float64, where the square of a large float32 does not overflow, (seed, step)."""
+    """Return the loss in float64, where the square of a large float32 does not overflow, (seed, step)."""
     each = np.asarray(plan.recipe.losses(jnp.asarray(raw), jnp.asarray(plan.labels)))
     return np.sum(each, axis=(2, 3)) / (len(plan.points) if plan.mean else 1)
 

@@ -44,7 +44,7 @@ def trained(
     devices: Sequence[jax.Device] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Plan, Trajectory]:
-    """The plan with its learning rates, and what its networks did; see `ntkspec.trainer.run`."""
+    """Return the plan with its learning rates, and what its networks did; see `ntkspec.trainer.run`."""
     used = check_devices(devices)
     check_observe(observe)
     check_progress(progress)
@@ -98,7 +98,7 @@ def trained(
 
 
 def _found(plan: Plan, keep: Keep) -> Saved | None:
-    """The checkpoint to go on from, if there is one and it is asked for."""
+    """Return the checkpoint to go on from, if there is one and it is asked for."""
     keep.require_usable()
     if keep.folder is None or not keep.resume:
         return None
@@ -115,7 +115,7 @@ def _found(plan: Plan, keep: Keep) -> Saved | None:
 
 
 def _observer(observe: Observe, parts: list[Part], saved: Saved | None) -> Observer:
-    """The observer of all parts, which goes on saying what a checkpoint holds."""
+    """Return the observer of all parts, which goes on saying what a checkpoint holds."""
     seen = [] if saved is None else Trajectory.of(saved.arrays, "part0").observed
     apart = max(sum(part.groups == one.groups for one in parts) for part in parts)
     return Observer(observe, seen[0][0] if seen else None, bool(seen), apart)
@@ -257,15 +257,15 @@ class Networks:
                 require_fitting(self.plan, self.trajectory)
 
     def _read(self) -> Any:
-        """The parameters that the networks are read at."""
+        """Return the parameters that the networks are read at."""
         return reading(self.plan.recipe.optimizer, self.state.params, self.state.memory)
 
     def _by_group(self, params: Any) -> Iterator[Any]:
-        """Copies of the parameters (seed, …) of one group after another."""
+        """Return copies of the parameters (seed, …) of one group after another."""
         return (jax.tree.map(lambda leaf, g=g: leaf[g], params) for g in range(len(self.plan.kernels)))
 
     def _values(self, params: Any) -> np.ndarray:
-        """Outputs at the training points, less those at the start if they are subtracted."""
+        """Return outputs at the training points, less those at the start if they are subtracted."""
         f = self._outputs(params, self.problem.inputs) - np.asarray(self.problem.start)
         return np.asarray(f[:, :, : len(self.plan.points)])
 
@@ -273,7 +273,7 @@ class Networks:
         return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))
 
     def _divergence(self, step: int) -> FloatingPointError:
-        """What went wrong, with the limit and what to change."""
+        """Return what went wrong, with the limit and what to change."""
         plan, recipe = self.plan, self.plan.recipe
         where = f"training diverged by step {step}"
         if step == 0 and not np.isfinite(self.heights[0]).all():

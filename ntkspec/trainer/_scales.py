@@ -122,7 +122,7 @@ def _each(learning_rate: float | Sequence[float] | None, count: int) -> tuple[fl
 
 
 def _kernels(kernels: Mapping[float, ComposedKernel]) -> tuple[ComposedKernel, ...]:
-    """The kernels of all scales, checked."""
+    """Return the kernels of all scales, checked."""
     if not isinstance(kernels, Mapping) or not all(isinstance(one, Real) for one in kernels):
         got = f"has the scales {list(kernels)}" if isinstance(kernels, Mapping) else f"is a {type(kernels).__name__}"
         raise TypeError(f"`kernels` {got}; expected kernels by scale, a number each, such as {{1.0: k, 4.0: k4}}")

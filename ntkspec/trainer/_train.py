@@ -192,7 +192,7 @@ def run(
 
 
 def stability_limit(plan: Plan) -> float:
-    """The largest stable learning rate of a network as it starts, with its batches and what is learned of its mapping.
+    """Return the largest stable learning rate of a network as it starts, with its batches and its learned mapping.
 
     It is x/(sλ) with λ the largest eigenvalue of C^½ J Jᵀ C^½: J is the Jacobian of the outputs, C the curvature of the
     loss in them, s its scale, and x = 2 for gradient descent. Batches add the noise of their gradients to λ, and

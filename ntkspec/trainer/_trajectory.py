@@ -37,7 +37,7 @@ class Trajectory:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Trajectory:
-        """What such arrays hold."""
+        """Return what such arrays hold."""
         found = cls(*(list(arrays.get(f"{prefix}/{name}", ())) for name in ("values", "fields")))
         groups: list[xr.Dataset] = []
         while (name := f"{prefix}/observed/{len(groups)}") in arrays:

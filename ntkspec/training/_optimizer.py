@@ -35,7 +35,7 @@ class Optimizer:
 
     @classmethod
     def of(cls, value: Any) -> Optimizer:
-        """An optimizer from its name, such as "adam" or "heavy_ball(momentum=0.5)", or from an optax object.
+        """Return an optimizer from its name, such as "adam" or "heavy_ball(momentum=0.5)", or from an optax object.
 
         Raises:
             TypeError: if it is neither.
@@ -54,7 +54,7 @@ class Optimizer:
 
     @classmethod
     def named(cls, name: str, settings: Mapping[str, Any]) -> Optimizer:
-        """An optimizer from its name and settings, checked; see `ntkspec.trainer.optimizer`."""
+        """Return an optimizer from its name and settings, checked; see `ntkspec.trainer.optimizer`."""
         if not isinstance(name, str):
             raise TypeError(f"optimizer is a {type(name).__name__}; expected a name such as 'adam'")
         if name == "sgd" and set(settings) <= {"momentum", "nesterov"}:
@@ -98,7 +98,7 @@ class Optimizer:
 
 
 def constructor_of(name: str) -> tuple[Callable[..., Any], inspect.Parameter]:
-    """The function of optax that builds an optimizer, and its first parameter, the learning rate."""
+    """Return the function of optax that builds an optimizer, and its first parameter, the learning rate."""
     import optax
 
     home, _, short = name.rpartition(".")

@@ -140,7 +140,7 @@ class Training:
 
     @classmethod
     def from_json(cls, text: str, **objects: Any) -> Training:
-        """The training that `to_json` described.
+        """Return the training that `to_json` described.
 
         Args:
             text: from `to_json`.
@@ -160,7 +160,7 @@ class Training:
         return cls(**{**described, **objects})
 
     def unlike(self, other: Training | Any) -> list[Difference]:
-        """The options in which another training differs, or what theory does otherwise than this training.
+        """Return the options in which another training differs, or what theory does otherwise than this training.
 
         Args:
             other: training, or a Dataset from `ntkspec.predict` or `ntkspec.dynamics.function_space_flow`.
@@ -205,7 +205,7 @@ _CHOICES = {
 
 
 def _checks() -> Any:
-    """The checks; they import JAX, for which a help text has no time."""
+    """Return the checks; they import JAX, for which a help text has no time."""
     from ntkspec import checks
 
     return checks
@@ -233,7 +233,10 @@ def _fields_of_mapping(trainable: Any) -> tuple[str, ...]:
 
 
 def _schedule(schedule: Any, optimizer: Optimizer) -> Any:
-    """A name, pairs of step and factor, or a function of the step; an object where its pairs would be too many."""
+    """Return a name, pairs of step and factor, or a function of the step.
+
+    An object where its pairs would be too many.
+    """
     if schedule is None or (isinstance(schedule, str) and schedule == "constant"):
         return "constant"
     if not optimizer.takes_rate:

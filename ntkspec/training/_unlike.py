@@ -40,7 +40,7 @@ class Difference(NamedTuple):
 
 
 def unlike_prediction(training: Training, p: Any) -> list[Difference]:
-    """What a training does otherwise than a prediction says, in no order."""
+    """Return what a training does otherwise than a prediction says, in no order."""
     found = [*_unlike_dynamics(training, p), *_unlike_loss(training, p.attrs)]
     for name, theirs in (("init", "network"), ("trainable", ()), ("matmul_precision", "float32")):
         if (mine := getattr(training, name)) != theirs:

@@ -120,7 +120,7 @@ class Case:
         return makers[self.optimizer.name]()
 
     def differing(self, *, settings: dict[str, Any] | None = None, **fields: Any) -> Case:
-        """The same case but for these."""
+        """Return the same case but for these."""
         return replace(self, settings={**self.settings, **(settings or {})}, **fields)
 
     def trains_as(self, other: Case) -> bool:
@@ -138,7 +138,7 @@ class Case:
         return not self.settings["centered"]
 
     def theory(self, trained: np.ndarray, progress: Progress = NO_PROGRESS) -> np.ndarray:
-        """The prediction at the steps, (step, point[, channel]), or of each network, (seed, step, point[, channel]).
+        """Return the prediction at the steps, (step, point[, channel]), or of each network, (seed, step, ...).
 
         Args:
             trained: its networks, (seed, step, point[, channel]), of whom only step 0 is looked at.
@@ -174,7 +174,7 @@ class Case:
         return np.asarray(found.train.values)
 
     def trained(self, keep: Keep, progress: Progress = NO_PROGRESS) -> np.ndarray:
-        """The networks at the steps, (seed, step, point[, channel])."""
+        """Return the networks at the steps, (seed, step, point[, channel])."""
         found = train(
             self.k,
             self.p.x.values,
@@ -188,7 +188,7 @@ class Case:
 
 
 def _filters(p: xr.Dataset, options: dict[str, Any]) -> Dynamics:
-    """The dynamics that a prediction is of."""
+    """Return the dynamics that a prediction is of."""
     described = json.loads(p.attrs["configuration"]).get("dynamics")
     if described is None:
         raise ValueError(
@@ -207,7 +207,7 @@ def _filters(p: xr.Dataset, options: dict[str, Any]) -> Dynamics:
 def case_of(
     k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
 ) -> tuple[Case, np.ndarray]:
-    """The run as its attributes tell it, and its networks, at the steps that both know.
+    """Return the run as its attributes tell it, and its networks, at the steps that both know.
 
     Raises:
         ValueError: if the three do not belong together, or something is needed that attributes cannot hold.
@@ -247,14 +247,14 @@ def _require_run(k: ComposedKernel, p: xr.Dataset, steps: np.ndarray, settings: 
 
 
 def _of_plan(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as a plan takes them."""
+    """Return settings as a plan takes them."""
     apart = {name: settings[name] for name in ("learning_rate", "seeds", "seed")}
     options = {name: value for name, value in settings.items() if name not in apart}
     return {**apart, "training": Training(**options)}
 
 
 def _settings(r: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of `train` as the attributes of its result tell them."""
+    """Return the options of `train` as the attributes of its result tell them."""
     training = Training.from_json(r.attrs["training"], **options)
     settings: dict[str, Any] = {each.name: getattr(training, each.name) for each in fields(training)}
     schedule = training.schedule

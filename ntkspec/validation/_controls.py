@@ -237,7 +237,7 @@ def _asked(causes: Sequence[str] | None) -> list[str]:
 
 
 def _in_order(asked: list[str], case: Case) -> list[str]:
-    """A learning rate past the limit of this run, not of theory, goes before what lowers the limit."""
+    """Return a learning rate past the limit of this run, not of theory, goes before what lowers the limit."""
     lowers = [name for name in asked if name in LOWER_THE_LIMIT]
     if "learning_rate" not in asked or not lowers or case.own_limit_share <= 1:
         return asked

@@ -48,7 +48,7 @@ def psnr(
 
 
 def inner_dims(p: xr.Dataset) -> list[Hashable]:
-    """The dimensions that a norm is over."""
+    """Return the dimensions that a norm is over."""
     return [dim for dim in ("point", "channel") if dim in p.train.dims]
 
 
@@ -77,7 +77,7 @@ def require_on(K: Operator, points: np.ndarray) -> None:
 
 
 def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
-    """The common steps of two runs of the same problem.
+    """Return the common steps of two runs of the same problem.
 
     Raises:
         ValueError: if they are not of the same problem, or have no step beyond 0 in common.

@@ -45,7 +45,7 @@ def worst_step(causes: xr.Dataset, part: str = "explained") -> int:
 
 
 def named(causes: xr.Dataset, part: str) -> str:
-    """The cause with the largest part (`explained`, `explained_common`) where that is worst.
+    """Return the cause with the largest part (`explained`, `explained_common`) where that is worst.
 
     Returns:
         Its name; "unexplained" where none stands out from nothing, or what is left, with all that does not stand out,
@@ -141,18 +141,18 @@ def _parts_in_words(at: xr.Dataset, step: int) -> str:
 
 
 def _in_doubt(parts: xr.DataArray, seen: list[str]) -> float:
-    """The sum of what goes with other causes than those that stand out, as far as it is more than nothing."""
+    """Return the sum of what goes with other causes than those that stand out, as far as it is more than nothing."""
     return float(parts.drop_sel(cause=seen).clip(min=0).sum())
 
 
 def _explains(one: xr.Dataset, position: int) -> str:
-    """'the moving kernel explains 60 %', then 'finite-width fluctuation 30 %'."""
+    """Return 'the moving kernel explains 60 %', then 'finite-width fluctuation 30 %'."""
     verb = "" if position else "explains "
     return f"{one.words.item()} {verb}{_part(one.share, one.share_error)}"
 
 
 def _part(part: xr.DataArray, error: xr.DataArray) -> str:
-    """A part of the whole, which is more than that where others are below zero."""
+    """Return a part of the whole, which is more than that where others are below zero."""
     more = float(part) > 1 and percent(part) != percent(1.0)
     return f"{percent(part, error)}{' (more than all, for the rest together takes some off)' if more else ''}"
 

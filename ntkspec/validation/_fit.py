@@ -89,7 +89,10 @@ def _label(long_name: str) -> dict[str, str]:
 
 
 def _meets(fit: _Fit, accuracy: float) -> np.ndarray:
-    """The width at which a law is down to the accuracy at every step, `NEVER` at most; NaN where it does not fall."""
+    """Return the width at which a law is down to the accuracy at every step, `NEVER` at most.
+
+    NaN where it does not fall.
+    """
     falls = fit.exponent > 0
     exponent = np.where(falls, fit.exponent, 1.0)
     width = np.exp(np.minimum((np.log(fit.constant / accuracy) / exponent).max(axis=-1), np.log(NEVER)))
@@ -145,7 +148,7 @@ def _drawn(rng: np.random.Generator, seeds: int) -> np.ndarray:
 
 
 def _percentiles(draws: np.ndarray) -> np.ndarray:
-    """The ends of the interval over the first axis; NaN where more than half of the draws show nothing."""
+    """Return the ends of the interval over the first axis; NaN where more than half of the draws show nothing."""
     shown = np.isfinite(draws)
     ends = np.nanquantile(np.where(shown.any(axis=0), draws, 0.0), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return np.where(shown.mean(axis=0) > 0.5, ends, np.nan)

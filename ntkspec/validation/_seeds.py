@@ -65,7 +65,7 @@ def split(gram: np.ndarray, weights: np.ndarray) -> Squares:
 
 
 def jackknife(statistic: Statistic, seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """A statistic of all seeds and its standard error, from leaving out one seed at a time.
+    """Return a statistic of all seeds and its standard error, from leaving out one seed at a time.
 
     Args:
         statistic: of weights of the seeds.

@@ -113,7 +113,10 @@ def validate(
 
 
 def _learned(p: xr.Dataset, inner: list, signal: float) -> float:
-    """The most that theory itself moves from its start, ‖f_theory − f_0‖/‖y‖; runs without step 0 start from zero."""
+    """Return the most that theory itself moves from its start, ‖f_theory − f_0‖/‖y‖.
+
+    Runs without step 0 start from zero.
+    """
     start = p.train.sel(step=0) if 0 in p.step else 0.0
     return float((((p.train - start) ** 2).sum(inner) ** 0.5).max()) / signal
 
@@ -154,7 +157,7 @@ def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, 
 
 
 def _holds_until(error: xr.DataArray, tolerance: float) -> int:
-    """The last step before the first whose error exceeds the tolerance; −1 if that is the first trained one."""
+    """Return the last step before the first whose error exceeds the tolerance; −1 if that is the first trained one."""
     holds = np.asarray(error <= tolerance) | np.asarray(error.step == 0)
     count = len(holds) if holds.all() else int(np.argmin(holds))
     last = int(error.step[count - 1]) if count else 0
@@ -207,7 +210,7 @@ def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
 
 
 def _guess(v: xr.Dataset, share: float) -> str:
-    """What the seeds alone tell of the cause, which is no more than what is common and what is not.
+    """Return what the seeds alone tell of the cause, which is no more than what is common and what is not.
 
     Args:
         v: the comparison.

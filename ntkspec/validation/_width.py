@@ -51,7 +51,7 @@ BIAS_IN_THEORY = 1.0
 
 
 def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
-    """The same mapping and infinitely wide kernel with a finite network of another width.
+    """Return the same mapping and infinitely wide kernel with a finite network of another width.
 
     Raises:
         ValueError: if the network's width is no setting of it, or its kernel depends on it.
@@ -257,7 +257,10 @@ def _checked(d: xr.Dataset, max_width: int, trained: Callable[[int], np.ndarray]
 
 
 def width_to_train(d: xr.Dataset, max_width: int) -> int | None:
-    """The width that is needed, rounded up; None where it is above `max_width`, or where the law is not believed."""
+    """Return the width that is needed, rounded up.
+
+    None where it is above `max_width`, or where the law is not believed.
+    """
     needed = d.attrs["needed_width"]
     # NaN is not below anything.
     if not needed <= min(FARTHEST * int(d.width.max()), max_width):
@@ -294,7 +297,7 @@ def _verdict(d: xr.Dataset, max_width: int) -> str:
 
 
 def _power_in_words(at: xr.Dataset, quantity: str) -> str:
-    """'the error of a network goes as width^−0.50 (−0.55 to −0.45)'; empty where too few widths tell."""
+    """Return 'the error of a network goes as width^−0.50 (−0.55 to −0.45)'; empty where too few widths tell."""
     one = at.sel(quantity=quantity)
     low, high = (float(one.exponent_interval.sel(bound=bound)) for bound in ("low", "high"))
     ends = [power(-end, 2) for end in (high, low)]
@@ -314,7 +317,7 @@ def _seeds_in_words(d: xr.Dataset) -> str:
 
 
 def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:
-    """A width law with a check in its attributes and verdict: what `validate` found at the width that it asked for.
+    """Add a check to a width law's attributes and verdict: what `validate` found at the recommended width.
 
     Args:
         d: from `width_law`.
@@ -334,7 +337,7 @@ def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:
 
 
 def not_checked(d: xr.Dataset, max_width: int) -> xr.Dataset:
-    """A width law whose verdict says that the width it asks for, above `max_width`, was not trained."""
+    """Return a width law whose verdict says that the width it asks for, above `max_width`, was not trained."""
     return d.assign_attrs(verdict=_verdict(d, max_width))
 
 

@@ -24,7 +24,7 @@ UNTOLD = "whether the schedules of training and of the prediction are the same c
 
 
 def percent(part: xr.DataArray | float, error: xr.DataArray | float = np.nan) -> str:
-    """A part to two digits, above 100 % to whole ones, with its standard error where there is one."""
+    """Return a part to two digits, above 100 % to whole ones, with its standard error where there is one."""
     value = 100 * float(part)
     text = f"{digits(value, 2) if abs(value) < 99.5 else f'{value:.0f}'}\N{NO-BREAK SPACE}%"
     if np.isnan(float(error)):
@@ -38,7 +38,7 @@ def digits(value: float, count: int) -> str:
 
 
 def power(exponent: float, count: int) -> str:
-    """A power of a law to so many digits, with a minus sign, and none before nothing."""
+    """Return a power of a law to so many digits, with a minus sign, and none before nothing."""
     return digits(exponent if float(f"{exponent:.{count}g}") else 0.0, count).replace("-", "−")
 
 
@@ -48,12 +48,12 @@ def seeds_in_words(count: int) -> str:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
+    """Return 'a', 'a and b', 'a, b and c'."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def remarks(predicted: dict[str, Any], trained: dict[str, Any], points: int, last: float) -> list[str]:
-    """What a training did that the prediction knows nothing of, a sentence each.
+    """Return what a training did that the prediction knows nothing of, a sentence each.
 
     Args:
         predicted: attributes of the prediction.
@@ -152,5 +152,5 @@ def _loss(attrs: dict[str, Any]) -> str:
 
 
 def _dynamics(attrs: dict[str, Any]) -> dict[str, Any]:
-    """The filter that a prediction is of, as its configuration tells it; descent where it tells none."""
+    """Return the filter that a prediction is of, as its configuration tells it; descent where it tells none."""
     return json.loads(attrs.get("configuration", "{}")).get("dynamics") or {"class": "GradientDescent"}

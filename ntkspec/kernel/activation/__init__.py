@@ -63,7 +63,7 @@ ACTIVATIONS: dict[str, Callable[[], Activation]] = {
 
 
 def named(name: str) -> Activation:
-    """The activation of that name.
+    """Return the activation of that name.
 
     Args:
         name: one of ``ACTIVATIONS``.
@@ -80,7 +80,7 @@ def named(name: str) -> Activation:
 
 
 def name_of(activation: Activation) -> str | None:
-    """The first name of an activation in ``ACTIVATIONS``; None where it has parameters of its own, or no name.
+    """Return the first name of an activation in ``ACTIVATIONS``; None where it has parameters of its own, or no name.
 
     Example:
         >>> name_of(Relu()), name_of(LeakyRelu(0.3))

@@ -47,13 +47,13 @@ class Pair(NamedTuple):
 
     @classmethod
     def of_versine(cls, second_x: ArrayLike, second_z: ArrayLike, versine: ArrayLike) -> Pair:
-        """The pair whose versine is known to full precision."""
+        """Return the pair whose versine is known to full precision."""
         second_x, second_z, versine = (jnp.asarray(a, dtype=float) for a in (second_x, second_z, versine))
         return cls(second_x, second_z, safe_sqrt(second_x) * safe_sqrt(second_z) * (1 - versine), versine)
 
     @classmethod
     def of_covariance(cls, second_x: Array, second_z: Array, covariance: Array) -> Pair:
-        """The pair of a smooth activation: its versine is good to a few units of rounding relative to 1."""
+        """Return the pair of a smooth activation: its versine is good to a few units of rounding relative to 1."""
         norm = safe_sqrt(second_x) * safe_sqrt(second_z)
         return cls(second_x, second_z, covariance, 1 - safe_divide(covariance, norm))
 
@@ -71,7 +71,7 @@ class Activation(Protocol):
         ...
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
+        """Return the second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
         ...
 
 
@@ -138,7 +138,7 @@ def angle_differences(versine: Array) -> tuple[Array, Array]:
 
 
 def _acute_angle(versine: Array) -> Array:
-    """The smaller of θ and π − θ.
+    """Return the smaller of θ and π − θ.
 
     By θ = 4 asin √r with r = w/(2 + 2√(1 − w)), w = v/2, where r ≤ 0.15 makes the series of asin short: an arc
     tangent costs five times as much.
@@ -156,7 +156,7 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
 
 
 def _economised(coefficients: list[Fraction], upper: Fraction, degree: int) -> tuple[float, ...]:
-    """A power series cut to a degree with the least error on [0, upper], by Chebyshev economisation.
+    """Return a power series cut to a degree with the least error on [0, upper], by Chebyshev economisation.
 
     From the highest power k down, c_k x^k gives way to what c_k (upper/4)^k 2 T_k(2x/upper − 1) leaves of it, which
     is nowhere larger than 2 |c_k| (upper/4)^k. In exact arithmetic.

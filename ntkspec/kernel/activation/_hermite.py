@@ -82,7 +82,7 @@ def _power_sums_slope(primals: Any, tangents: Any) -> tuple[tuple[Array, ...], t
 
 
 def _horner(term: Callable[..., tuple[Array, ...]], coefficients: Any, x: Array) -> tuple[Array, ...]:
-    """The two sums Σ_k term(coefficients_k) x^k."""
+    """Return the two sums Σ_k term(coefficients_k) x^k."""
 
     def step(sums: tuple[Array, ...], now: Any) -> tuple[tuple[Array, ...], None]:
         return tuple(s * x + t for s, t in zip(sums, term(*now), strict=True)), None
@@ -132,7 +132,7 @@ def _with_slope(function: Function, u: Array) -> tuple[Array, Array]:
 
 @functools.lru_cache(maxsize=64)
 def reaches(function: Function, tolerance: float) -> tuple[float, ...]:
-    """The largest second moment at which each of `RULES` meets the tolerance, up to the first that meets it at 100.
+    """Return the largest second moment at which each of `RULES` meets the tolerance, up to the first that does at 100.
 
     Checked on the host by Parseval, which is the error at ρ = 1 where the series converges slowest, with the second
     moments by a rule of half the step; for φ relative to E[φ²] and for φ' relative to E[φ'²].
@@ -161,7 +161,7 @@ def reaches(function: Function, tolerance: float) -> tuple[float, ...]:
 
 
 def _blocks(terms: int, z: np.ndarray, decay: np.ndarray) -> Iterator[np.ndarray]:
-    """The Hermite functions on the nodes, 256 at a time."""
+    """Return the Hermite functions on the nodes, 256 at a time."""
     before, now, block = np.zeros_like(z), decay, []
     for k in range(terms):
         block.append(now)

@@ -89,7 +89,7 @@ class Numerical:
         return _split_reach(self.function, self.kinks, self.tolerance)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The expectations by the rule for this kind of function."""
+        """Return the expectations by the rule for this kind of function."""
         if self.reach < 1:
             raise ValueError(
                 f"{self!r} does not meet its tolerance for second moments up to 1 (it reaches {self.reach:g}); "

@@ -30,11 +30,11 @@ class Identity:
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """The input itself."""
+        """Return the input itself."""
         return u
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The pair itself, and 1."""
+        """Return the pair itself, and 1."""
         return pair, jnp.ones(())
 
 
@@ -83,11 +83,11 @@ class LeakyRelu:
     negative_slope: float | Array = 0.01
 
     def __call__(self, u: Array) -> Array:
-        """The input where positive, a times it below."""
+        """Return the input where positive, a times it below."""
         return jnp.where(u > 0, u, self.negative_slope * u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The linear part plus the rectified part."""
+        """Return the linear part plus the rectified part."""
         return _leaky_dual(pair, self.negative_slope)
 
 

@@ -36,7 +36,7 @@ class Erf:
         return jax.scipy.special.erf(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The arcsine as atan2(2c, √Δ), with Δ a sum of positive terms."""
+        """Return the arcsine as atan2(2c, √Δ), with Δ a sum of positive terms."""
         q_x, q_z, c, versine = pair
         sine2 = sine_squared(versine)
         root = jnp.sqrt(1 + 2 * (q_x + q_z) + 4 * q_x * q_z * sine2)
@@ -76,11 +76,11 @@ class Gelu:
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """The exact GELU."""
+        """Return the exact GELU."""
         return jax.nn.gelu(u, approximate=False)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The closed forms, Δ as a sum of positive terms and q_x q_z − c² as q_x q_z sin²θ."""
+        """Return the closed forms, Δ as a sum of positive terms and q_x q_z − c² as q_x q_z sin²θ."""
         q_x, q_z, c, versine = pair
         second_x, second_z = (_gelu(q, q, q, jnp.zeros(()))[0] for q in (q_x, q_z))
         covariance, derivative = _gelu(q_x, q_z, c, sine_squared(versine))
@@ -119,7 +119,7 @@ class Sin:
     amplitude: float | Array = 1.0
 
     def __call__(self, u: Array) -> Array:
-        """A sin(ω u + p)."""
+        """Return a sin(ω u + p)."""
         return self.amplitude * jnp.sin(self.omega * u + self.phase)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
@@ -195,7 +195,7 @@ class Gaussian:
         return jnp.exp(-self.rate * u**2)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The closed forms, and 1 − ρ' = 1 − (1 + y)^(−1/4) with y = Δ²/((1 + 4βq_x)(1 + 4βq_z)) − 1 ≥ 0."""
+        """Return the closed forms, and 1 − ρ' = 1 − (1 + y)^(−1/4) with y = Δ²/((1 + 4βq_x)(1 + 4βq_z)) − 1 ≥ 0."""
         a, b, c = (2 * self.rate * moment for moment in pair[:3])
         sum_, twist = 1 + a + b, a * b * sine_squared(pair.versine)
         delta = sum_ + twist
@@ -238,7 +238,7 @@ class Polynomial:
         return value
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """The finite Hermite sums."""
+        """Return the finite Hermite sums."""
         q_x, q_z, c, _ = pair
         h_x, h_z = self._hermite(q_x), self._hermite(q_z)
         terms = [math.factorial(k) * x * z for k, (x, z) in enumerate(zip(h_x, h_z, strict=True))]

@@ -39,7 +39,7 @@ class _Integrals(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def dual(function: Function, kinks: tuple[float, ...], pair: Pair) -> tuple[Pair, Array]:
-    """The expectations: one interpolant for inputs of a single second moment, else a rule a pair."""
+    """Return the expectations: one interpolant for inputs of a single second moment, else a rule a pair."""
     second_x, second_z = (_second(function, kinks, q) for q in (pair.second_x, pair.second_z))
     single = pair.second_x.size == 1 and pair.second_z.size == 1
 
@@ -144,12 +144,12 @@ def _panels(breaks: Array, low: float, high: float, order: int) -> tuple[Array, 
 
 
 def _normal(x: Array) -> Array:
-    """The standard normal density."""
+    """Return the standard normal density."""
     return jnp.exp(-(x**2) / 2) / (2 * np.pi) ** 0.5
 
 
 def error(function: Function, kinks: tuple[float, ...], q: float) -> float:
-    """The largest difference between the rule and its finer one, relative to E[φ²] and E[φ'²], over the angles."""
+    """Return the largest difference of the rule from its finer one, relative to E[φ²] and E[φ'²], over the angles."""
     versines = jnp.asarray(2 * np.sin(np.array([1e-6, 1e-3, 0.1, 1.0, np.pi / 2, 2.5, 3.1]) / 2) ** 2)
     coarse, fine, second = _orders(function, kinks, jnp.asarray(q), versines)
     return max(

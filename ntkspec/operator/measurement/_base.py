@@ -37,7 +37,7 @@ class Measurement(ABC):
 
     @abstractmethod
     def forward(self, f: Array) -> Array:
-        """A f for one array of values: (*points_shape) -> (m,); jits, vmaps and differentiates."""
+        """Return a f for one array of values: (*points_shape) -> (m,); jits, vmaps and differentiates."""
 
     def transpose(self, w: Array) -> Array:
         """Aᵀ w for one vector of weights: (m,) -> (*points_shape)."""
@@ -69,7 +69,7 @@ class Measurement(ABC):
         return np.arange(self.num_measurements)
 
     def stationary_diagonal(self, lags: Array) -> Array | None:
-        """The diagonal of A K Aᵀ for K_ij = k(x_i − x_j) on the lattice, where it is known without products.
+        """Return the diagonal of A K Aᵀ for K_ij = k(x_i − x_j) on the lattice, where it is known without products.
 
         Args:
             lags: k at the lags −(n − 1) … n − 1 of each axis, shape (2n − 1, …).
@@ -80,7 +80,7 @@ class Measurement(ABC):
         return None
 
     def __matmul__(self, values: ArrayLike) -> Array:
-        """The measurements of values (*points_shape) or (n,), with or without a last axis of channels.
+        """Return the measurements of values (*points_shape) or (n,), with or without a last axis of channels.
 
         Raises:
             ValueError: if the values have another shape.
@@ -96,7 +96,7 @@ class Measurement(ABC):
         raise ValueError(f"values have shape {values.shape}; expected {self.points_shape} or ({n},), or with channels")
 
     def to_dense(self) -> Array:
-        """A as a matrix (m, n).
+        """Return a as a matrix (m, n).
 
         Raises:
             ValueError: if it would not fit in memory.
@@ -107,7 +107,7 @@ class Measurement(ABC):
 
 
 def check_lattice_shape(shape: Any, least: int = 1) -> tuple[int, ...]:
-    """A lattice shape as a tuple.
+    """Return a lattice shape as a tuple.
 
     Raises:
         ValueError: if a size is below `least`.

@@ -118,7 +118,7 @@ def _square_sums(lags: Array, axis: int) -> Array:
 
 
 def masked_fourier(mask: ArrayLike) -> MaskedFourier:
-    """Some coefficients (F f)_k = Σ_x f(x) e^{−2πik·x}/√N of the discrete Fourier transform, as read by an MRI scanner.
+    """Measure coefficients (F f)_k = Σ_x f(x) e^{−2πik·x}/√N of the discrete Fourier transform, as an MRI scanner does.
 
     Args:
         mask: boolean, the lattice's shape: the kept frequencies in the order of `numpy.fft.fftfreq` (frequency 0 first;
@@ -188,7 +188,7 @@ class Multiplier(Measurement):
         return self._inverse(self.symbol * jnp.fft.rfftn(f)).ravel()
 
     def transpose(self, w: Array) -> Array:
-        """The same with conjugate numbers, summed over the components."""
+        """Return the same with conjugate numbers, summed over the components."""
         axes = tuple(range(1, 1 + len(self.values_shape)))
         spectrum = jnp.fft.rfftn(w.reshape(-1, *self.values_shape), axes=axes)
         return self._inverse(jnp.sum(jnp.conj(self.symbol) * spectrum, axis=0))
@@ -198,12 +198,12 @@ class Multiplier(Measurement):
         return jnp.fft.irfftn(spectrum, s=self.values_shape, axes=axes)
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """The lattice points, once a component."""
+        """Return the lattice points, once a component."""
         return np.tile(points, (self.symbol.shape[0], 1))
 
 
 def spectral_gradient(shape: tuple[int, ...]) -> Multiplier:
-    """The derivatives along each axis of the trigonometric polynomial through the values: 2πik times coefficient k.
+    """Measure derivatives along each axis of the trigonometric polynomial through the values: 2πik times coefficient k.
 
     Exact for periodic functions of frequencies below half the lattice (the highest, whose derivative the lattice does
     not see, gives 0). A function that is not periodic rings at the border: use `gradient` for it.
@@ -230,7 +230,7 @@ def spectral_gradient(shape: tuple[int, ...]) -> Multiplier:
 
 
 def spectral_laplacian(shape: tuple[int, ...]) -> Multiplier:
-    """The Laplacian of the trigonometric polynomial through the values: −4π²|k|² times coefficient k.
+    """Return the Laplacian of the trigonometric polynomial through the values: −4π²|k|² times coefficient k.
 
     See `spectral_gradient` for what it is exact for.
 

@@ -36,12 +36,12 @@ class Matrix(Measurement):
         return self.entries.shape[0]
 
     def forward(self, f: Array) -> Array:
-        """A f."""
+        """Return a f."""
         return self.entries @ f
 
 
 def matrix(entries: ArrayLike) -> Matrix:
-    """A given as a matrix, for any operator.
+    """Return a given as a matrix, for any operator.
 
     Args:
         entries: A, shape (m, n).
@@ -81,12 +81,12 @@ class Function(Measurement):
         return int(np.prod(jax.eval_shape(self.call, jax.ShapeDtypeStruct(self.values_shape, float)).shape))
 
     def forward(self, f: Array) -> Array:
-        """The function of the values, flat."""
+        """Return the function of the values, flat."""
         return self.call(f).ravel()
 
 
 def function(call: Callable[[Array], Array], shape: tuple[int, ...]) -> Function:
-    """A given as a linear JAX function; its transpose is found by JAX.
+    """Return a given as a linear JAX function; its transpose is found by JAX.
 
     Args:
         call: linear, values of shape `shape` to a real array of any shape (of which the measurements are the entries).
@@ -140,7 +140,7 @@ class Subsample(Measurement):
         return self.index.shape[0]
 
     def forward(self, f: Array) -> Array:
-        """The kept values."""
+        """Return the kept values."""
         return f.ravel()[self.index]
 
     def transpose(self, w: Array) -> Array:
@@ -149,11 +149,11 @@ class Subsample(Measurement):
         return flat.reshape(self.values_shape)
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """The kept points."""
+        """Return the kept points."""
         return points[np.asarray(self.index)]
 
     def placement(self, placement: Placement) -> Placement:
-        """The kept points on the lattice of all."""
+        """Return the kept points on the lattice of all."""
         index = np.asarray(self.index)
         return Placement(placement.grid, index if placement.index is None else placement.index[index])
 
@@ -163,7 +163,7 @@ class Subsample(Measurement):
 
 
 def subsample(mask: ArrayLike) -> Subsample:
-    """The values where a mask is True.
+    """Return the values where a mask is True.
 
     Args:
         mask: boolean, the lattice's shape (or (n,) for any operator).
@@ -213,7 +213,7 @@ class Stacked(Measurement):
         )
 
     def transpose(self, w: Array) -> Array:
-        """The sum of what each part sends back."""
+        """Return the sum of what each part sends back."""
         split = jnp.split(w, self._ends[:-1])
         each = zip(self.parts, self.weights, split, strict=True)
         return jnp.sum(jnp.stack([part.transpose(weight * of) for part, weight, of in each]), axis=0)

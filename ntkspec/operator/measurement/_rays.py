@@ -52,7 +52,7 @@ class Rays(Measurement):
 
 
 def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
-    """Sums Σ_s w_rs f(x_rs) along rays r of samples s, with f interpolated (multi)linearly between lattice points.
+    """Measure sums Σ_s w_rs f(x_rs) along rays r of samples s, with f interpolated linearly between lattice points.
 
     With the weights of a quadrature rule these are line integrals; with those of an emission-absorption model of
     known density, w_s = T_s (1 − e^{−σ_s δ_s}), the pixels of volume rendering; with one sample of weight 1 a ray, the

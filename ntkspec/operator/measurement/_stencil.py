@@ -76,7 +76,7 @@ class Stencil(Measurement):
         return f
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """The centre of each window."""
+        """Return the centre of each window."""
         on_lattice = points.reshape(*self.values_shape, -1)
         corners = np.meshgrid(*(s * np.arange(c) for s, c in zip(self.stride, self.counts, strict=True)), indexing="ij")
         ends = [corner + width - 1 for corner, width in zip(corners, self.widths, strict=True)]
@@ -84,7 +84,7 @@ class Stencil(Measurement):
         return np.tile(centres.reshape(-1, points.shape[1]), (len(self.components), 1))
 
     def representative(self) -> np.ndarray:
-        """The first window of the same component."""
+        """Return the first window of the same component."""
         windows = math.prod(self.counts)
         return np.repeat(windows * np.arange(len(self.components)), windows)
 

@@ -100,7 +100,7 @@ def _project(beams: Beams, image: Array, num_detectors: int) -> Array:
 
 
 def _spread(beams: Beams, weights: Array, shape: tuple[int, int], reach: int) -> Array:
-    """The transpose of `_project`: pixel (i, j) meets the detectors d with |column(i, d) − j| < 1."""
+    """Return the transpose of `_project`: pixel (i, j) meets the detectors d with |column(i, d) − j| < 1."""
     rows, columns = shape
     num_detectors = weights.shape[1]
     centre = (num_detectors - 1) / 2
