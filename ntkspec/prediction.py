@@ -24,7 +24,7 @@ from ntkspec.record import attributes, variable
 __all__ = ["ConvergenceWarning", "axis_names", "predict"]
 
 
-def predict(
+def predict(  # noqa: PLR0913  # a door: options are named in one call
     K: Operator,
     y: ArrayLike,
     *,

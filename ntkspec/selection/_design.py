@@ -30,7 +30,7 @@ FEWEST = 4
 BOX = 1024
 
 
-def design(
+def design(  # noqa: PLR0913  # a door: options are named in one call
     signal: Signal | Points | Operator,
     y: ArrayLike | None = None,
     *,

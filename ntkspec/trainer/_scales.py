@@ -31,7 +31,7 @@ __all__ = ["train_scales"]
 SHARED = ("target", "target_energy")
 
 
-def train_scales(
+def train_scales(  # noqa: PLR0913  # a door: options are named in one call
     kernels: Mapping[float, ComposedKernel],
     x: ArrayLike,
     y: ArrayLike,

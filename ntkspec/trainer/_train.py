@@ -26,7 +26,7 @@ from ntkspec.training import Training
 __all__ = ["plan", "run", "stability_limit", "train"]
 
 
-def train(
+def train(  # noqa: PLR0913  # a door: options are named in one call
     k: ComposedKernel,
     x: ArrayLike,
     y: ArrayLike,

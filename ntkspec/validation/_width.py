@@ -73,7 +73,7 @@ def _at_width(network: Any, width: int) -> Any:
     return dataclasses.replace(network, width=width)
 
 
-def width_law(
+def width_law(  # noqa: PLR0913  # a door: options are named in one call
     k: ComposedKernel,
     x: ArrayLike,
     y: ArrayLike,
