@@ -218,10 +218,7 @@ def _read(
 
 
 def _unit_lattice(x: np.ndarray) -> tuple[tuple[int, ...] | None, np.ndarray | None]:
-    """Return the lattice i/shape that carries the points in row-major order, with their mask.
-
-    (None, None) if none does.
-    """
+    """Return the lattice i/shape that carries the points in row-major order, and their mask; (None, None) if none."""
     placement = place(x)
     if placement is None:
         return None, None
