@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import Jaxpr, JaxprEqn
 
-from ntkspec.kernel._equation import evaluated, within
+from ntkspec.kernel._equation import evaluate, evaluated
 from ntkspec.kernel._factor import Factor
 
 __all__ = ["factors_of"]
@@ -94,26 +94,13 @@ class _Trace:
     uses: dict[int, list[jax.ShapeDtypeStruct | None]] = field(default_factory=dict)
 
     def evaluate(self, jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
-        """Return the outputs, all of them arrays."""
-        return [self._used(one) for one in self._run(jaxpr, constants, args)]
+        """The outputs, all of them arrays."""
+        return [self._used(one) for one in evaluate(jaxpr, constants, args, self._apply)]
 
-    def _run(self, jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
-        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
-
-        def read(variable: Any) -> Any:
-            return variable.val if isinstance(variable, Literal) else values[variable]
-
-        for equation in jaxpr.eqns:
-            operands = [read(variable) for variable in equation.invars]
-            inner = within(equation)
-            if inner is not None:
-                found = self._run(inner.jaxpr, inner.consts, operands)
-            elif equation.primitive.name == "dot_general":
-                found = [self._product(equation, operands)]
-            else:
-                found = evaluated(equation, [self._used(one) for one in operands])
-            values.update(zip(equation.outvars, found, strict=True))
-        return [read(variable) for variable in jaxpr.outvars]
+    def _apply(self, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+        if equation.primitive.name == "dot_general":
+            return [self._product(equation, operands)]
+        return evaluated(equation, [self._used(one) for one in operands])
 
     def _used(self, operand: Any) -> Any:
         """Return an operand as an array, for anything but a product."""

@@ -1,19 +1,34 @@
-"""One equation of a traced function, for those who evaluate its trace their own way."""
+"""Evaluation of a traced function, equation by equation, with some of them done another way."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, JaxprEqn
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-__all__ = ["evaluated", "within"]
+__all__ = ["evaluate", "evaluated"]
 
 
-def within(equation: JaxprEqn) -> ClosedJaxpr | None:
-    """Return the function that an equation does no more than call; None where it does something itself."""
-    inner = equation.params.get("jaxpr")
-    called = equation.primitive.name in ("pjit", "jit", "closed_call") and hasattr(inner, "jaxpr")
-    return inner if called else None
+def evaluate(
+    jaxpr: Jaxpr, constants: list[Any], args: list[Any], apply: Callable[[JaxprEqn, list[Any]], list[Any]]
+) -> list[Any]:
+    """Return the outputs of a jaxpr whose equations are evaluated by `apply`, those of functions within it too."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        operands = [read(variable) for variable in equation.invars]
+        inner: Any = equation.params.get("jaxpr")
+        # An equation that does no more than call a function.
+        if equation.primitive.name in ("pjit", "jit", "closed_call") and hasattr(inner, "jaxpr"):
+            results = evaluate(inner.jaxpr, inner.consts, operands, apply)
+        else:
+            results = apply(equation, operands)
+        values.update(zip(equation.outvars, results, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
 
 
 def evaluated(equation: JaxprEqn, operands: list[Any]) -> list[Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Jaxpr, Literal
+from jax.extend.core import JaxprEqn
 
-from ntkspec.kernel._equation import evaluated, within
+from ntkspec.kernel._equation import evaluate, evaluated
 
 __all__ = ["PRECISIONS", "products_in_bfloat16", "scalar_in_bfloat16"]
 
@@ -39,7 +39,7 @@ def products_in_bfloat16(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def rounded(*args: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        found = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args))
+        found = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), _apply)
         return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
     return rounded
@@ -61,23 +61,10 @@ def scalar_in_bfloat16(function: Callable[[Any], Array]) -> Callable[[Any], Arra
     return rounded
 
 
-def _evaluate(jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
-
-    def read(variable: Any) -> Any:
-        return variable.val if isinstance(variable, Literal) else values[variable]
-
-    for equation in jaxpr.eqns:
-        operands = [read(variable) for variable in equation.invars]
-        inner = within(equation)
-        if equation.primitive.name == "dot_general" and all(a.dtype == jnp.float32 for a in operands):
-            found = [_product(operands, equation.params["dimension_numbers"])]
-        elif inner is not None:
-            found = _evaluate(inner.jaxpr, inner.consts, operands)
-        else:
-            found = evaluated(equation, operands)
-        values.update(zip(equation.outvars, found, strict=True))
-    return [read(variable) for variable in jaxpr.outvars]
+def _apply(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    if equation.primitive.name == "dot_general" and all(a.dtype == jnp.float32 for a in operands):
+        return [_product(operands, equation.params["dimension_numbers"])]
+    return evaluated(equation, operands)
 
 
 def _product(operands: list[Array], dimensions: Any) -> Array:
