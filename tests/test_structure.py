@@ -16,7 +16,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 #: A room may import those before it; rooms on one line do not know each other. Not all of them are built yet.
 ORDER = [
     ["extras"],
-    ["checks", "grid", "limits", "losses", "record", "progress"],
+    ["checks", "grid", "limits", "losses", "record", "progress", "recurrence"],
     ["training"],
     ["mapping"],
     ["kernel"],

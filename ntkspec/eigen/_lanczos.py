@@ -36,14 +36,13 @@ from functools import cached_property, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 import scipy.linalg
 from jax import Array
 
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._recurrence import State, recur
 from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.recurrence import State, begin, recur
 
 __all__ = ["CHUNK", "Krylov", "extend", "grow_until", "start"]
 
@@ -149,7 +148,7 @@ def start(y: Array) -> Krylov:
     norm = jnp.linalg.norm(y, axis=1)
     vector = y / jnp.where(norm > 0, norm, 1)[:, None]
     empty = np.zeros((0, y.shape[0]), dtype=y.dtype)
-    state = jnp.zeros_like(y), vector, jnp.zeros_like(norm)
+    state = begin(vector)
     return Krylov((), empty, empty, np.asarray(norm), state, state)
 
 
@@ -201,7 +200,7 @@ def grow_until(
         f"{CHUNK} Lanczos vectors of {y.shape[1]:,} points and {y.shape[0]} channels",
         "take fewer points, or channels one by one",
     )
-    budget = psutil.virtual_memory().available / 2 if max_basis_bytes is None else max_basis_bytes
+    budget = current().available / 2 if max_basis_bytes is None else max_basis_bytes
     krylov = start(y)
     with progress.start("Lanczos", None, "products") as task:
         while krylov.num_steps < max_steps:

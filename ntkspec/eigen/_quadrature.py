@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -22,8 +21,8 @@ from jax import Array
 
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._recurrence import recur
 from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.recurrence import begin, recur_only
 
 __all__ = ["Function", "Quadrature", "precision", "quadrature"]
 
@@ -198,10 +197,7 @@ def quadrature(
         np.float32 if precision(K) > 1e-10 else vectors.dtype
     )
     batch = max(1, SIDE_BY_SIDE // n)
-    states = [
-        (jnp.zeros_like(part), part, jnp.zeros(len(part), part.dtype))
-        for part in (vectors[first : first + batch] for first in range(0, count, batch))
-    ]
+    states = [begin(vectors[first : first + batch]) for first in range(0, count, batch)]
     empty = np.zeros((0, count))
     rules = Quadrature(empty, empty, np.asarray(norm, dtype=float) ** 2, precision(K))
     look_at = CHUNK
@@ -209,7 +205,7 @@ def quadrature(
         while rules.num_steps < max_steps:
             coefficients = []
             for index, state in enumerate(states):
-                states[index], found = _advance(K, state)
+                states[index], found = recur_only(K, state, CHUNK)
                 coefficients.append(found)
             alpha, beta = (np.concatenate(each, axis=1, dtype=float) for each in zip(*coefficients, strict=True))
             rules = replace(
@@ -223,10 +219,3 @@ def quadrature(
                     break
                 look_at = int(1.25 * rules.num_steps) + 1
     return rules
-
-
-@jax.jit
-def _advance(K: Operator, state: tuple[Array, Array, Array]) -> tuple[tuple, tuple[Array, Array]]:
-    """`CHUNK` steps of the recurrence, without its basis, which is then never stored."""
-    state, (_, alpha, beta) = recur(K, state, CHUNK)
-    return state, (alpha, beta)

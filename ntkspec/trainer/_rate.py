@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkspec.recurrence import reorthogonalised
 from ntkspec.trainer._ensemble import Problem
 from ntkspec.trainer._model import Recipe, raw
 from ntkspec.trainer._optimizer import usual_rate
@@ -19,8 +20,6 @@ __all__ = ["default_rates", "rounded_down", "stable_rates"]
 
 #: Products of the tangent kernel: the residual of the largest eigenvalue is added to it, so few will do.
 PRODUCTS = 16
-#: Times the precision and the largest image, below which what is left of an image is rounding.
-ROUNDING = 100
 #: Points among which the largest gradient is looked for.
 LOOKED_AT = 32
 
@@ -149,36 +148,10 @@ def _near(recipe: Recipe, labels: Array) -> Array:
 
 
 def _largest_eigenvalue(product: Any, shape_of: Array) -> Array:
-    """By Lanczos from a constant, with full reorthogonalisation; the residual is added, so it errs upwards."""
+    """By Lanczos with full reorthogonalisation; the residual is added, so it errs upwards."""
     size, dtype = shape_of.size, shape_of.dtype
-    steps = min(PRODUCTS, size)
     # A kernel's top eigenvector is close to one sign; a little of everything else is mixed in.
-    first = 1 + 0.5 * jax.random.uniform(jax.random.key(0), (size,), dtype=dtype)
-    fresh = jax.random.normal(jax.random.key(1), (steps, size), dtype=dtype)
-    basis = jnp.zeros((steps + 1, size), dtype=dtype).at[0].set(first / jnp.linalg.norm(first))
-
-    def step(j: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        basis, projected, largest = carry
-        image = product(basis[j].reshape(shape_of.shape)).ravel()
-        largest = jnp.maximum(largest, jnp.linalg.norm(image))
-        rest = _orthogonal(basis, image)
-        norm = jnp.linalg.norm(rest)
-        # Where few eigenvalues are not zero, the recurrence ends in rounding, which may point back at the top one.
-        ended = norm <= ROUNDING * jnp.finfo(dtype).eps * largest
-        following = _orthogonal(basis, jnp.where(ended, fresh[j], rest))
-        length = jnp.linalg.norm(following)
-        projected = projected.at[:, j].set((basis @ image).at[j + 1].set(jnp.where(ended, 0, norm)))
-        return basis.at[j + 1].set(following / jnp.where(length > 0, length, 1)), projected, largest
-
-    nothing = jnp.zeros((steps + 1, steps), dtype=dtype)
-    _, projected, _ = jax.lax.fori_loop(0, steps, step, (basis, nothing, jnp.zeros((), dtype)))
-    square = (projected[:steps] + projected[:steps].T) / 2
-    values, vectors = jnp.linalg.eigh(square)
-    return values[-1] + jnp.abs(projected[steps, steps - 1] * vectors[-1, -1])
-
-
-def _orthogonal(basis: Array, v: Array) -> Array:
-    """`v` without what lies in the rows of `basis`, twice; rows of zeros take nothing."""
-    for _ in range(2):
-        v = v - (basis @ v) @ basis
-    return v
+    start = 1 + 0.5 * jax.random.uniform(jax.random.key(0), (size,), dtype=dtype)
+    alpha, beta = reorthogonalised(lambda v: product(v.reshape(shape_of.shape)).ravel(), start, min(PRODUCTS, size))
+    values, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
+    return values[-1] + jnp.abs(beta[-1] * vectors[-1, -1])

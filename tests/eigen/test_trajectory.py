@@ -17,7 +17,7 @@ from ntkspec.eigen import _lanczos as lanczos
 from ntkspec.eigen._lanczos import extend, grow_until, start
 from ntkspec.eigen._trajectory import trajectory
 from ntkspec.limits import limited
-from ntkspec.operator._recurrence import recur
+from ntkspec.recurrence import recur
 
 EPS = np.finfo(np.float64).eps
 DESCENT, FLOW = ns.dynamics.gradient_descent(), ns.dynamics.gradient_flow()
