@@ -21,11 +21,19 @@ class Limits:
         memory: bytes that an allocation may take; None asks the operating system what is available.
         exact_points: number of points up to which a matrix is decomposed as a whole.
         side_by_side: numbers in the arrays that are worked on at once; more of them are worked on in turn.
+        direct_points: number of points up to which a product of exact entries may replace a long Fourier series.
+        block: number of points on a side of the blocks of a matrix that is not kept; None takes what suits the device.
+        table: numbers in a table of lags at most.
+        products: numbers that go through products to find a trace or a norm exactly; beyond, both are estimated.
     """
 
     memory: int | None = None
     exact_points: int = 4096
     side_by_side: int = 2**22
+    direct_points: int = 8192
+    block: int | None = None
+    table: int = 2**24
+    products: int = 2**28
 
     @property
     def available(self) -> int:

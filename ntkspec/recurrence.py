@@ -35,7 +35,7 @@ class Multiplies(Protocol):
 
 
 def begin(vectors: Array) -> State:
-    """The state before the first step, from unit vectors (channel, point)."""
+    """Return the state before the first step, from unit vectors (channel, point)."""
     return jnp.zeros_like(vectors), vectors, jnp.zeros(len(vectors), vectors.dtype)
 
 
@@ -69,7 +69,7 @@ def recur(K: Multiplies, state: State, num_steps: int) -> tuple[State, tuple[Arr
 
 @partial(jax.jit, static_argnames="num_steps")
 def recur_only(K: Multiplies, state: State, num_steps: int) -> tuple[State, tuple[Array, Array]]:
-    """The new state, α and β of `recur`; its basis is never stored."""
+    """Return the new state, α and β of `recur`; its basis is never stored."""
     state, (_, alpha, beta) = recur(K, state, num_steps)
     return state, (alpha, beta)
 
@@ -109,7 +109,7 @@ def reorthogonalised(apply: Callable[[Array], Array], start: Array, num_steps: i
 
 
 def largest_ritz(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[float, float]:
-    """The largest eigenvalue θ of a tridiagonal matrix, never above λ_max, and its residual.
+    """Return the largest eigenvalue θ of a tridiagonal matrix, never above λ_max, and its residual.
 
     Args:
         diagonal: α, shape (k,).

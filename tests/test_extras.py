@@ -38,7 +38,7 @@ def test_numerics_need_no_extra():
         ("tqdm", "import ntkspec as ns; ns.progress.TerminalProgress().start('work')", "app"),
         ("skimage", "import ntkspec as ns; ns.task.image.astronaut()", "app"),
         ("PIL", f"import ntkspec as ns; ns.task.image.from_file({__file__!r})", "app"),
-        ("jax_finufft", "from ntkspec.operator._finufft import transforms; transforms()", "scattered"),
+        ("jax_finufft", "from ntkspec.operator._scattered._fourier import transforms; transforms()", "scattered"),
         (
             "diffrax",
             "import ntkspec as ns; k = ns.kernel.compose(ns.mapping.identity(1), ns.kernel.MLP(1)); "

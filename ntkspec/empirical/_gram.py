@@ -8,16 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_progress
-from ntkspec.empirical._inputs import Behind, behind, check_output, check_params
+from ntkspec.empirical._inputs import Behind, behind, check_output, num_outputs
 from ntkspec.empirical._rows import Rows, bytes_of_row, compute, rows_of
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.kernel._gram import TILE, gram
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Dense
 from ntkspec.progress import NO_PROGRESS, Progress
 
@@ -78,7 +77,7 @@ def ntk(
     check_progress(progress)
     here = behind(k, x)
     there = None if z is None else _matching(k, z, here)
-    check_output(output, check_params(here.network, params, here.features))
+    check_output(output, num_outputs(here.network, params, here.features))
     rows = rows_of(here.network, params, output)
     features, others = here.features, None if there is None else there.features
     shape = (len(features), len(features if others is None else others))
@@ -91,7 +90,7 @@ def ntk(
     with jax.default_matmul_precision("highest"):
         if shape[0] + (0 if others is None else shape[1]) > size:
             return _in_strips(rows, features, others, size, progress)
-        if max(shape) <= TILE:
+        if max(shape) <= (current().block or TILE):
             return _whole(rows, features, others)
         return gram(rows, features, others, "ntk", progress)[0]
 
@@ -110,9 +109,6 @@ def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, 
     Returns:
         K, shape (n, k, C, C); ``K.transpose(0, 2, 1, 3).reshape(n * C, k * C)`` is it as a matrix.
 
-    Raises:
-        ValueError: as `ntk`.
-
     Example:
         >>> import jax, ntkspec as ns
         >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=64))
@@ -121,7 +117,7 @@ def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, 
     """
     here = behind(k, x)
     there = here if z is None else _matching(k, z, here)
-    outputs = check_params(here.network, params, here.features)
+    outputs = num_outputs(here.network, params, here.features)
     rows = rows_of(here.network, params, None)
     shape = (len(here.features), len(there.features))
     itemsize = jnp.result_type(*jax.tree.leaves(params)).itemsize
@@ -143,7 +139,7 @@ def dense(
     output: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Dense:
-    """Return the empirical NTK as an operator with a matrix; arguments as `ntk`.
+    """Return the empirical NTK as an operator with a matrix; see `ntk`.
 
     Args:
         k: mapping and network, or a network alone.
@@ -154,9 +150,6 @@ def dense(
 
     Returns:
         An `ntkspec.operator.Dense`: spectrum, bandwidth, convergence and predictions take it like any other.
-
-    Raises:
-        ValueError: as `ntk`.
 
     Example:
         >>> import jax, numpy as np, ntkspec as ns
@@ -181,7 +174,9 @@ def strip_size(rows: Rows, features: Array, beside: float) -> int:
         f"the Jacobian of a few points ({each / COPIES:,.0f} bytes a point) beside the result",
         "take fewer points or a narrower network",
     )
-    return max(2, int((psutil.virtual_memory().available - beside) / 2 // each))
+    limits = current()
+    fitting = int((limits.available - beside) / 2 // each)
+    return max(2, fitting if limits.block is None else min(fitting, 2 * limits.block))
 
 
 def blocks(

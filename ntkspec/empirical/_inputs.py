@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_numbers, check_points
 from ntkspec.kernel import ComposedKernel, Network
 
-__all__ = ["Behind", "behind", "check_output", "check_params", "check_stacked", "features_of"]
+__all__ = ["Behind", "behind", "check_output", "features_of", "num_outputs", "num_stacked"]
 
 
 class Behind(NamedTuple):
@@ -68,7 +68,7 @@ def features_of(k: ComposedKernel | Network, points: Array) -> Array:
     return k.mapping(points) if isinstance(k, ComposedKernel) else points
 
 
-def check_params(network: Network, params: Any, features: Array) -> int:
+def num_outputs(network: Network, params: Any, features: Array) -> int:
     """Return the number of outputs of a network with these parameters.
 
     Raises:
@@ -78,31 +78,33 @@ def check_params(network: Network, params: Any, features: Array) -> int:
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not jnp.issubdtype(getattr(leaf, "dtype", object), jnp.floating):
             got = getattr(leaf, "dtype", f"a {type(leaf).__name__}")
-            raise TypeError(
-                f"params{jax.tree_util.keystr(path)} is {got}; expected arrays of floating-point numbers, such as "
-                "those of k.init(key)"
-            )
+            where = jax.tree_util.keystr(path)
+            raise TypeError(f"params{where} is {got}; expected arrays of floating-point numbers, as of k.init(key)")
     dim = features.shape[1] if features.ndim == 2 else features.shape[1:]
     outputs = _outputs(network, params, features)
-    expected = _described(_init.eval_shape(network, dim, outputs))
-    found = _described(params)
-    if found == expected and outputs is not None:
-        return outputs
-    count = _stacked(found, expected)
+    expected, given = (_described(tree) for tree in (_init.eval_shape(network, dim, outputs), params))
+    if given != expected or outputs is None:
+        raise _mismatch(given, expected, features)
+    return outputs
+
+
+def _mismatch(given: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], features: Array) -> ValueError:
+    """Return the first difference, in words."""
+    count = _stacked(given, expected)
     if count is not None:
-        raise ValueError(
+        return ValueError(
             f"the parameters are those of {count} networks, stacked along a leading axis; expected those of one: "
             "jax.tree.map(lambda leaf: leaf[0], params) takes the first"
         )
-    name, what, wanted = _first_difference(found, expected)
-    raise ValueError(
+    name, what, wanted = _first_difference(given, expected)
+    return ValueError(
         f"the parameters are not of this network on inputs {tuple(features.shape)}: {name} {what}, expected {wanted}; "
         "take those of k.init(key), or the network that they were made for"
     )
 
 
-def check_stacked(network: Network, params: Any, features: Array) -> tuple[int, int]:
-    """How many networks there are in stacked parameters, and how many outputs each has.
+def num_stacked(network: Network, params: Any, features: Array) -> tuple[int, int]:
+    """Return the number of networks in stacked parameters, and the number of outputs of each.
 
     Raises:
         ValueError: if the leaves do not share a leading axis, or one network's are not those of the network.
@@ -114,7 +116,7 @@ def check_stacked(network: Network, params: Any, features: Array) -> tuple[int, 
             "jax.tree.map(lambda leaf: leaf[None], params)"
         )
     ((count,),) = counts
-    return count, check_params(network, jax.tree.map(lambda leaf: leaf[0], params), features)
+    return count, num_outputs(network, jax.tree.map(lambda leaf: leaf[0], params), features)
 
 
 def check_output(output: int | None, outputs: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.empirical._gram import blocks, ntk, strip_size
-from ntkspec.empirical._inputs import behind, check_output, check_params, features_of, network_of
+from ntkspec.empirical._inputs import behind, check_output, features_of, network_of, num_outputs
 from ntkspec.empirical._rows import rows_of, together
 from ntkspec.grid import Placement
 from ntkspec.kernel import ComposedKernel, Network
@@ -25,8 +26,6 @@ __all__ = ["Empirical", "operator"]
 STRIP, FEW = 2048, 16
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
 class Empirical(OnPoints):
     """K = J Jᵀ of a finite network, multiplied by its derivatives; build one with `operator`.
 
@@ -40,23 +39,19 @@ class Empirical(OnPoints):
 
     kernel: ComposedKernel | Network
     params: Any
-    coordinates: Array
-    outputs: tuple[int, ...] = field(metadata={"static": True})
-    block: int = field(default=1024, metadata={"static": True})
+    outputs: tuple[int, ...] = eqx.field(static=True)
+    block: int = eqx.field(default=1024, static=True)
 
     @property
     def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
         return np.asarray(self.coordinates).reshape(self.num_points, -1)
 
     @property
     def placement(self) -> Placement | None:
-        """The lattice that the points happen to lie on, if they do; of inputs that are no coordinates, none."""
         return super().placement if self.coordinates.ndim == 2 else None
 
     @property
     def dtype(self) -> np.dtype:
-        """Of products: that of the parameters."""
         return jnp.result_type(*jax.tree.leaves(self.params))
 
     def matvec(self, v: Array) -> Array:
@@ -111,15 +106,9 @@ class Empirical(OnPoints):
         return jnp.take(values, output, axis=1)
 
     def diagonal(self) -> Array:
-        """K's diagonal, shape (n,): the squared lengths of the gradients."""
         return _diagonal(self)
 
     def to_dense(self) -> Array:
-        """K as a matrix, shape (n, n), by `ntk`.
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
         return ntk(self.kernel, self.params, self.coordinates, output=self._one)
 
     def frobenius_norm(self) -> Array:
@@ -171,9 +160,9 @@ def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: 
         True
     """
     here = behind(k, x)
-    outputs = check_params(here.network, params, here.features)
+    outputs = num_outputs(here.network, params, here.features)
     check_output(output, outputs)
-    return Empirical(k, params, here.points, tuple(range(outputs)) if output is None else (int(output),))
+    return Empirical(here.points, k, params, tuple(range(outputs)) if output is None else (int(output),))
 
 
 @jax.jit

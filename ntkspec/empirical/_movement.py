@@ -15,7 +15,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_seed, check_sizes, shown
-from ntkspec.empirical._inputs import behind, check_stacked
+from ntkspec.empirical._inputs import behind, num_stacked
 from ntkspec.empirical._leading import leading_eigenvalues
 from ntkspec.empirical._rows import bytes_of_row, rows_of
 from ntkspec.empirical._sample import Frequencies, frequencies_of, sample
@@ -170,7 +170,7 @@ class Movement:
                 "movement compares kernels behind the mapping that it was given; train with trainable=(), or observe "
                 "params['network'] for the networks' kernels behind the mapping as it was"
             )
-        count, _ = check_stacked(self.network, params, self.features)
+        count, _ = num_stacked(self.network, params, self.features)
         rows = rows_of(self.network, jax.tree.map(lambda leaf: leaf[0], params), None)
         each, m = bytes_of_row(rows, self.features), len(self.features)
         refuse_if_too_large(

@@ -11,10 +11,10 @@ are looked for in its trace (`traced`), and the other rows are its gradients.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from abc import abstractmethod
 from typing import Any, cast
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -23,7 +23,6 @@ from ntkspec.empirical._traced import factors_of
 from ntkspec.kernel import Network
 from ntkspec.kernel._factor import Factor, Layered, is_layered
 from ntkspec.kernel._gram import Which
-from ntkspec.kernel.activation._base import register
 
 __all__ = ["Rows", "bytes_of_row", "compute", "rows_of", "together"]
 
@@ -31,8 +30,7 @@ __all__ = ["Rows", "bytes_of_row", "compute", "rows_of", "together"]
 SIDE_BY_SIDE = 256
 
 
-@dataclass(frozen=True)
-class Rows(ABC):
+class Rows(eqx.Module):
     """Rows of a network's Jacobian; a `kernel.gram.Tiled`.
 
     Attributes:
@@ -43,7 +41,7 @@ class Rows(ABC):
 
     network: Network
     params: Any
-    output: int | None = field(metadata={"static": True})
+    output: int | None = eqx.field(static=True)
 
     @abstractmethod
     def rows(self, x: Array) -> list[Factor]:
@@ -62,25 +60,18 @@ class Rows(ABC):
         return _sum([jnp.sum(a.inputs**2, axis=1) * _squares(a.signals) for a in x])
 
 
-@register
-@dataclass(frozen=True)
 class Layers(Rows):
     """Rows of a network of Dense layers, which knows its factors."""
 
     def rows(self, x: Array) -> list[Factor]:
-        """Return the factors at inputs (n, p) of the outputs that are asked for."""
         found = cast(Layered, self.network).factors(self.params, x)
         return [Factor(inputs, _selected(signals, self.output)) for inputs, signals in found]
 
 
-@register
-@dataclass(frozen=True)
 class Traced(Rows):
     """Rows of any network: factors where its trace shows a product with a parameter, gradients of the rest."""
 
     def rows(self, x: Array) -> list[Factor]:
-        """Return the factors at inputs (n, p) of the outputs that are asked for; of a gradient, its inputs are 1."""
-
         def outputs(params: Any, point: Array) -> Array:
             return _selected(self.network.apply(params, point[None]), self.output)[0]
 

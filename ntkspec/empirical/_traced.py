@@ -94,7 +94,7 @@ class _Trace:
     uses: dict[int, list[jax.ShapeDtypeStruct | None]] = field(default_factory=dict)
 
     def evaluate(self, jaxpr: Jaxpr, constants: list[Any], args: list[Any]) -> list[Any]:
-        """The outputs, all of them arrays."""
+        """Return the outputs, all of them arrays."""
         return [self._used(one) for one in evaluate(jaxpr, constants, args, self._apply)]
 
     def _apply(self, equation: JaxprEqn, operands: list[Any]) -> list[Any]:

@@ -7,10 +7,10 @@ from ntkspec.operator._dense import Dense, dense
 from ntkspec.operator._lattice import Lattice, lattice
 from ntkspec.operator._low_rank import LowRank, low_rank
 from ntkspec.operator._measured import EstimateWarning, Measured, measured
-from ntkspec.operator._nonuniform import Nonuniform
 from ntkspec.operator._norm import largest_eigenvalue
-from ntkspec.operator._scattered import scattered
-from ntkspec.operator._streamed import Streamed
+from ntkspec.operator._scattered._build import scattered
+from ntkspec.operator._scattered._exact import Streamed
+from ntkspec.operator._scattered._fourier import Nonuniform
 
 __all__ = [
     "Choice",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +13,12 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
 from ntkspec.grid import Placement, place
-from ntkspec.kernel._composed import ComposedKernel, Which
+from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.operator._expansion import expand, trace_at
 from ntkspec.operator._modes import Modes
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["OfKernel", "OnPoints", "Operator", "check_operator"]
+__all__ = ["OfKernel", "OnPoints", "Operator", "check_kernel_points", "check_operator"]
 
 _NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
 
@@ -28,8 +29,8 @@ _NO_KERNEL = (
 )
 
 
-class Operator(ABC):
-    """A symmetric positive semi-definite kernel matrix K on n points; a frozen pytree.
+class Operator(eqx.Module):
+    """A symmetric positive semi-definite kernel matrix K on n points.
 
     A new operator answers `num_points`, `points`, `placement`, `matvec`, `diagonal`, `to_dense` and `frobenius_norm`;
     the eigen and prediction rooms ask for nothing else. One that knows of a whole lattice around its points also
@@ -197,17 +198,14 @@ class OnPoints(Operator):
 
     @property
     def num_points(self) -> int:
-        """Number of points n."""
         return self.coordinates.shape[0]
 
     @property
     def points(self) -> np.ndarray:
-        """The points, shape (n, d)."""
         return np.asarray(self.coordinates)
 
     @property
     def placement(self) -> Placement | None:
-        """The lattice that the points happen to lie on, if they do."""
         return place(self.points)
 
 
@@ -215,7 +213,7 @@ class OfKernel(Operator):
     """An operator that keeps the kernel it is of, and so knows the learned function anywhere."""
 
     kernel: ComposedKernel
-    which: Which
+    which: Which = eqx.field(static=True)
 
     def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
         return expand(self.kernel, self.points, asked, columns, self.which, progress)
@@ -230,8 +228,23 @@ def product(K: Operator, v: Array) -> Array:
     return K.matvec(v) if v.ndim == 1 else jax.vmap(K.matvec, in_axes=1, out_axes=1)(v)
 
 
+def check_kernel_points(k: ComposedKernel, x: ArrayLike, which: Which) -> Array:
+    """Return points (n, d) of a kernel, at least one.
+
+    Raises:
+        TypeError: if `k` is a network without a mapping.
+        ValueError: if `which` names no kernel, the points have the wrong shape, or there are none.
+    """
+    check_composed(k)
+    check_which(which)
+    points = check_points(x, k.dim)
+    if not len(points):
+        raise ValueError("`x` holds no points; expected at least one row")
+    return points
+
+
 def check_operator(K: object) -> None:
-    """Refuse what is no operator.
+    """Refuse anything but an operator.
 
     Raises:
         TypeError: saying how to make one.

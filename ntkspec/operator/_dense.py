@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
-from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
+from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.limits import refuse_if_too_large
-from ntkspec.operator._base import OnPoints
+from ntkspec.operator._base import OnPoints, check_kernel_points
 from ntkspec.operator._expansion import expand, trace_at
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Dense", "dense"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
 class Dense(OnPoints):
     """A Gram matrix on arbitrary points; build one with `dense`.
 
@@ -32,30 +27,24 @@ class Dense(OnPoints):
         which: "ntk" or "nngp".
     """
 
-    coordinates: Array
     matrix: Array
     kernel: ComposedKernel | None = None
-    which: Which = field(default="ntk", metadata={"static": True})
+    which: Which = eqx.field(default="ntk", static=True)
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the matrix."""
         return self.matrix.dtype
 
     def matvec(self, v: Array) -> Array:
-        """K v for one vector (n,)."""
         return self.matrix @ v
 
     def diagonal(self) -> Array:
-        """K's diagonal, shape (n,)."""
         return jnp.diagonal(self.matrix)
 
     def to_dense(self) -> Array:
-        """K, shape (n, n)."""
         return self.matrix
 
     def frobenius_norm(self) -> Array:
-        """√Σ K_ij²."""
         return jnp.linalg.norm(self.matrix)
 
     def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
@@ -89,12 +78,8 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
         >>> ns.operator.dense(k, [[0.0], [0.3], [0.9]]).shape
         (3, 3)
     """
-    check_composed(k)
-    check_which(which)
-    x = check_points(x, k.dim)
+    x = check_kernel_points(k, x, which)
     n = x.shape[0]
-    if n == 0:
-        raise ValueError("`x` holds no points; expected at least one row")
     # The matrix, and a margin for features and tiles.
     refuse_if_too_large(
         1.25 * n * n * x.dtype.itemsize,

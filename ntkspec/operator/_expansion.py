@@ -8,12 +8,13 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.kernel._composed import ComposedKernel, Which
+from ntkspec.limits import current
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["expand", "trace_at"]
 
-#: Points on a side of a block at most: 32 MiB of kernel, whose features cost little beside its entries.
-SIDE = 2048
+#: Points on a side of a block: 32 MiB of kernel, whose features cost little beside its entries.
+BLOCK = 2048
 #: Points whose diagonal is found at a time where it is not the same for all.
 FEW = 64
 
@@ -58,11 +59,12 @@ def trace_at(k: ComposedKernel, asked: Array, which: Which) -> float:
     """Σ_i k(z_i, z_i), a bound on the norm of the kernel on points z, shape (m, d)."""
     if k.stationary:
         return len(asked) * float(k.gram(asked[:1], None, which)[0, 0])
-    return float(sum(jnp.trace(k.gram(block, None, which)) for block in np.array_split(asked, -(-len(asked) // FEW))))
+    count = -(-len(asked) // min(FEW, current().block or FEW))
+    return float(sum(jnp.trace(k.gram(block, None, which)) for block in np.array_split(asked, count)))
 
 
 def _blocks(points: np.ndarray) -> np.ndarray:
     """Points in even blocks, shape (count, size, d): one program does for all; the last point fills up."""
-    count = -(-len(points) // SIDE)
+    count = -(-len(points) // (current().block or BLOCK))
     size = -(-len(points) // count)
     return np.pad(points, ((0, count * size - len(points)), (0, 0)), mode="edge").reshape(count, size, -1)

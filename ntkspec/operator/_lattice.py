@@ -8,8 +8,9 @@ circulant, and λ̂ holds its eigenvalues.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,8 +62,6 @@ class Sublattice:
         return self.grid.spacing
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
 class Lattice(OfKernel):
     """A stationary kernel on lattice points; build one with `lattice`.
 
@@ -74,15 +73,12 @@ class Lattice(OfKernel):
         which: "ntk" or "nngp".
     """
 
-    kernel: ComposedKernel
     transform: Array
     index: Array | None
-    sublattice: Sublattice = field(metadata={"static": True})
-    which: Which = field(metadata={"static": True})
+    sublattice: Sublattice = eqx.field(static=True)
 
     @property
     def num_points(self) -> int:
-        """Number of points n."""
         return math.prod(self.sublattice.shape) if self.index is None else self.index.shape[0]
 
     @property
@@ -93,7 +89,6 @@ class Lattice(OfKernel):
 
     @property
     def placement(self) -> Placement:
-        """Where the points lie on the sublattice."""
         return Placement(self.sublattice.grid, None if self.index is None else np.asarray(self.index))
 
     @property
@@ -103,15 +98,12 @@ class Lattice(OfKernel):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of products: float64, or float32 where that was asked for."""
         return self.transform.dtype
 
     def modes(self) -> PlaneWaves | None:
-        """Return the plane waves of a circulant lattice, whose eigenvalues are its transform."""
         return PlaneWaves(self, np.asarray(self.transform).ravel(), self.sublattice.grid) if self.circulant else None
 
     def matvec(self, v: Array) -> Array:
-        """K v for one vector (n,), in the operator's own precision."""
         shape = self.sublattice.shape
         v = v.astype(self.dtype)
         if self.index is None:
@@ -120,7 +112,6 @@ class Lattice(OfKernel):
         return toeplitz(self.transform, on_lattice.reshape(shape), self.sublattice.torus).ravel()[self.index]
 
     def diagonal(self) -> Array:
-        """K's diagonal, shape (n,): the kernel at lag zero."""
         function = self.kernel.ntk_lag if self.which == "ntk" else self.kernel.nngp_lag
         return jnp.full(self.num_points, function(jnp.zeros(self.kernel.dim)))
 
@@ -129,11 +120,6 @@ class Lattice(OfKernel):
         return lag_table(self.kernel, self.sublattice.torus, self.sublattice.spacing, self.which)
 
     def to_dense(self) -> Array:
-        """K as a matrix (n, n), exactly symmetric.
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
         n = self.num_points
         # The matrix, and an integer of each pair's difference on each axis.
         num_bytes = 8 * n * n * (2 + 2 * len(self.sublattice.shape))
@@ -162,7 +148,6 @@ class Lattice(OfKernel):
 
     @property
     def field_shape(self) -> tuple[int, ...]:
-        """The full lattice."""
         return self.sublattice.full
 
     def field(self, weights: ArrayLike) -> Array:
@@ -180,11 +165,6 @@ class Lattice(OfKernel):
         return values if weights.ndim == 2 else values[..., 0]
 
     def restrict(self, values: ArrayLike) -> Array:
-        """Values (*full) or (*full, c) on the full lattice, taken at the operator's points: (n,) or (n, c).
-
-        Raises:
-            ValueError: if the leading shape is not that of the full lattice.
-        """
         values = jnp.asarray(values)
         full = self.sublattice.full
         if values.shape[: len(full)] != full or values.ndim > len(full) + 1:
@@ -192,13 +172,12 @@ class Lattice(OfKernel):
         return values.reshape(math.prod(full), *values.shape[len(full) :])[self._full_index()]
 
     def field_norm(self) -> float:
-        """Return an upper bound on the norm of the kernel on the whole lattice: the norm of its torus."""
         return float(jnp.max(jnp.abs(self._full().transform)))
 
     def _full(self) -> Lattice:
         full = self.sublattice.full
         if full == self.sublattice.shape:
-            return Lattice(self.kernel, self.transform, None, self.sublattice, self.which)
+            return replace(self, index=None)
         return _build(self.kernel, whole(full, self.sublattice.periodic), None, self.which, self.dtype)
 
     def _full_index(self) -> Array:
@@ -288,7 +267,7 @@ def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:
 
 def _build(k: ComposedKernel, sublattice: Sublattice, index: Array | None, which: Which, dtype: DTypeLike) -> Lattice:
     transform = transform_of_lags(k, sublattice.torus, sublattice.spacing, which, dtype)
-    return Lattice(k, transform, index, sublattice, which)
+    return Lattice(k, which, transform, index, sublattice)
 
 
 def _sublattice(shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool) -> tuple[Sublattice, Array | None]:

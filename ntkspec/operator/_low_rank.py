@@ -10,7 +10,6 @@ Source: Chen, Epperly, Tropp & Webber 2023, "Randomly pivoted Cholesky", algorit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 
 import jax
@@ -19,11 +18,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
-from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
-from ntkspec.kernel.activation._base import register
+from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.limits import refuse_if_too_large
-from ntkspec.operator._base import OfKernel, OnPoints
+from ntkspec.operator._base import OfKernel, OnPoints, check_kernel_points
 from ntkspec.operator._expansion import expand
 from ntkspec.operator._modes import FactorModes
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -39,8 +36,6 @@ FINEST = 1e-12
 EPS = float(np.finfo(np.float64).eps)
 
 
-@register
-@dataclass(frozen=True)
 class LowRank(OnPoints, OfKernel):
     """F Fᵀ in place of a kernel matrix; build one with `low_rank`.
 
@@ -53,12 +48,9 @@ class LowRank(OnPoints, OfKernel):
         which: "ntk" or "nngp".
     """
 
-    coordinates: Array
     factor: Array
     pivots: Array
     error: Array
-    kernel: ComposedKernel
-    which: Which = field(metadata={"static": True})
 
     @property
     def rank(self) -> int:
@@ -67,11 +59,9 @@ class LowRank(OnPoints, OfKernel):
 
     @property
     def approximation_error(self) -> float:
-        """`error`: the trace norm bounds the spectral norm."""
         return float(self.error)
 
     def modes(self) -> FactorModes:
-        """Return the left singular vectors of F."""
         return FactorModes.of(self, np.asarray(self.factor))
 
     def matvec(self, v: Array) -> Array:
@@ -83,11 +73,7 @@ class LowRank(OnPoints, OfKernel):
         return jnp.sum(self.factor**2, axis=1)
 
     def to_dense(self) -> Array:
-        """F Fᵀ, shape (n, n).
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
+        """F Fᵀ, shape (n, n)."""
         n = self.num_points
         refuse_if_too_large(2 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
         product = self.factor @ self.factor.T
@@ -148,12 +134,8 @@ def low_rank(
         >>> K.rank < 50, K.approximation_error <= 1e-2 * float(k.ntk(K.points).trace())
         (True, True)
     """
-    check_composed(k)
-    check_which(which)
-    x = check_points(x, k.dim)
+    x = check_kernel_points(k, x, which)
     n = x.shape[0]
-    if n == 0:
-        raise ValueError("`x` holds no points; expected at least one row")
     if not FINEST <= tol < 1:
         raise ValueError(
             f"tol={tol}; expected between {FINEST:g} (below, what is left is rounding) and 1; "
@@ -184,7 +166,7 @@ def _trimmed(
     rank = int(met[0]) + 1 if len(met) else len(pivots)
     # The diagonals cancel to a few units of the trace, and each elimination rounds once.
     bound = max(float(error[rank - 1]), 0.0) + (4 + rank) * EPS * trace
-    return LowRank(x, factor[:, :rank], jnp.asarray(pivots[:rank]), jnp.asarray(bound), k, which)
+    return LowRank(k, which, x, factor[:, :rank], jnp.asarray(pivots[:rank]), jnp.asarray(bound))
 
 
 def _room_for(factor: Array, columns: int, block: int, tol: float) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -13,17 +12,13 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
-from ntkspec.kernel.activation._base import register
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator._base import Operator, check_operator
 from ntkspec.operator._lattice import Lattice
 from ntkspec.operator.measurement import Measurement, matrix
 from ntkspec.progress import Progress
 
 __all__ = ["EstimateWarning", "Measured", "measured"]
-
-#: Numbers that go through products to find a trace or a norm exactly; beyond, both are estimated (a minute or so).
-EXACT_LIMIT = 2**28
 
 #: Random products in an estimate.
 PROBES = 64
@@ -33,8 +28,6 @@ class EstimateWarning(UserWarning):
     """A number that was estimated by random products because finding it exactly would take too many."""
 
 
-@register
-@dataclass(frozen=True)
 class Measured(Operator):
     """A K Aᵀ, multiplied factor by factor; build one with `measured`.
 
@@ -51,17 +44,14 @@ class Measured(Operator):
 
     @property
     def num_points(self) -> int:
-        """Number of measurements m."""
         return self.measurement.num_measurements
 
     @property
     def points(self) -> np.ndarray:
-        """Where each measurement was taken, shape (m, d); NaN where it belongs to no place."""
         return self.measurement.positions(self.kernel.points)
 
     @property
     def placement(self) -> Placement | None:
-        """Where the measurements lie on the points' lattice, if they are samples of it."""
         placement = self.kernel.placement
         return None if placement is None else self.measurement.placement(placement)
 
@@ -71,16 +61,11 @@ class Measured(Operator):
         return self.measurement.forward(values.reshape(self.measurement.points_shape)).astype(v.dtype)
 
     def diagonal(self) -> Array:
-        """Compute the diagonal exactly: in closed form, or by a product for each row of A that is no shift of another.
-
-        Raises:
-            ValueError: if that would take too many products; `trace` and `frobenius_norm` are then estimated.
-        """
         closed, representative = self._stationary()
         if closed is not None:
             return closed
         own, back = np.unique(representative, return_inverse=True)
-        if len(own) * self.measurement.shape[1] > EXACT_LIMIT:
+        if len(own) * self.measurement.shape[1] > current().products:
             raise ValueError(
                 f"the diagonal of {self.num_points:,} measurements would take {len(own):,} products; "
                 "its sum is estimated by `trace()`"
@@ -94,7 +79,7 @@ class Measured(Operator):
             EstimateWarning: with the standard error.
         """
         closed, representative = self._stationary()
-        if closed is not None or len(np.unique(representative)) * self.measurement.shape[1] <= EXACT_LIMIT:
+        if closed is not None or len(np.unique(representative)) * self.measurement.shape[1] <= current().products:
             return jnp.sum(self.diagonal())
         return self._estimate("trace", _random_products(self)[0])
 
@@ -105,16 +90,12 @@ class Measured(Operator):
             EstimateWarning: with the standard error.
         """
         m, n = self.measurement.shape
-        if m * n <= EXACT_LIMIT:
+        if m * n <= current().products:
             return jnp.sqrt(jnp.sum(_probe(self, jnp.arange(m), self._batch)[1]))
         return jnp.sqrt(self._estimate("squared Frobenius norm", _random_products(self)[1]))
 
     def to_dense(self) -> Array:
-        """Return a K Aᵀ as a matrix (m, m), exactly symmetric, by m products.
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
+        """Return a K Aᵀ as a matrix (m, m), exactly symmetric, by m products."""
         m = self.num_points
         refuse_if_too_large(
             3 * 8 * m * m,
@@ -126,7 +107,6 @@ class Measured(Operator):
 
     @property
     def field_shape(self) -> tuple[int, ...] | None:
-        """The lattice of the kernel that is measured."""
         return self.kernel.field_shape
 
     def field(self, weights: ArrayLike) -> Array:
@@ -137,7 +117,6 @@ class Measured(Operator):
         return self.kernel.field(spread if weights.ndim == 2 else spread[:, 0])
 
     def restrict(self, values: ArrayLike) -> Array:
-        """Return the measurements A f of values on the whole lattice; see `Operator.restrict`."""
         return self.measurement @ self.kernel.restrict(values)
 
     def field_norm(self) -> float:

@@ -130,12 +130,10 @@ class PlaneWaves(Modes):
 
     @property
     def weight(self) -> np.ndarray:
-        """Number of modes with each eigenvalue: 1 or 2."""
         return np.broadcast_to(half_weights(self.grid.shape), self._half).ravel()
 
     @property
     def waves(self) -> Grid:
-        """The grid itself."""
         return self.grid
 
     @property
@@ -153,7 +151,6 @@ class PlaneWaves(Modes):
         return modes.reshape(-1, columns.shape[1])
 
     def combine(self, functions: np.ndarray, coefficients: np.ndarray | Array) -> np.ndarray | Array:
-        """f(K) y, one function after the other: no more than its own transform is made."""
         fft, xp = (jnp.fft, jnp) if isinstance(coefficients, jax.Array) else (scipy.fft, np)
         half = (*self._half, -1)
         values = [
@@ -176,7 +173,6 @@ class PlaneWaves(Modes):
         return self.trace(functions)[:, None] / self.num_points
 
     def spread(self, placement: Placement) -> scipy.sparse.csr_array:
-        """One frequency for each eigenvalue."""
         bins, frequency = placement.grid.frequency_bins()
         held = bins[..., : self._half[-1]].ravel()
         shape = (len(frequency), len(held))
@@ -199,12 +195,10 @@ class MatrixModes(Modes):
         return np.split(along, np.cumsum([len(V) for V in self.basis])[:-1])
 
     def coefficients(self, columns: np.ndarray | Array) -> np.ndarray:
-        """Coefficients (n, c)."""
         parts = zip(self.basis, self.blocks.split(np.asarray(columns)), strict=True)
         return np.concatenate([V.T @ y for V, y in parts])
 
     def combine(self, functions: np.ndarray, coefficients: np.ndarray | Array) -> np.ndarray:
-        """f(K) y, all functions in one product a block."""
         parts = []
         for V, f, y in zip(
             self.basis, self._by_block(functions), self._by_block(np.asarray(coefficients)), strict=True
@@ -214,7 +208,6 @@ class MatrixModes(Modes):
         return np.moveaxis(self.blocks.join(tuple(parts)), 1, 0)
 
     def vectors(self, index: np.ndarray) -> np.ndarray:
-        """Columns of the blocks' eigenvectors in the basis of the points."""
         unit = np.zeros((self.num_points, len(index)))
         unit[index, np.arange(len(index))] = 1
         parts = zip(self.basis, self._by_block(unit), strict=True)
@@ -243,31 +236,25 @@ class FactorModes(Modes):
 
     @property
     def weight(self) -> np.ndarray:
-        """1, and n − r for the last."""
         return np.append(np.ones(self.num_vectors), self.num_points - self.num_vectors)
 
     @property
     def num_vectors(self) -> int:
-        """Number of columns r."""
         return self.basis.shape[1]
 
     def coefficients(self, columns: np.ndarray | Array) -> np.ndarray:
-        """Coefficients (r, c), and below them what is left of the columns, (n, c)."""
         columns = np.asarray(columns)
         known = self.basis.T @ columns
         return np.concatenate([known, columns - self.basis @ known])
 
     def combine(self, functions: np.ndarray, coefficients: np.ndarray | Array) -> np.ndarray:
-        """f(K) y."""
         known, rest = np.split(np.asarray(coefficients), [self.num_vectors])
         return np.stack([f[-1] * rest + self.basis @ (f[:-1, None] * known) for f in functions.T])
 
     def vectors(self, index: np.ndarray) -> np.ndarray:
-        """Columns of the basis."""
         return self.basis[:, index]
 
     def power(self, columns: np.ndarray) -> np.ndarray:
-        """Squared coefficients, and the energy of what is left."""
         known, rest = np.split(self.coefficients(columns), [self.num_vectors])
         return np.concatenate([known**2, np.sum(rest**2, axis=0)[None]])
 

@@ -48,6 +48,6 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
 
 
 def positive_start(num_points: int, seed: int = 0) -> Array:
-    """A random positive unit vector (1, n): a kernel's top eigenvector is close to one sign."""
+    """Return a random positive unit vector (1, n): a kernel's top eigenvector is close to one sign."""
     vector = jnp.asarray(0.5 + np.random.default_rng(seed).random(num_points), dtype=float)[None]
     return vector / jnp.linalg.norm(vector)

@@ -55,13 +55,14 @@ def transform_of_lags(
     return _transform_of_half(_half_table(k, torus, spacing, which), torus[-1], dtype)
 
 
-def toeplitz(transform: Array, v: Array, torus: tuple[int, ...]) -> Array:
+def toeplitz(transform: Array, v: Array, torus: tuple[int, ...], columns: int | None = None) -> Array:
     """crop(F⁻¹ λ̂ F pad v), padded and cropped one axis at a time: rows known to be zero are not transformed.
 
     Args:
         transform: λ̂, half of it along the last axis.
         v: values on the lattice, one axis each, real.
         torus: its size.
+        columns: number of columns of the spectrum that go through at once; None takes what fits a cache.
 
     Returns:
         The product, shaped as `v`.
@@ -78,7 +79,7 @@ def toeplitz(transform: Array, v: Array, torus: tuple[int, ...]) -> Array:
 
     spectrum = jnp.fft.rfft(v, n=torus[-1])
     column = math.prod(torus[:-1]) * spectrum.dtype.itemsize
-    spectrum = _by_pieces(leading, (transform, spectrum), -1, _piece(spectrum.shape[-1], column))
+    spectrum = _by_pieces(leading, (transform, spectrum), -1, columns or _piece(spectrum.shape[-1], column))
     return jnp.fft.irfft(jnp.moveaxis(spectrum, 0, -1), n=torus[-1])[..., : v.shape[-1]]
 
 
@@ -114,9 +115,9 @@ def _half_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float,
     return axis_lags(k, first[: torus[0] // 2 + 1], which)
 
 
-def axis_lags(k: ComposedKernel, lags: np.ndarray, which: Which) -> Array:
-    """Return the kernel of one coordinate at lags 0, h, 2h and so on."""
-    if len(lags) < LONG:
+def axis_lags(k: ComposedKernel, lags: np.ndarray, which: Which, long: int = LONG) -> Array:
+    """Return the kernel of one coordinate at lags 0, h, 2h …; `long` of them or more are split in two axes."""
+    if len(lags) < long:
         return lag_slabs(k, (lags,), which)
     # Δ = Δ_coarse + Δ_fine is a lattice of two axes, whose versines are a matrix product instead of n·m sines. All
     # terms are positive near Δ = 0, so no digit is lost where the kernel has its cusp.
@@ -125,10 +126,10 @@ def axis_lags(k: ComposedKernel, lags: np.ndarray, which: Which) -> Array:
     return lag_slabs(two, (lags[::fine], lags[:fine]), which).ravel()[: len(lags)]
 
 
-def lag_slabs(k: ComposedKernel, lags: tuple[np.ndarray, ...], which: Which) -> Array:
-    """`ComposedKernel.lag_grid` in slabs along the first axis, so that no temporary has the size of the grid."""
+def lag_slabs(k: ComposedKernel, lags: tuple[np.ndarray, ...], which: Which, size: int = LAGS) -> Array:
+    """`ComposedKernel.lag_grid` in slabs of `size` lags along the first axis: no temporary has the size of the grid."""
     first, *rest = lags
-    num_slabs = -(-len(first) * math.prod(len(axis) for axis in rest) // LAGS)
+    num_slabs = -(-len(first) * math.prod(len(axis) for axis in rest) // size)
     rows = -(-len(first) // num_slabs)
     # Every slab has the same size, so that the recursion is compiled once.
     filled = np.concatenate([first, np.zeros(rows * -(-len(first) // rows) - len(first))])
@@ -140,8 +141,8 @@ def _lag_grid(k: ComposedKernel, first: Array, rest: tuple[Array, ...], which: W
     return _by_pieces(lambda lags: k.lag_grid((lags, *rest), which), (first,), 0, rows)
 
 
-@partial(jax.jit, static_argnames=("last", "dtype"))
-def _transform_of_half(half: Array, last: int, dtype: DTypeLike) -> Array:
+@partial(jax.jit, static_argnames=("last", "dtype", "columns"))
+def _transform_of_half(half: Array, last: int, dtype: DTypeLike, columns: int | None = None) -> Array:
     """F of a real table with k(−Δ) = k(Δ): once the leading axes are transformed, the last is Hermitian about 0."""
 
     def leading(half: Array) -> Array:
@@ -154,6 +155,6 @@ def _transform_of_half(half: Array, last: int, dtype: DTypeLike) -> Array:
     if half.ndim == 1:
         return hermitian(half)
     column = half.size // half.shape[-1] * 16
-    spectrum = _by_pieces(leading, (half,), -1, _piece(half.shape[-1], column))
+    spectrum = _by_pieces(leading, (half,), -1, columns or _piece(half.shape[-1], column))
     row = spectrum.size // spectrum.shape[1] * 16
-    return _by_pieces(hermitian, (spectrum,), 1, _piece(spectrum.shape[1], row))
+    return _by_pieces(hermitian, (spectrum,), 1, columns or _piece(spectrum.shape[1], row))

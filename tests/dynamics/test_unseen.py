@@ -8,6 +8,7 @@ from oracle_loops import DYNAMICS, walk
 
 import ntkspec as ns
 from ntkspec.dynamics import Batches
+from ntkspec.limits import limited
 
 STEPS = [0, 1, 10, 300]
 N = 24
@@ -20,9 +21,7 @@ def streamed(k, x):
 
 
 def fast(k, x):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ntkspec.operator._search.FEW", 0)
-        patch.setattr("ntkspec.operator._search.MODERATE", 0)
+    with limited(direct_points=0):
         return ns.operator.scattered(k, x, tol=1e-2)
 
 

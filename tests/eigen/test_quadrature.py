@@ -1,6 +1,3 @@
-from dataclasses import dataclass
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,8 +33,6 @@ def approximated():
     return ns.operator.low_rank(kernel, x, 0.3), np.linalg.eigvalsh(np.asarray(kernel.ntk(x)))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
 class Products(ns.operator.LowRank):
     """An approximate operator that does not know its modes."""
 

@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import oracle_accuracy
 import oracle_jacobian
-import psutil
 import pytest
 
 import ntkspec as ns
-from ntkspec.empirical import _gram as gram
 from ntkspec.empirical._rows import rows_of
 from ntkspec.kernel._base import Network
 from ntkspec.kernel._factor import is_layered
 from ntkspec.kernel.activation import ACTIVATIONS, named
+from ntkspec.limits import limited
 
 EPS = np.finfo(np.float64).eps
 nt = ns.kernel.stax.load()
@@ -95,18 +94,18 @@ def test_linearised_networks_keep_the_kernel_they_start_with(name):
 
 @pytest.mark.parametrize("name", ["ntk", "stax"])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_strips_and_tiles_do_not_show(name, symmetric, monkeypatch):
+def test_strips_and_tiles_do_not_show(name, symmetric):
     k, params, *_ = case(name)
     z = None if symmetric else Z
     whole = np.asarray(ns.empirical.ntk(k, params, X, z))
-    monkeypatch.setattr(gram, "strip_size", lambda *_: 4)
     steps = []
 
     class Reporter(ns.progress.NoProgress):
         def advance(self, n=1, **fields):
             steps.append(n)
 
-    strips = np.asarray(ns.empirical.ntk(k, params, X, z, progress=Reporter()))
+    with limited(block=2):
+        strips = np.asarray(ns.empirical.ntk(k, params, X, z, progress=Reporter()))
     # Strips of two points: of a square matrix those on and above the diagonal.
     assert sum(steps) == (10 if symmetric else 12)
     np.testing.assert_allclose(strips, whole, rtol=0, atol=50 * EPS * whole.max())
@@ -115,13 +114,13 @@ def test_strips_and_tiles_do_not_show(name, symmetric, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_matrices_of_several_tiles(dtype, monkeypatch):
+def test_matrices_of_several_tiles(dtype):
     k = composed(depth=1)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), k.init(jax.random.key(0)))
     x = np.random.default_rng(0).random((300, 2))
     tiled = [np.asarray(ns.empirical.ntk(k, params, x, z)) for z in (None, x[:5])]
-    monkeypatch.setattr(gram, "TILE", 300)
-    whole = [np.asarray(ns.empirical.ntk(k, params, x, z)) for z in (None, x[:5])]
+    with limited(block=300):
+        whole = [np.asarray(ns.empirical.ntk(k, params, x, z)) for z in (None, x[:5])]
     for found, expected in zip(tiled, whole, strict=True):
         assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, rtol=0, atol=50 * np.finfo(dtype).eps * expected.max())
@@ -251,14 +250,19 @@ def test_other_bad_input_is_refused_in_words():
         ns.empirical.ntk(limit, PARAMS, X)
 
 
-def test_what_would_not_fit_is_refused_before_it_is_allocated(monkeypatch):
-    class Memory:
-        available = 3000
-
-    monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    with pytest.raises(ValueError, match=r"empirical Gram matrix of 70 x 70 would need .*empirical\.operator"):
+def test_what_would_not_fit_is_refused_before_it_is_allocated():
+    with (
+        limited(memory=3000),
+        pytest.raises(ValueError, match=r"empirical Gram matrix of 70 x 70 would need .*empirical\.operator"),
+    ):
         ns.empirical.ntk(K3, PARAMS, np.tile(X, (10, 1)))
-    with pytest.raises(ValueError, match=r"Jacobian of a few points .* take fewer points or a narrower network"):
+    with (
+        limited(memory=3000),
+        pytest.raises(ValueError, match=r"Jacobian of a few points .* take fewer points or a narrower network"),
+    ):
         ns.empirical.ntk(K3, PARAMS, X)
-    with pytest.raises(ValueError, match=r"7 x 7 points and 2 x 2 outputs would need .*empirical\.ntk"):
+    with (
+        limited(memory=3000),
+        pytest.raises(ValueError, match=r"7 x 7 points and 2 x 2 outputs would need .*empirical\.ntk"),
+    ):
         ns.empirical.ntk_between_outputs(K3, PARAMS, X)

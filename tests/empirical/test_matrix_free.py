@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.empirical import _matrix_free as matrix_free
+from ntkspec.limits import limited
 
 EPS = np.finfo(np.float64).eps
 SHAPE = (5, 4)
@@ -44,9 +44,9 @@ def test_what_an_operator_answers_is_the_same_of_both(both):
     assert ns.operator.largest_eigenvalue(free) == pytest.approx(top, rel=1e-10)
 
 
-def test_the_frobenius_norm_of_many_blocks(both, monkeypatch):
-    monkeypatch.setattr(matrix_free, "strip_size", lambda *_: 6)
-    np.testing.assert_allclose(both[0].frobenius_norm(), both[1].frobenius_norm(), rtol=100 * EPS)
+def test_the_frobenius_norm_of_many_blocks(both):
+    with limited(block=3):
+        np.testing.assert_allclose(both[0].frobenius_norm(), both[1].frobenius_norm(), rtol=100 * EPS)
 
 
 def test_the_precision_of_products_is_that_of_the_parameters(both):

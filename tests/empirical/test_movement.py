@@ -1,6 +1,5 @@
 """What the observer says of kernels that move, against NumPy on the kernels themselves."""
 
-import sys
 from dataclasses import FrozenInstanceError, replace
 
 import jax
@@ -10,6 +9,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec.empirical import _movement
 from ntkspec.empirical._leading import leading_eigenvalues
 from ntkspec.empirical._sample import sample
 
@@ -242,10 +242,8 @@ def test_it_begins_for_another_kernel_as_if_it_were_built_for_it(params, monkeyp
         computed.append(k)
         return at_points(k, points)
 
-    # The function has the name of its module.
-    module = sys.modules["ntkspec.empirical._movement"]
-    at_points = module._at_points
-    monkeypatch.setattr(module, "_at_points", counted)
+    at_points = _movement._at_points
+    monkeypatch.setattr(_movement, "_at_points", counted)
     assert observe.begin(equal, params[0]).infinite is observe.infinite
     begun = observe.begin(other, params[0])
     xr.testing.assert_identical(begun(50, params[2]), built.begin(other, params[0])(50, params[2]))

@@ -1,23 +1,17 @@
-import importlib
-
 import numpy as np
-import psutil
 import pytest
 
 import ntkspec as ns
+from ntkspec.limits import limited
+from ntkspec.operator import _choose
+from ntkspec.operator._scattered._search import Search
 
-choose_module = importlib.import_module("ntkspec.operator._choose")
 IDENTITY = ns.kernel.compose(ns.mapping.identity(2), ns.kernel.MLP(depth=1, b_std=0.3))
-
-
-def available(monkeypatch, num_bytes):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": num_bytes})())
 
 
 def test_a_lattice_takes_ffts(kernels, masked):
     choice = ns.operator.choose(kernels["2d"], (512, 512))
     assert (choice.form, choice.num_points) == ("lattice", 512**2)
-    assert 0 < choice.seconds < 60
     K, mask = masked["2d"]
     built = ns.operator.choose(kernels["2d"], mask.shape, mask=mask).build()
     assert isinstance(built, ns.operator.Lattice)
@@ -42,23 +36,23 @@ def test_points_of_a_lattice_in_order_are_recognised(kernels, masked):
     assert ns.operator.choose(kernels["2d"], K.points[::-1]).form == "dense"
 
 
-def test_few_scattered_points_are_a_matrix_and_many_are_not(kernels, rng, monkeypatch):
+def test_few_scattered_points_are_a_matrix_and_many_are_not(kernels, rng):
     x = rng.random((40, 2))
     choice = ns.operator.choose(kernels["2d"], x)
     assert choice.form == "dense"
     np.testing.assert_array_equal(choice.build().to_dense(), ns.operator.dense(kernels["2d"], x).to_dense())
-    available(monkeypatch, 2**28)
     many = rng.random((20000, 2))
-    choice = ns.operator.choose(kernels["2d"], many)
+    with limited(memory=2**28):
+        choice, fast = (ns.operator.choose(kernels["2d"], many, tol=tol) for tol in (None, 1e-3))
     assert choice.form == "scattered"
     assert "do not fit in memory" in str(choice)
     assert "needs a tol" in choice.reason
-    assert ns.operator.choose(kernels["2d"], many, tol=1e-3).form == "fast scattered"
+    assert fast.form == "fast scattered"
 
 
-def test_a_tolerance_that_a_cusp_puts_out_of_reach_is_not_promised(kernels, rng, monkeypatch):
-    available(monkeypatch, 2**28)
-    choice = ns.operator.choose(kernels["2d"], rng.random((20000, 2)), tol=1e-9)
+def test_a_tolerance_that_a_cusp_puts_out_of_reach_is_not_promised(kernels, rng):
+    with limited(memory=2**28):
+        choice = ns.operator.choose(kernels["2d"], rng.random((20000, 2)), tol=1e-9)
     assert choice.form == "scattered"
     fast = next(other for other in choice.others if other.name == "fast scattered")
     assert not fast.possible
@@ -70,7 +64,7 @@ def test_the_length_of_a_series_is_predicted(kernels, rng):
     x = rng.random((2000, 1))
     for tol in (1e-3, 1e-4):
         built = ns.operator.scattered(kernels["1d"], x, tol)
-        predicted = choose_module._cutoff(kernels["1d"], x, tol, "ntk")
+        predicted = Search(kernels["1d"], x, tol, "ntk").foretell()
         assert 0.5 < predicted / (built.coefficients.shape[0] // 2) < 2
 
 
@@ -80,23 +74,22 @@ def test_scattered_forms_are_built_with_the_tolerance(kernels, rng, monkeypatch)
     def scattered(k, x, tol=None, *, which):
         asked.append((len(x), tol, which))
 
-    # By its module: the package has the function under this name.
-    monkeypatch.setattr(choose_module, "scattered", scattered)
-    available(monkeypatch, 2**28)
-    for tol in (None, 1e-3):
-        ns.operator.choose(kernels["2d"], rng.random((20000, 2)), tol=tol, which="nngp").build()
+    monkeypatch.setattr(_choose, "scattered", scattered)
+    with limited(memory=2**28):
+        for tol in (None, 1e-3):
+            ns.operator.choose(kernels["2d"], rng.random((20000, 2)), tol=tol, which="nngp").build()
     assert asked == [(20000, None, "nngp"), (20000, 1e-3, "nngp")]
 
 
-def test_no_mapping_is_a_matrix_or_low_rank(rng, monkeypatch):
+def test_no_mapping_is_a_matrix_or_low_rank(rng):
     choice = ns.operator.choose(IDENTITY, (6, 5))
     assert choice.form == "dense"
     assert choice.build().shape == (30, 30)
     # Raw coordinates may lie anywhere.
     x = rng.random((20000, 2)) * 4 - 2
-    available(monkeypatch, 2**30)
-    assert ns.operator.choose(IDENTITY, x).form == "scattered"
-    choice = ns.operator.choose(IDENTITY, x, tol=0.1)
+    with limited(memory=2**30):
+        assert ns.operator.choose(IDENTITY, x).form == "scattered"
+        choice = ns.operator.choose(IDENTITY, x, tol=0.1)
     assert choice.form == "low rank"
     assert choice.num_bytes == 8 * 3 * 20000 * 1000
 
@@ -104,10 +97,9 @@ def test_no_mapping_is_a_matrix_or_low_rank(rng, monkeypatch):
 def test_it_reads_as_text_and_its_costs_grow(kernels):
     small, large = (ns.operator.choose(kernels["2d"], (n, n)) for n in (256, 512))
     assert 3 < large.num_bytes / small.num_bytes < 5
-    assert 4 < large.seconds / small.seconds < 5
     text = str(large)
     assert text.startswith("lattice operator on 262,144 points: the kernel is stationary")
-    assert "a product" in text
+    assert "predicted: " in text
     assert {other.name for other in large.others} == {"dense", "scattered", "fast scattered", "low rank"}
 
 
@@ -140,10 +132,12 @@ def test_periodic_images_are_explained(kernels):
         ns.operator.choose(kernels["2d periodic"], [[1.5, 0.5]])
 
 
-def test_what_fits_nowhere_is_refused_with_all_sizes(kernels, monkeypatch):
-    available(monkeypatch, 2**20)
-    with pytest.raises(
-        ValueError, match=r"no form of an operator on 1,000,000 points fits in 1 MiB .*lattice: .*dense: "
+def test_what_fits_nowhere_is_refused_with_all_sizes(kernels):
+    with (
+        limited(memory=2**20),
+        pytest.raises(
+            ValueError, match=r"no form of an operator on 1,000,000 points fits in 1 MiB .*lattice: .*dense: "
+        ),
     ):
         ns.operator.choose(kernels["2d"], (1000, 1000))
 

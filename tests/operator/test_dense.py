@@ -2,11 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle_dense
-import psutil
 import pytest
 
 import ntkspec as ns
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import limited, refuse_if_too_large
 
 EPS = np.finfo(np.float64).eps
 
@@ -91,26 +90,27 @@ def test_largest_eigenvalue_does_not_depend_on_the_seed(masked):
     assert np.ptp(values) < 1e-13 * values[0]
 
 
-def test_dense_refuses_what_does_not_fit_and_names_the_lattice(kernels, points, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(
-        ValueError, match=r"dense Gram matrix of 12 points .* on a regular lattice use operator\.lattice"
+def test_dense_refuses_what_does_not_fit_and_names_the_lattice(kernels, points):
+    with (
+        limited(memory=1000),
+        pytest.raises(
+            ValueError, match=r"dense Gram matrix of 12 points .* on a regular lattice use operator\.lattice"
+        ),
     ):
         ns.operator.dense(kernels["2d"], points)
 
 
-def test_dense_counts_float64_bytes_whatever_the_points_are(kernels, points, monkeypatch):
+def test_dense_counts_float64_bytes_whatever_the_points_are(kernels, points):
     # The matrix is float64 also where the points came as float32: 1.25 · 12² · 8 bytes.
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1400})())
     assert kernels["2d"].ntk(points.astype(np.float32)).dtype == np.float64
-    with pytest.raises(ValueError, match="dense Gram matrix of 12 points"):
+    with limited(memory=1400), pytest.raises(ValueError, match="dense Gram matrix of 12 points"):
         ns.operator.dense(kernels["2d"], points.astype(np.float32))
 
 
-def test_refusal_says_sizes(monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2**30})())
-    refuse_if_too_large(2**30, "this", "that")
-    with pytest.raises(ValueError, match=r"this would need 2 GiB, of 1 GiB available; that"):
+def test_refusal_says_sizes():
+    with limited(memory=2**30):
+        refuse_if_too_large(2**30, "this", "that")
+    with limited(memory=2**30), pytest.raises(ValueError, match=r"this would need 2 GiB, of 1 GiB available; that"):
         refuse_if_too_large(2**31, "this", "that")
 
 

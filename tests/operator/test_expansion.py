@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.operator import _expansion as expansion
+from ntkspec.limits import limited
 
 
 @pytest.fixture
-def blocks(monkeypatch):
+def blocks():
     """Blocks small enough that there are several, the last one not full."""
-    monkeypatch.setattr(expansion, "SIDE", 8)
-    monkeypatch.setattr(expansion, "FEW", 4)
+    with limited(block=8):
+        yield
 
 
 class Counted:

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle_dense
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 import ntkspec as ns
+from ntkspec.limits import limited
 from ntkspec.operator import _torus as torus
 from ntkspec.operator._lattice import whole
 
@@ -254,25 +254,26 @@ def test_other_types_are_refused(kernels):
 
 
 @pytest.mark.parametrize(("name", "size"), [("2d", 2), ("3d", 1), ("3d", 2), ("2d periodic", 3)])
-def test_products_in_pieces_are_those_of_the_whole(name, size, lattices, rng, monkeypatch):
+def test_products_in_pieces_are_those_of_the_whole(name, size, lattices, rng):
     K = lattices[name]
     v = jnp.asarray(rng.standard_normal(K.sublattice.shape))
     expected = torus.toeplitz(K.transform, v, K.sublattice.torus)
-    monkeypatch.setattr(torus, "_piece", lambda count, num_bytes: size)
-    pieces = jax.jit(torus.toeplitz, static_argnums=2)(K.transform, v, K.sublattice.torus)
+    pieces = jax.jit(torus.toeplitz, static_argnums=(2, 3))(K.transform, v, K.sublattice.torus, size)
     np.testing.assert_allclose(pieces, expected, rtol=0, atol=20 * EPS * float(jnp.abs(expected).max()))
 
 
 @pytest.mark.parametrize(("name", "shape"), [("1d", (11,)), ("3d", (3, 4, 3))])
-def test_tables_in_pieces_are_those_of_the_whole(name, shape, kernels, monkeypatch):
-    spacing, size = tuple(1 / n for n in shape), torus.torus_shape(shape)
-    table = np.asarray(torus.lag_table(kernels[name], size, spacing, "ntk"))
-    for constant, value in (("LAGS", 20), ("LONG", 1)):
-        monkeypatch.setattr(torus, constant, value)
-    monkeypatch.setattr(torus, "_piece", lambda count, num_bytes: 4)
-    pieces = torus.lag_table(kernels[name], size, spacing, "ntk")
-    np.testing.assert_allclose(pieces, table, rtol=0, atol=1e-14)
-    transform = torus.transform_of_lags(kernels[name], size, spacing, "ntk", float)
+def test_tables_in_pieces_are_those_of_the_whole(name, shape, kernels):
+    k, size = kernels[name], torus.torus_shape(shape)
+    table = np.asarray(torus.lag_table(k, size, tuple(1 / n for n in shape), "ntk"))
+    half = table[..., : size[-1] // 2 + 1]
+    index = [np.arange(m) for m in size]
+    lags = [np.where(i <= len(i) // 2, i, i - len(i)) / n for i, n in zip(index, shape, strict=True)]
+    lags[-1] = lags[-1][: size[-1] // 2 + 1]
+    np.testing.assert_allclose(torus.lag_slabs(k, tuple(lags), "ntk", 20), half, rtol=0, atol=1e-14)
+    if len(shape) == 1:
+        np.testing.assert_allclose(torus.axis_lags(k, lags[0], "ntk", 1), half, rtol=0, atol=1e-14)
+    transform = torus._transform_of_half(jnp.asarray(half), size[-1], float, columns=4)
     np.testing.assert_allclose(transform, np.fft.rfftn(table).real, rtol=0, atol=1e-13 * table.sum())
 
 
@@ -293,11 +294,13 @@ def test_whole_is_its_own_sublattice():
     assert sub.torus[1] == 1
 
 
-def test_refusal_comes_before_the_allocation_and_names_what_fits(kernels, lattices, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(ValueError, match=r"transforms of a lattice of \(300,\) points .* GiB available; take fewer"):
+def test_refusal_comes_before_the_allocation_and_names_what_fits(kernels, lattices):
+    with (
+        limited(memory=1000),
+        pytest.raises(ValueError, match=r"transforms of a lattice of \(300,\) points .* GiB available; take fewer"),
+    ):
         ns.operator.lattice(kernels["1d"], (300,))
-    with pytest.raises(ValueError, match=r"dense Gram matrix of 13 points .* K @ v instead"):
+    with limited(memory=1000), pytest.raises(ValueError, match=r"dense Gram matrix of 13 points .* K @ v instead"):
         lattices["1d"].to_dense()
 
 

@@ -1,11 +1,10 @@
-import sys
-
 import jax
 import numpy as np
-import psutil
 import pytest
 
 import ntkspec as ns
+from ntkspec.limits import limited
+from ntkspec.operator import _low_rank
 
 EPS = np.finfo(np.float64).eps
 TOL = 1e-2
@@ -121,9 +120,8 @@ def test_points_that_repeat_are_no_new_columns(kernel, points):
 
 def test_thinning_keeps_pivots_in_proportion_to_what_is_left():
     # Two equal points of three: after one of the pair the other has nothing left, and is always rejected.
-    module = sys.modules[ns.operator.LowRank.__module__]
     H = np.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
-    thin = jax.jit(jax.vmap(module._thin, in_axes=(None, 0)))
+    thin = jax.jit(jax.vmap(_low_rank._thin, in_axes=(None, 0)))
     accepted, L = thin(H, np.random.default_rng(0).random((4000, 3)))
     accepted = np.asarray(accepted)
     assert accepted[:, 0].all()
@@ -140,11 +138,13 @@ def test_a_tolerance_out_of_reach_is_refused(tol, kernel, points):
         ns.operator.low_rank(kernel, points, tol)
 
 
-def test_bad_input_is_refused_in_words(kernel, points, monkeypatch):
+def test_bad_input_is_refused_in_words(kernel, points):
     with pytest.raises(ValueError, match="`x` holds no points"):
         ns.operator.low_rank(kernel, np.zeros((0, 2)), TOL)
     with pytest.raises(ValueError, match="which='both'"):
         ns.operator.low_rank(kernel, points, TOL, which="both")
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(ValueError, match=r"factor of 256 columns for 300 points .* take a larger tol"):
+    with (
+        limited(memory=1000),
+        pytest.raises(ValueError, match=r"factor of 256 columns for 300 points .* take a larger tol"),
+    ):
         ns.operator.low_rank(kernel, points, TOL)

@@ -1,16 +1,15 @@
 import dataclasses
-import sys
 
 import jax
 import numpy as np
 import oracle_dense
 import oracle_measurement as oracle
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
+from ntkspec.limits import limited
 
 M = ns.operator.measurement
 MASK = np.random.default_rng(11).random((5, 4)) < 0.5
@@ -150,24 +149,29 @@ def test_it_is_a_pytree_that_tells_measurements_apart(grams):
     np.testing.assert_allclose(slope, K @ np.ones(K.num_points), rtol=0, atol=1e-12)
 
 
-def test_what_takes_too_many_products_is_estimated_and_says_so(grams, monkeypatch):
+def test_what_takes_too_many_products_is_estimated_and_says_so(grams):
     K, matrix = grams["tomography"]
-    monkeypatch.setattr(sys.modules[type(K).__module__], "EXACT_LIMIT", 10)
-    with pytest.warns(
-        ns.operator.EstimateWarning, match=r"trace of 15 measurements is estimated from 64 random products"
+    with (
+        limited(products=10),
+        pytest.warns(
+            ns.operator.EstimateWarning, match=r"trace of 15 measurements is estimated from 64 random products"
+        ),
     ):
         trace = float(K.trace())
-    with pytest.warns(ns.operator.EstimateWarning, match="squared Frobenius norm of 15 measurements"):
+    with (
+        limited(products=10),
+        pytest.warns(ns.operator.EstimateWarning, match="squared Frobenius norm of 15 measurements"),
+    ):
         norm = float(K.frobenius_norm())
     # Five standard errors of Hutchinson's estimator, √(2 Σ_{i≠j} K_ij²/64); that of the norm is of the same order.
     size = np.linalg.norm(matrix)
     assert 0 < abs(trace - np.trace(matrix)) < 5 * size * (2 / 64) ** 0.5
     assert 0 < abs(norm - size) < 5 * size * (2 / 64) ** 0.5
-    with pytest.raises(ValueError, match=r"diagonal of 15 measurements would take 15 products"):
+    with limited(products=10), pytest.raises(ValueError, match=r"diagonal of 15 measurements would take 15 products"):
         K.diagonal()
 
 
-def test_bad_input_is_refused_in_words(lattices, masked, monkeypatch):
+def test_bad_input_is_refused_in_words(lattices, masked):
     K = lattices["2d"]
     with pytest.raises(TypeError, match="`K` is a str; expected an operator"):
         ns.operator.measured("K", np.eye(2))
@@ -182,6 +186,8 @@ def test_bad_input_is_refused_in_words(lattices, masked, monkeypatch):
     small = ns.operator.measured(K, dataclasses.replace(FOURIER[0]))
     with pytest.raises(ValueError, match="values have shape"):
         small.restrict(np.ones((4, 5)))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(ValueError, match=r"dense Gram matrix of \d+ measurements .* multiply by K @ v"):
+    with (
+        limited(memory=1000),
+        pytest.raises(ValueError, match=r"dense Gram matrix of \d+ measurements .* multiply by K @ v"),
+    ):
         small.to_dense()

@@ -2,12 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle_measurement as oracle
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
+from ntkspec.limits import limited
 
 M = ns.operator.measurement
 RNG = np.random.default_rng(11)
@@ -173,7 +173,6 @@ def test_bad_measurements_are_refused_in_words(make, message):
         make()
 
 
-def test_a_dense_measurement_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(ValueError, match=r"dense matrix of 24 x 30 .* use A @ values instead"):
+def test_a_dense_measurement_that_does_not_fit_is_refused():
+    with limited(memory=1000), pytest.raises(ValueError, match=r"dense matrix of 24 x 30 .* use A @ values instead"):
         M.gradient((6, 5)).to_dense()

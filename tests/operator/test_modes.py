@@ -14,12 +14,9 @@ from ntkspec.operator._base import OnPoints
 from ntkspec.operator._modes import Modes, PlaneWaves, all_modes
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
 class Kronecker(OnPoints):
     """A ⊗ B: a toy operator of which only products and modes are written down."""
 
-    coordinates: jax.Array
     left: jax.Array
     right: jax.Array
 

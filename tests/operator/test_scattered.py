@@ -3,14 +3,13 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 import pytest
 
 import ntkspec as ns
-from ntkspec.operator import _streamed as streamed
-from ntkspec.operator._search import LAGS, MODERATE
-from ntkspec.operator._series import kernel_series, period_of
-from ntkspec.operator._sieve import sieve
+from ntkspec.limits import current, limited
+from ntkspec.operator._scattered._bound import wave_bound
+from ntkspec.operator._scattered._search import CHEAP
+from ntkspec.operator._scattered._series import kernel_series, period_of
 
 EPS = np.finfo(np.float64).eps
 
@@ -43,9 +42,10 @@ def clustered(n, dim, seed=0):
 
 
 @pytest.fixture
-def blocks(monkeypatch):
+def blocks():
     """Blocks small enough that there are several, the last one not full."""
-    monkeypatch.setattr(streamed, "BLOCK", 16)
+    with limited(block=16):
+        yield
 
 
 SLOW = pytest.mark.slow
@@ -136,10 +136,10 @@ def fast_and_dense(name, tol, activation="relu", n=300):
         pytest.param("3d periodic", 1e-3, "erf", marks=SLOW),
     ],
 )
-def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng, monkeypatch):
+def test_fast_form_is_as_good_as_it_says(name, tol, activation, rng):
     # On so few points exact entries may be quicker, which is not the question here.
-    monkeypatch.setattr("ntkspec.operator._search.MODERATE", 0)
-    K, matrix = fast_and_dense(name, tol, activation)
+    with limited(direct_points=0):
+        K, matrix = fast_and_dense(name, tol, activation)
     assert K.error <= tol
     fast = np.asarray(K @ np.eye(len(matrix)))
     norm = np.linalg.norm(matrix, 2)
@@ -203,12 +203,12 @@ def test_spectrum_and_learning_rate_of_scattered_points(fast):
 
 @pytest.mark.parametrize(("n", "dim", "cutoff"), [(60, 1, 5), (60, 1, 100), (80, 2, 3), (80, 2, 8), (60, 3, 2)])
 @pytest.mark.parametrize("spread", [1.0, 0.01])
-def test_sieve_bounds_plane_waves_on_points(n, dim, cutoff, spread):
+def test_the_bound_holds_for_plane_waves_on_points(n, dim, cutoff, spread):
     y = np.random.default_rng(n).random((n, dim)) * spread
     axis = np.arange(-cutoff, cutoff + 1)
     frequency = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
     largest = np.linalg.norm(np.exp(2j * np.pi * y @ frequency.T), 2) ** 2
-    bound = sieve(y)(np.array([cutoff, 2 * cutoff]))
+    bound = wave_bound(y)(np.array([cutoff, 2 * cutoff]))
     assert largest <= bound[0] <= bound[1]
     assert bound[0] <= 8**dim * largest
 
@@ -276,10 +276,10 @@ def test_a_kernel_without_a_series_is_refused():
         ns.operator.scattered(raw(1), np.zeros((3, 1)), tol=1e-3)
 
 
-def test_a_tolerance_out_of_reach_is_refused_with_what_is_in_reach(kernels, monkeypatch):
-    monkeypatch.setattr("ntkspec.operator._search.MAX_TABLE", 512)
-    x = np.random.default_rng(5).random((MODERATE + 1, 1))
-    with pytest.raises(ValueError, match=r"tol=1e-09 is out of reach .* 8,193 points: the smallest error within reach"):
+def test_a_tolerance_out_of_reach_is_refused_with_what_is_in_reach(kernels):
+    x = np.random.default_rng(5).random((current().direct_points + 1, 1))
+    message = r"tol=1e-09 is out of reach .* 8,193 points: the smallest error within reach"
+    with limited(table=512), pytest.raises(ValueError, match=message):
         ns.operator.scattered(kernels["1d"], x, tol=1e-9)
 
 
@@ -325,27 +325,25 @@ def test_a_series_longer_than_the_matrix_gives_way_to_exact_entries(kernels):
 
 
 @pytest.mark.slow
-def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_in_reach_is(kernels, monkeypatch):
-    x = np.random.default_rng(0).random((MODERATE + 1, 1))
+def test_what_is_out_of_reach_is_known_from_short_tables_and_what_is_said_to_be_in_reach_is(kernels):
+    x = np.random.default_rng(0).random((current().direct_points + 1, 1))
     for largest in (2**24, 2**17):  # the second, so that the last assertion takes no minute
-        monkeypatch.setattr("ntkspec.operator._search.MAX_TABLE", largest)
         watch = Counted()
-        with pytest.raises(ValueError, match="smallest error within reach is about") as refused:
+        with limited(table=largest), pytest.raises(ValueError, match="smallest error within reach is about") as refused:
             ns.operator.scattered(kernels["1d"], x, 1e-11, progress=watch)
-        assert max(watch.lags) <= LAGS
+        assert max(watch.lags) <= 2**24 * CHEAP
     least = float(re.search(r"about ([\d.e+-]+) ", str(refused.value)).group(1))
-    assert ns.operator.scattered(kernels["1d"], x, least).error <= least
-    assert ns.operator.scattered(kernels["1d"], x, 0.5).error <= 0.5
+    with limited(table=2**17):
+        assert ns.operator.scattered(kernels["1d"], x, least).error <= least
+        assert ns.operator.scattered(kernels["1d"], x, 0.5).error <= 0.5
 
 
-def test_a_look_ahead_waits_for_the_mappings_highest_frequency(monkeypatch):
-    """From 64 lags on a look ahead could be taken for the truth, and would say that nothing is in reach."""
-    monkeypatch.setattr("ntkspec.operator._search.MODERATE", 0)
-    monkeypatch.setattr("ntkspec.operator._search.LAGS", 64)
-    monkeypatch.setattr("ntkspec.operator._search.MAX_TABLE", 2**17)
+def test_a_look_ahead_waits_for_the_mappings_highest_frequency():
+    """From 512 lags on a look ahead could be taken for the truth, and would say that nothing is in reach."""
     k = ns.kernel.compose(ns.mapping.from_frequencies([[1.0], [512.0]], [1.0, 0.5]), network("erf"))
     x = np.random.default_rng(0).random((200, 1))
-    assert ns.operator.scattered(k, x, tol=1e-3).error <= 1e-3
+    with limited(direct_points=0, table=2**17):
+        assert ns.operator.scattered(k, x, tol=1e-3).error <= 1e-3
 
 
 @pytest.mark.parametrize(
@@ -360,12 +358,11 @@ def test_points_that_are_all_one(activation, tol):
     assert K.error <= tol
 
 
-def test_what_does_not_fit_is_refused(kernels, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+def test_what_does_not_fit_is_refused(kernels):
     x = np.random.default_rng(0).random((200, 1))
-    with pytest.raises(ValueError, match=r"features of 200 points .* take fewer points"):
+    with limited(memory=1000), pytest.raises(ValueError, match=r"features of 200 points .* take fewer points"):
         ns.operator.scattered(kernels["1d"], x)
-    with pytest.raises(ValueError, match=r"table of 64\^1 lags would need .* take a larger tol"):
+    with limited(memory=1000), pytest.raises(ValueError, match=r"table of 64\^1 lags would need .* take a larger tol"):
         ns.operator.scattered(kernels["1d"], x, tol=1e-3)
 
 

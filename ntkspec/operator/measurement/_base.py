@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,17 +19,17 @@ from ntkspec.limits import refuse_if_too_large
 __all__ = ["Measurement", "check_lattice_shape"]
 
 
-class Measurement(ABC):
-    """A real linear map A from values at points to measurements; a frozen pytree.
+class Measurement(eqx.Module):
+    """A real linear map A from values at points to measurements.
 
-    A new measurement answers `points_shape`, `num_measurements` and `forward`; its transpose then follows by
-    `jax.linear_transpose`, which is exact, and is overridden only where a faster one is known.
+    A new measurement answers `num_measurements` and `forward`; its transpose then follows by `jax.linear_transpose`,
+    which is exact, and is overridden only where a faster one is known.
+
+    Attributes:
+        points_shape: shape of the values it takes: a lattice, or (n,).
     """
 
-    @property
-    @abstractmethod
-    def points_shape(self) -> tuple[int, ...]:
-        """Shape of the values it takes: a lattice, or (n,)."""
+    points_shape: tuple[int, ...] = eqx.field(static=True)
 
     @property
     @abstractmethod

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.kernel.activation._base import register
 from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
 
 __all__ = ["MaskedFourier", "Multiplier", "masked_fourier", "spectral_gradient", "spectral_laplacian"]
 
 
-@register
-@dataclass(frozen=True)
 class MaskedFourier(Measurement):
     """The kept coefficients of a discrete Fourier transform; build one with `masked_fourier`.
 
@@ -30,7 +25,6 @@ class MaskedFourier(Measurement):
         sign: 1, or −1 where the coefficient is the conjugate of the one at `position`, shape (k,).
         own: which of the kept frequencies have their mirror image in the half too, shape (p,).
         mirror: flat positions of those mirror images, shape (p,).
-        values_shape: the lattice.
     """
 
     kept: Array
@@ -38,20 +32,12 @@ class MaskedFourier(Measurement):
     sign: Array
     own: Array
     mirror: Array
-    values_shape: tuple[int, ...] = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """The lattice."""
-        return self.values_shape
 
     @property
     def num_measurements(self) -> int:
-        """A real and an imaginary part for each kept frequency."""
         return 2 * self.kept.shape[0]
 
     def forward(self, f: Array) -> Array:
-        """All real parts, then all imaginary parts."""
         coefficient = jnp.fft.rfftn(f, norm="ortho").ravel()[self.position]
         return jnp.concatenate([coefficient.real, self.sign * coefficient.imag])
 
@@ -61,18 +47,12 @@ class MaskedFourier(Measurement):
         # Half goes to the frequency and half, conjugate, to its mirror image, which is what the inverse real transform
         # makes of it by itself, but for the planes that hold both.
         z = (real + 1j * self.sign * imaginary) / 2
-        half = (*self.values_shape[:-1], self.values_shape[-1] // 2 + 1)
+        half = (*self.points_shape[:-1], self.points_shape[-1] // 2 + 1)
         spectrum = jnp.zeros(int(np.prod(half)), dtype=z.dtype).at[self.position].add(z)
         spectrum = spectrum.at[self.mirror].add(jnp.conj(z[self.own])).reshape(half)
-        return jnp.fft.irfftn(spectrum, s=self.values_shape, norm="ortho")
+        return jnp.fft.irfftn(spectrum, s=self.points_shape, norm="ortho")
 
     def stationary_diagonal(self, lags: Array) -> Array:
-        """By FFT of the lags.
-
-        With a_k = e^{−2πik·x}/√N, the real and imaginary rows have (a_kᴴ K a_k ± Re a_kᵀ K a_k)/2. Both forms are sums
-        over lags of k(lag) times a product over axes: n − |lag| pairs e^{−2πik lag/n} apart in the first, and in the
-        second the geometric sum of e^{−2πik(2l + lag)/n} over the l that have a partner.
-        """
         return _diagonal(lags, self.kept)
 
 
@@ -156,49 +136,36 @@ def masked_fourier(mask: ArrayLike) -> MaskedFourier:
         sign=jnp.asarray(np.where(conjugate, -1.0, 1.0)),
         own=jnp.asarray(own),
         mirror=jnp.asarray(mirror),
-        values_shape=shape,
+        points_shape=shape,
     )
 
 
-@register
-@dataclass(frozen=True)
 class Multiplier(Measurement):
     """Maps that multiply each Fourier coefficient by a number; see `spectral_gradient`, `spectral_laplacian`.
 
     Attributes:
         symbol: what each coefficient of the half transform is multiplied by, shape (components, *half).
-        values_shape: the lattice.
     """
 
     symbol: Array
-    values_shape: tuple[int, ...] = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """The lattice."""
-        return self.values_shape
 
     @property
     def num_measurements(self) -> int:
-        """Components times lattice points."""
-        return self.symbol.shape[0] * int(np.prod(self.values_shape))
+        return self.symbol.shape[0] * int(np.prod(self.points_shape))
 
     def forward(self, f: Array) -> Array:
-        """All values of the first component, then of the next."""
         return self._inverse(self.symbol * jnp.fft.rfftn(f)).ravel()
 
     def transpose(self, w: Array) -> Array:
-        """Return the same with conjugate numbers, summed over the components."""
-        axes = tuple(range(1, 1 + len(self.values_shape)))
-        spectrum = jnp.fft.rfftn(w.reshape(-1, *self.values_shape), axes=axes)
+        axes = tuple(range(1, 1 + len(self.points_shape)))
+        spectrum = jnp.fft.rfftn(w.reshape(-1, *self.points_shape), axes=axes)
         return self._inverse(jnp.sum(jnp.conj(self.symbol) * spectrum, axis=0))
 
     def _inverse(self, spectrum: Array) -> Array:
-        axes = tuple(range(-len(self.values_shape), 0))
-        return jnp.fft.irfftn(spectrum, s=self.values_shape, axes=axes)
+        axes = tuple(range(-len(self.points_shape), 0))
+        return jnp.fft.irfftn(spectrum, s=self.points_shape, axes=axes)
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """Return the lattice points, once a component."""
         return np.tile(points, (self.symbol.shape[0], 1))
 
 
@@ -226,7 +193,7 @@ def spectral_gradient(shape: tuple[int, ...]) -> Multiplier:
     shape = check_lattice_shape(shape)
     axes = _half_frequencies(shape)
     odd = [np.where(2 * np.abs(k) == n, 0, k) for k, n in zip(axes, shape, strict=True)]
-    return Multiplier(jnp.asarray(2j * np.pi * np.stack(np.meshgrid(*odd, indexing="ij"))), shape)
+    return Multiplier(shape, jnp.asarray(2j * np.pi * np.stack(np.meshgrid(*odd, indexing="ij"))))
 
 
 def spectral_laplacian(shape: tuple[int, ...]) -> Multiplier:
@@ -251,7 +218,7 @@ def spectral_laplacian(shape: tuple[int, ...]) -> Multiplier:
     """
     shape = check_lattice_shape(shape)
     squares = np.stack(np.meshgrid(*(k**2 for k in _half_frequencies(shape)), indexing="ij"))
-    return Multiplier(jnp.asarray(-4 * np.pi**2 * squares.sum(axis=0)[None] + 0j), shape)
+    return Multiplier(shape, jnp.asarray(-4 * np.pi**2 * squares.sum(axis=0)[None] + 0j))
 
 
 def _half_frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,31 +12,21 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
-from ntkspec.kernel.activation._base import register
 from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
 
 __all__ = ["Function", "Matrix", "Stacked", "Subsample", "function", "matrix", "stacked", "subsample"]
 
 
-@register
-@dataclass(frozen=True)
 class Matrix(Measurement):
     """A as a dense matrix (m, n); build one with `matrix`."""
 
     entries: Array
 
     @property
-    def points_shape(self) -> tuple[int, ...]:
-        """(n,)."""
-        return self.entries.shape[1:]
-
-    @property
     def num_measurements(self) -> int:
-        """Number of rows m."""
         return self.entries.shape[0]
 
     def forward(self, f: Array) -> Array:
-        """Return a f."""
         return self.entries @ f
 
 
@@ -59,29 +49,19 @@ def matrix(entries: ArrayLike) -> Matrix:
     A = jnp.asarray(entries, dtype=float)
     if A.ndim != 2 or 0 in A.shape or not bool(jnp.isfinite(A).all()):
         raise ValueError(f"`entries` has shape {A.shape}; expected a matrix (m, n) of finite numbers")
-    return Matrix(A)
+    return Matrix(A.shape[1:], A)
 
 
-@register
-@dataclass(frozen=True)
 class Function(Measurement):
     """A as a linear function of the values; build one with `function`."""
 
-    call: Callable[[Array], Array] = field(metadata={"static": True})
-    values_shape: tuple[int, ...] = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """What the function takes."""
-        return self.values_shape
+    call: Callable[[Array], Array] = eqx.field(static=True)
 
     @property
     def num_measurements(self) -> int:
-        """Size of what the function gives."""
-        return int(np.prod(jax.eval_shape(self.call, jax.ShapeDtypeStruct(self.values_shape, float)).shape))
+        return int(np.prod(jax.eval_shape(self.call, jax.ShapeDtypeStruct(self.points_shape, float)).shape))
 
     def forward(self, f: Array) -> Array:
-        """Return the function of the values, flat."""
         return self.call(f).ravel()
 
 
@@ -118,47 +98,33 @@ def function(call: Callable[[Array], Array], shape: tuple[int, ...]) -> Function
             "`call` gives complex numbers or does not take 0 to 0; expected a real linear function "
             "(of complex values stack the real and the imaginary part)"
         )
-    return Function(call, shape)
+    return Function(shape, call)
 
 
-@register
-@dataclass(frozen=True)
 class Subsample(Measurement):
     """Some of the values, at flat positions `index` (m,); build one with `subsample`."""
 
     index: Array
-    values_shape: tuple[int, ...] = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """Of the values to choose from."""
-        return self.values_shape
 
     @property
     def num_measurements(self) -> int:
-        """Number of kept values."""
         return self.index.shape[0]
 
     def forward(self, f: Array) -> Array:
-        """Return the kept values."""
         return f.ravel()[self.index]
 
     def transpose(self, w: Array) -> Array:
-        """Weights at the kept points, zero elsewhere."""
         flat = jnp.zeros(self.shape[1], dtype=w.dtype).at[self.index].set(w, unique_indices=True)
-        return flat.reshape(self.values_shape)
+        return flat.reshape(self.points_shape)
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """Return the kept points."""
         return points[np.asarray(self.index)]
 
     def placement(self, placement: Placement) -> Placement:
-        """Return the kept points on the lattice of all."""
         index = np.asarray(self.index)
         return Placement(placement.grid, index if placement.index is None else placement.index[index])
 
     def representative(self) -> np.ndarray:
-        """Every point is a shift of the first."""
         return np.zeros(self.num_measurements, dtype=int)
 
 
@@ -181,11 +147,9 @@ def subsample(mask: ArrayLike) -> Subsample:
     kept = np.asarray(mask)
     if kept.dtype != np.bool_ or not kept.any():
         raise ValueError(f"the mask has type {kept.dtype} and keeps {int(kept.sum())}; expected booleans, one True")
-    return Subsample(jnp.asarray(np.flatnonzero(kept)), kept.shape)
+    return Subsample(kept.shape, jnp.asarray(np.flatnonzero(kept)))
 
 
-@register
-@dataclass(frozen=True)
 class Stacked(Measurement):
     """Several measurements of the same values, one after the other, each times its weight; see `stacked`."""
 
@@ -193,13 +157,7 @@ class Stacked(Measurement):
     weights: Array
 
     @property
-    def points_shape(self) -> tuple[int, ...]:
-        """Of the values all parts take."""
-        return self.parts[0].points_shape
-
-    @property
     def num_measurements(self) -> int:
-        """The sum over the parts."""
         return sum(part.num_measurements for part in self.parts)
 
     @property
@@ -207,28 +165,23 @@ class Stacked(Measurement):
         return np.cumsum([part.num_measurements for part in self.parts]).tolist()
 
     def forward(self, f: Array) -> Array:
-        """All measurements in order."""
         return jnp.concatenate(
             [weight * part.forward(f) for part, weight in zip(self.parts, self.weights, strict=True)]
         )
 
     def transpose(self, w: Array) -> Array:
-        """Return the sum of what each part sends back."""
         split = jnp.split(w, self._ends[:-1])
         each = zip(self.parts, self.weights, split, strict=True)
         return jnp.sum(jnp.stack([part.transpose(weight * of) for part, weight, of in each]), axis=0)
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """Of each part."""
         return np.concatenate([part.positions(points) for part in self.parts])
 
     def representative(self) -> np.ndarray:
-        """Of each part."""
         starts = [0, *self._ends[:-1]]
         return np.concatenate([start + part.representative() for start, part in zip(starts, self.parts, strict=True)])
 
     def stationary_diagonal(self, lags: Array) -> Array | None:
-        """Of each part, where all know it."""
         known = [part.stationary_diagonal(lags) for part in self.parts]
         found = [weight**2 * part for weight, part in zip(self.weights, known, strict=True) if part is not None]
         return jnp.concatenate(found) if len(found) == len(self.parts) else None
@@ -258,4 +211,4 @@ def stacked(*parts: Measurement, weights: ArrayLike | None = None) -> Stacked:
     factor = jnp.ones(len(parts)) if weights is None else jnp.asarray(weights, dtype=float)
     if factor.shape != (len(parts),) or not bool((jnp.isfinite(factor) & (factor > 0)).all()):
         raise ValueError(f"weights={weights!r}; expected {len(parts)} positive numbers, one a part")
-    return Stacked(parts, factor)
+    return Stacked(shapes.pop(), parts, factor)

@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.kernel.activation._base import register
 from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
 
 __all__ = ["Rays", "rays"]
 
 
-@register
-@dataclass(frozen=True)
 class Rays(Measurement):
     """Weighted sums of a few values each; build one with `rays`.
 
     Attributes:
         index: flat lattice positions each measurement sees, shape (m, s).
         weight: what each counts, shape (m, s).
-        values_shape: the lattice.
     """
 
     index: Array
     weight: Array
-    values_shape: tuple[int, ...] = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """The lattice."""
-        return self.values_shape
 
     @property
     def num_measurements(self) -> int:
-        """Number of rays."""
         return self.index.shape[0]
 
     def forward(self, f: Array) -> Array:
-        """Each ray's sum."""
         return jnp.sum(self.weight * f.ravel()[self.index], axis=1)
 
     def transpose(self, w: Array) -> Array:
-        """Each ray's weight spread over what it sees."""
         flat = jnp.zeros(self.shape[1], dtype=self.weight.dtype)
-        return flat.at[self.index].add(self.weight * w[:, None]).reshape(self.values_shape)
+        return flat.at[self.index].add(self.weight * w[:, None]).reshape(self.points_shape)
 
 
 def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
@@ -80,8 +66,8 @@ def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
     x, w = np.asarray(points, dtype=float), jnp.asarray(weights, dtype=float)
     if x.ndim != 3 or x.shape[2] != len(shape) or w.shape != x.shape[:2] or 0 in w.shape:
         raise ValueError(
-            f"points have shape {x.shape} and weights {w.shape}; "
-            f"expected (rays, samples, {len(shape)}) and (rays, samples)"
+            f"points have shape {x.shape} and weights {w.shape}; expected (rays, samples, {len(shape)}) and "
+            "(rays, samples)"
         )
     if not ((x >= 0) & (x < 1)).all():
         raise ValueError(
@@ -99,4 +85,4 @@ def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
         weight.append(np.prod(np.where(corner, part, 1 - part), axis=-1))
     count = x.shape[0]
     by_corner = jnp.asarray(np.stack(weight, axis=-1)) * w[:, :, None]
-    return Rays(jnp.asarray(np.stack(index, axis=-1).reshape(count, -1)), by_corner.reshape(count, -1), shape)
+    return Rays(shape, jnp.asarray(np.stack(index, axis=-1).reshape(count, -1)), by_corner.reshape(count, -1))

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
 from functools import reduce
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.kernel.activation._base import register
 from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
 
 __all__ = ["Stencil", "blur_decimate", "gradient", "laplacian"]
 
 
-@register
-@dataclass(frozen=True)
 class Stencil(Measurement):
     """Sums of separable windows that slide over the lattice; build one with `blur_decimate`, `gradient`, `laplacian`.
 
@@ -32,34 +29,25 @@ class Stencil(Measurement):
 
     Attributes:
         components: for each component its terms, each one array of taps (width of that axis,) an axis.
-        values_shape: the lattice.
         widths: of the window on each axis.
         stride: step of the window on each axis.
     """
 
     components: tuple[tuple[tuple[Array, ...], ...], ...]
-    values_shape: tuple[int, ...] = field(metadata={"static": True})
-    widths: tuple[int, ...] = field(metadata={"static": True})
-    stride: tuple[int, ...] = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """The lattice."""
-        return self.values_shape
+    widths: tuple[int, ...] = eqx.field(static=True)
+    stride: tuple[int, ...] = eqx.field(static=True)
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Windows on each axis: what one component looks like."""
-        each = zip(self.values_shape, self.widths, self.stride, strict=True)
+        each = zip(self.points_shape, self.widths, self.stride, strict=True)
         return tuple((n - width) // stride + 1 for n, width, stride in each)
 
     @property
     def num_measurements(self) -> int:
-        """Components times windows."""
         return len(self.components) * math.prod(self.counts)
 
     def forward(self, f: Array) -> Array:
-        """All windows of the first component, then of the next."""
         return jnp.concatenate([reduce(jnp.add, (self._slide(term, f) for term in c)).ravel() for c in self.components])
 
     def _slide(self, term: tuple[Array, ...], f: Array) -> Array:
@@ -76,15 +64,13 @@ class Stencil(Measurement):
         return f
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """Return the centre of each window."""
-        on_lattice = points.reshape(*self.values_shape, -1)
+        on_lattice = points.reshape(*self.points_shape, -1)
         corners = np.meshgrid(*(s * np.arange(c) for s, c in zip(self.stride, self.counts, strict=True)), indexing="ij")
         ends = [corner + width - 1 for corner, width in zip(corners, self.widths, strict=True)]
         centres = (on_lattice[tuple(corners)] + on_lattice[tuple(ends)]) / 2
         return np.tile(centres.reshape(-1, points.shape[1]), (len(self.components), 1))
 
     def representative(self) -> np.ndarray:
-        """Return the first window of the same component."""
         windows = math.prod(self.counts)
         return np.repeat(windows * np.arange(len(self.components)), windows)
 
@@ -117,7 +103,7 @@ def blur_decimate(shape: tuple[int, ...], factor: int, taps: ArrayLike | None = 
             f"the window has shape {window.shape} on a lattice {shape}; expected (width,) finite numbers, no wider"
         )
     d = len(shape)
-    return Stencil((((window,) * d,),), shape, (len(window),) * d, (int(factor),) * d)
+    return Stencil(shape, (((window,) * d,),), (len(window),) * d, (int(factor),) * d)
 
 
 def gradient(shape: tuple[int, ...]) -> Stencil:
@@ -162,7 +148,7 @@ def laplacian(shape: tuple[int, ...]) -> Stencil:
     """
     by_axis = _differences(shape, np.array([1.0, -2.0, 1.0]), order=2)
     terms = tuple(itertools.chain.from_iterable(by_axis.components))
-    return Stencil((terms,), by_axis.values_shape, by_axis.widths, by_axis.stride)
+    return Stencil(by_axis.points_shape, (terms,), by_axis.widths, by_axis.stride)
 
 
 def _differences(shape: tuple[int, ...], taps: np.ndarray, order: int) -> Stencil:
@@ -174,4 +160,4 @@ def _differences(shape: tuple[int, ...], taps: np.ndarray, order: int) -> Stenci
         (tuple(jnp.asarray(taps * shape[axis] ** order) if other == axis else one for other in range(d)),)
         for axis in range(d)
     )
-    return Stencil(components, shape, (3,) * d, (1,) * d)
+    return Stencil(shape, components, (3,) * d, (1,) * d)

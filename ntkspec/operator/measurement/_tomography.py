@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,6 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_sizes
-from ntkspec.kernel.activation._base import register
 from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
 
 __all__ = ["ParallelBeam", "parallel_beam"]
@@ -33,8 +32,6 @@ class Beams(NamedTuple):
     length: Array
 
 
-@register
-@dataclass(frozen=True)
 class ParallelBeam(Measurement):
     """Line integrals at several angles; build one with `parallel_beam`.
 
@@ -42,7 +39,6 @@ class ParallelBeam(Measurement):
         down: angles that step from row to row.
         across: angles that step from column to column (as `down`, of the transposed image).
         order: of `down` then `across`, to bring the angles in the order asked for, shape (angles,).
-        values_shape: the image.
         num_detectors: rays an angle.
         reach: detectors that a pixel may touch.
     """
@@ -50,31 +46,22 @@ class ParallelBeam(Measurement):
     down: Beams
     across: Beams
     order: Array
-    values_shape: tuple[int, int] = field(metadata={"static": True})
-    num_detectors: int = field(metadata={"static": True})
-    reach: int = field(metadata={"static": True})
-
-    @property
-    def points_shape(self) -> tuple[int, ...]:
-        """The image."""
-        return self.values_shape
+    num_detectors: int = eqx.field(static=True)
+    reach: int = eqx.field(static=True)
 
     @property
     def num_measurements(self) -> int:
-        """Angles times detectors."""
         return self.order.shape[0] * self.num_detectors
 
     def forward(self, f: Array) -> Array:
-        """All detectors of the first angle, then of the next."""
         sums = [_project(beams, image, self.num_detectors) for beams, image in ((self.down, f), (self.across, f.T))]
         return jnp.concatenate(sums)[self.order].ravel()
 
     def transpose(self, w: Array) -> Array:
-        """Each pixel gathers from the detectors that see it, with the weights they see it with."""
         sinogram = jnp.zeros((self.order.shape[0], self.num_detectors), dtype=w.dtype)
         sinogram = sinogram.at[self.order].set(w.reshape(sinogram.shape), unique_indices=True)
         down, across = jnp.split(sinogram, [self.down.step.shape[0]])
-        rows, columns = self.values_shape
+        rows, columns = self.points_shape
         image = _spread(self.down, down, (rows, columns), self.reach)
         return image + _spread(self.across, across, (columns, rows), self.reach).T
 
@@ -167,7 +154,7 @@ def parallel_beam(shape: tuple[int, int], angles: ArrayLike, num_detectors: int 
     finest = min(float(np.abs(np.asarray(beams.step)).min(initial=np.inf)) for beams in (down, across))
     # An open interval of two columns; a detector on its very end has weight 0.
     reach = math.ceil(2 / finest - 1e-9)
-    return ParallelBeam(down, across, jnp.asarray(order), (rows, columns), int(num_detectors), reach)
+    return ParallelBeam((rows, columns), down, across, jnp.asarray(order), int(num_detectors), reach)
 
 
 def _beams(along: np.ndarray, through: np.ndarray, rows: int, columns: int, spacing: float) -> Beams:

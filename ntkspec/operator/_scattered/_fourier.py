@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import cache
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import scipy.fft
 from jax import Array
 
-from ntkspec.kernel._composed import ComposedKernel, Which
+from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._base import OfKernel, OnPoints
-from ntkspec.operator._finufft import transforms
 
-__all__ = ["Nonuniform"]
+__all__ = ["Nonuniform", "transforms"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@cache
+def transforms() -> tuple[Callable[..., Array], Callable[..., Array]]:
+    """Nonuniform FFTs of type 1, points to modes, and of type 2, modes to points; imported when first used.
+
+    Raises:
+        ImportError: if jax-finufft is not installed, or not for the GPU that JAX computes on; with what to do.
+    """
+    with needs("scattered", "jax_finufft"):
+        from jax_finufft import lowering, nufft1, nufft2, ops
+    if jax.default_backend() == "gpu" and lowering.jax_finufft_gpu is None:
+        raise ImportError(
+            "JAX computes on a GPU here, and this jax-finufft was built for processors alone, as its wheels are; build "
+            "it with CUDA as its README says, compute on the processor (JAX_PLATFORMS=cpu), or take the exact form, "
+            "without `tol`"
+        )
+    # The vmap rule of jax-finufft 1.3.1 asks for what JAX 0.10 has removed; it was None.
+    if not hasattr(ops.batching, "not_mapped"):
+        ops.batching.not_mapped = None
+    return nufft1, nufft2
+
+
 class Nonuniform(OnPoints, OfKernel):
     """K ≈ U diag(k̂) Uᴴ + r I with plane waves U_iξ = e^{2πiξ·x_i/P}, |ξ|_∞ ≤ M; build one with `scattered`.
 
@@ -41,37 +61,26 @@ class Nonuniform(OnPoints, OfKernel):
     regression" (EFGP); Barnett, Magland & af Klinteberg 2019 for the transforms (FINUFFT).
     """
 
-    kernel: ComposedKernel
-    coordinates: Array
     coefficients: Array
     remainder: Array
     error: float
     norm: float
-    period: float = field(metadata={"static": True})
-    transform_tolerance: float = field(metadata={"static": True})
-    which: Which = field(metadata={"static": True})
+    period: float = eqx.field(static=True)
+    transform_tolerance: float = eqx.field(static=True)
 
     @property
     def approximation_error(self) -> float:
-        """`error` times the norm that it is relative to."""
         return self.error * self.norm
 
     def matvec(self, v: Array) -> Array:
-        """K v for one vector (n,)."""
         modes = self._to_modes(v, self.coefficients.shape) * self.coefficients
         back = transforms()[1](modes, *self._phases(), iflag=1, eps=self.transform_tolerance)
         return back.real + self.remainder * v
 
     def diagonal(self) -> Array:
-        """K's diagonal, shape (n,): the kernel at lag zero, exactly."""
         return jnp.full(self.num_points, jnp.sum(self.coefficients) + self.remainder)
 
     def to_dense(self) -> Array:
-        """Return the kernel's own matrix (n, n), without the error of the fast form.
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
         n = self.num_points
         refuse_if_too_large(3 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
         return self.kernel.gram(self.coordinates, which=self.which)

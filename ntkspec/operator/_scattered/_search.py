@@ -1,8 +1,8 @@
 """The shortest Fourier series of a kernel that meets a tolerance on given points, and what its error is.
 
-The search is bounded: no table has more lags than `MAX_TABLE`, and each table is followed by a look ahead. Where
+The search is bounded: no table has more lags than `limits.table`, and each table is followed by a look ahead. Where
 the decay that it shows puts the tolerance out of reach of the largest table the search ends there, and where so many
-frequencies would make a product dearer than one of exact entries, those are taken.
+frequencies would make a product more expensive than one of exact entries, those are taken.
 """
 
 from __future__ import annotations
@@ -13,28 +13,26 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jax import Array
 
 from ntkspec.kernel._composed import ComposedKernel, Which
-from ntkspec.limits import refuse_if_too_large
-from ntkspec.operator._finufft import transforms
-from ntkspec.operator._nonuniform import Nonuniform
-from ntkspec.operator._recurrence import recur
-from ntkspec.operator._series import Series, kernel_series, period_of
-from ntkspec.operator._sieve import Sieve, sieve
-from ntkspec.operator._streamed import Streamed
+from ntkspec.limits import current, refuse_if_too_large
+from ntkspec.operator._norm import positive_start
+from ntkspec.operator._scattered._bound import WaveBound, wave_bound
+from ntkspec.operator._scattered._exact import Streamed, streamed
+from ntkspec.operator._scattered._fourier import Nonuniform, transforms
+from ntkspec.operator._scattered._series import Series, kernel_series, period_of
 from ntkspec.progress import NO_PROGRESS, Progress
+from ntkspec.recurrence import begin, largest_ritz, recur_only
 
 __all__ = ["Search", "beyond", "left_out"]
 
-#: Lags of the first table on an axis, and lags at most: 1.3 GiB, and about a minute on two cores.
-SMALLEST_TABLE, MAX_TABLE = 64, 2**24
-#: Lags in all up to which tables cost nothing to speak of, and a look ahead is not yet taken for the truth.
-LAGS = 2**16
-#: Points up to which exact entries take less than the planning of two transforms, a millisecond; and up to which a
-#: product of them takes less than a second, so that it may stand for a series that is longer still.
-FEW, MODERATE = 128, 8192
+#: Lags of the first table on an axis. The largest (`limits.table`) takes 1.3 GiB, and about a minute on two cores.
+SMALLEST_TABLE = 64
+#: Part of the largest table up to which tables are cheap, and a look ahead is not yet taken for the truth.
+CHEAP = 2**-8
+#: Points up to which exact entries take less than the planning of two transforms, a millisecond.
+FEW = 128
 #: Of the tolerance: what each transform may use, and what is left to the series.
 TRANSFORM_SHARE, SERIES_SHARE = 0.02, 0.9
 #: Points whose pairs check the series, and rows that check the products.
@@ -75,17 +73,15 @@ class Search:
         Raises:
             ValueError: if the tolerance is out of reach.
         """
-        if self.points.shape[0] <= FEW:
+        if self.points.shape[0] <= min(FEW, current().direct_points):
             return self._exact(progress)
-        position = np.asarray(self.points)
-        # Points that coincide still need a torus to lie on.
-        period = period_of(self.kernel, max(float(np.max(np.ptp(position, axis=0))), 1e-6))
-        bound = sieve(position / period)
+        period, bound = self._torus()
+        most = current().table
         # λ_max is known from products alone; until there are any, it is as large as the diagonal allows.
         norm = Norm(0.0, self.points.shape[0] * self._origin)
         best, size, foretold = np.inf, SMALLEST_TABLE, np.inf
         with progress.start("Fourier series", None, "tables") as stage:
-            while size**self.kernel.dim <= MAX_TABLE:
+            while size**self.kernel.dim <= most:
                 # The table with its margins, its transform and their magnitudes.
                 what = f"{self._out_of_reach(best)}. A table of {size}^{self.kernel.dim} lags"
                 refuse_if_too_large(80 * size**self.kernel.dim, what, "take a larger tol")
@@ -103,7 +99,7 @@ class Search:
                     believed = reached * scale >= foretold / 1.5 and size >= 16 * self._highest * period
                     looked = _ahead(series, bound, reached)
                     foretold = float(looked.errors[4]) * scale if len(looked.errors) > 4 else np.inf
-                    if believed and size**self.kernel.dim >= LAGS:
+                    if believed and size**self.kernel.dim >= CHEAP * most:
                         ahead = looked
                 # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
                 cutoff = size / 4 if ahead is None else ahead.cutoff(self.tolerance)
@@ -115,10 +111,42 @@ class Search:
                 size *= 2
         raise ValueError(self._out_of_reach(best))
 
+    def foretell(self) -> float:
+        """About how many frequencies an axis the series needs, from cheap tables; infinite if none will do.
+
+        From the fewest lags that show it, or from the decay that the last table shows; λ_max is taken as n max k̂.
+        """
+        (period, bound), size, most = self._torus(), SMALLEST_TABLE, current().table
+        while True:
+            series = kernel_series(self.kernel, period, size, self.which)
+            largest = float(np.abs(series.coefficients).max())
+            allowed = SERIES_SHARE * self.tolerance * len(self.points) * largest
+            # Quarters of an octave, beyond all that can be searched.
+            cutoffs = 2.0 ** np.arange(0, np.log2(most), 0.25)
+            enough = (c for c in cutoffs if beyond(series, bound, c) <= allowed) if series.summable else iter(())
+            cutoff = float(next(enough, np.inf))
+            # Continued too early, a series still falls as its mapping's frequencies do, and not as its cusp.
+            if cutoff <= size // 4 or (2 * size) ** self.kernel.dim > CHEAP * most:
+                return cutoff
+            size *= 2
+
+    def num_bytes(self, cutoff: float) -> float:
+        """Bytes of the search for a series of so many frequencies an axis; infinite if no table shows them."""
+        # A table shows four times the frequencies that it vouches for; its sizes are powers of two.
+        lags = float(max(2 ** np.ceil(np.log2(4 * cutoff)), SMALLEST_TABLE)) ** self.kernel.dim
+        return 80 * lags if lags <= current().table else np.inf
+
+    def _torus(self) -> tuple[float, WaveBound]:
+        """Return the period, and the bound for the points on it."""
+        position = np.asarray(self.points)
+        # Points that coincide still need a torus to lie on.
+        period = period_of(self.kernel, max(float(np.max(np.ptp(position, axis=0))), 1e-6))
+        return period, wave_bound(position / period)
+
     def _exact(self, progress: Progress) -> Streamed:
         with progress.start("exact entries, quicker than a Fourier series", 1, "form") as stage:
             stage.advance(error=0.0)
-        return Streamed(self.kernel, self.points, self.which)
+        return streamed(self.kernel, self.points, self.which)
 
     def _slower_than_exact(self, cutoff: float) -> bool:
         """Whether a product by so many frequencies an axis takes longer than one of exact entries, in layer entries.
@@ -130,7 +158,7 @@ class Search:
         grid = (4 * cutoff) ** dim
         fast = 2 * (n * (2 - np.log10(self.tolerance)) ** dim + grid * np.log2(grid) / 2)
         layers = getattr(self.kernel.network, "depth", 3) + 1
-        return n <= MODERATE and fast > layers * n * n / 2
+        return n <= current().direct_points and fast > layers * n * n / 2
 
     @property
     def _origin(self) -> float:
@@ -150,11 +178,8 @@ class Search:
             "or operator.scattered(k, x) without tol, which is exact"
         )
 
-    def _shortest(self, series: Series, bound: Sieve, norm: Norm) -> tuple[Nonuniform | None, Norm, float]:
-        """Return the operator of the shortest series that this table can vouch for, if it can.
-
-        Λ_max; the least error.
-        """
+    def _shortest(self, series: Series, bound: WaveBound, norm: Norm) -> tuple[Nonuniform | None, Norm, float]:
+        """Return the operator of the shortest series that this table can vouch for, or None; λ_max; the least error."""
         cutoffs = np.unique(np.round(np.geomspace(1, series.size // 4, 64)).astype(int))
         absolute = np.array([left_out(series, bound, int(cutoff)) for cutoff in cutoffs]) + self._unseen(series)
         share = SERIES_SHARE * self.tolerance
@@ -243,16 +268,16 @@ class Ahead:
         return float(self.cutoffs[enough[0] if len(enough) else -1])
 
 
-def _ahead(series: Series, bound: Sieve, reached: float) -> Ahead:
+def _ahead(series: Series, bound: WaveBound, reached: float) -> Ahead:
     """From the error reached at the end of a table on, in quarters of an octave."""
-    first, last = np.log2(series.size / 4), np.log2(MAX_TABLE) / series.dim - 2
+    first, last = np.log2(series.size / 4), np.log2(current().table) / series.dim - 2
     cutoffs = 2.0 ** np.arange(first, max(first, np.floor(last)) + 0.125, 0.25)
     left = np.array([beyond(series, bound, cutoff) for cutoff in cutoffs])
     return Ahead(cutoffs, reached * left / left[0])
 
 
-def left_out(series: Series, bound: Sieve, cutoff: int) -> float:
-    """Bound ‖K − series cut off at M‖ from the coefficients beyond, those beyond the table, and r = k(0) − Σ k̂.
+def left_out(series: Series, bound: WaveBound, cutoff: int) -> float:
+    """Bound ‖K − series cut off at M‖ by the coefficients beyond, those beyond the table, and r = k(0) − Σ k̂.
 
     With κ_j = max |k̂| beyond N_j and M = N_0 < N_1 < …, the coefficients beyond M are at most Σ_j (κ_j − κ_{j+1}) on
     |ξ| ≤ N_{j+1}, so that the norm is at most Σ_j (κ_j − κ_{j+1}) S(N_{j+1}). Each coefficient within M is off by
@@ -271,7 +296,7 @@ def left_out(series: Series, bound: Sieve, cutoff: int) -> float:
     return beyond(series, bound, cutoff) + remainder + series.aliasing(cutoff) * float(bound(np.array(cutoff)))
 
 
-def beyond(series: Series, bound: Sieve, cutoff: float) -> float:
+def beyond(series: Series, bound: WaveBound, cutoff: float) -> float:
     """Return the first term of `left_out`, Σ_j (κ_j − κ_{j+1}) S(N_{j+1}), for any cutoff."""
     # Finely at first, where S is to be taken as small as it is; 60 octaves leave nothing that shows.
     ladder = cutoff * np.concatenate([1.25 ** np.arange(12), 1.25**12 * 2.0 ** np.arange(60)])
@@ -281,12 +306,8 @@ def beyond(series: Series, bound: Sieve, cutoff: float) -> float:
 
 def _largest(K: Nonuniform) -> float:
     """λ_max of the fast form from below, by a few Lanczos steps."""
-    # A kernel's top eigenvector is close to one sign: a positive start overlaps it.
-    start = jnp.asarray(0.5 + np.random.default_rng(0).random(K.num_points))[None]
-    state = (jnp.zeros_like(start), start / jnp.linalg.norm(start), jnp.zeros(1))
-    _, (_, alpha, beta) = recur(K, state, min(LANCZOS_STEPS, K.num_points))
-    diagonal, off_diagonal = np.asarray(alpha)[:, 0], np.asarray(beta)[:-1, 0]
-    return float(scipy.linalg.eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True)[-1])
+    _, (alpha, beta) = recur_only(K, begin(positive_start(K.num_points)), min(LANCZOS_STEPS, K.num_points))
+    return largest_ritz(np.asarray(alpha)[:, 0], np.asarray(beta)[:, 0])[0]
 
 
 @partial(jax.jit, static_argnames="which")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from ntkspec.kernel._composed import ComposedKernel, Which
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator._base import OfKernel, OnPoints
 
-__all__ = ["Streamed"]
+__all__ = ["Streamed", "streamed"]
 
 #: Points on a side of a block: its 2 MiB and the temporaries of the recursion stay in cache; and on an accelerator (an
 #: H200 multiplied by 1.6e10 entries a second, and by 6.6e9 in small blocks).
@@ -24,8 +24,6 @@ BLOCK, LARGE_BLOCK = 512, 2048
 Carry = TypeVar("Carry")
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
 class Streamed(OnPoints, OfKernel):
     """A kernel on scattered points whose matrix is computed as it is multiplied; build one with `scattered`.
 
@@ -36,11 +34,10 @@ class Streamed(OnPoints, OfKernel):
         kernel: the composed kernel.
         coordinates: the points, shape (n, d).
         which: "ntk" or "nngp".
+        block: points on a side of a block at most.
     """
 
-    kernel: ComposedKernel
-    coordinates: Array
-    which: Which = field(metadata={"static": True})
+    block: int = eqx.field(static=True)
 
     @property
     def error(self) -> float:
@@ -48,9 +45,8 @@ class Streamed(OnPoints, OfKernel):
         return 0.0
 
     def matvec(self, v: Array) -> Array:
-        """K v for one vector (n,); under vmap the entries are computed once for all vectors."""
         n = self.num_points
-        size, count = _blocks(n)
+        size, count = self._blocks()
         v = jnp.pad(v, (0, size * count - n)).reshape(count, size)
 
         def add(total: Array, i: Array, j: Array, block: Array) -> Array:
@@ -61,8 +57,6 @@ class Streamed(OnPoints, OfKernel):
         return self._over_blocks(add, jnp.zeros_like(v)).ravel()[:n]
 
     def diagonal(self) -> Array:
-        """K's diagonal, shape (n,)."""
-
         def one(x: Array) -> Array:
             row = self.kernel.rows(x[None])
             return self.kernel.tile(row, row, jnp.ones((1, 1), dtype=bool), self.which)[0, 0]
@@ -72,11 +66,6 @@ class Streamed(OnPoints, OfKernel):
         return jax.vmap(one)(self.coordinates)
 
     def to_dense(self) -> Array:
-        """K as a matrix (n, n), exactly symmetric.
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
         n = self.num_points
         refuse_if_too_large(1.25 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
         return self.kernel.gram(self.coordinates, which=self.which)
@@ -85,10 +74,15 @@ class Streamed(OnPoints, OfKernel):
         """√Σ K_ij², exact; it costs one product, n² entries."""
         return _frobenius_norm(self)
 
+    def _blocks(self) -> tuple[int, int]:
+        """Size and number of blocks on a side: as even as they come, so that padding is less than one row a block."""
+        count = -(-self.num_points // self.block)
+        return -(-self.num_points // count), count
+
     def _over_blocks(self, step: Callable[[Carry, Array, Array, Array], Carry], start: Carry) -> Carry:
         """Fold `step(carry, i, j, K_ij)` over the blocks i ≤ j; rows past the last point are zero."""
         n = self.num_points
-        size, count = _blocks(n)
+        size, count = self._blocks()
         padding = size * count - n
         # The last point again, rather than zeros: a kernel has finite gradients there.
         rows = self.kernel.rows(jnp.pad(self.coordinates, ((0, padding), (0, 0)), mode="edge"))
@@ -105,14 +99,14 @@ class Streamed(OnPoints, OfKernel):
         return jax.lax.scan(one, start, tuple(jnp.asarray(index) for index in np.triu_indices(count)))[0]
 
 
+def streamed(k: ComposedKernel, points: Array, which: Which) -> Streamed:
+    """Return the operator, with the blocks that suit the device."""
+    block = current().block or (BLOCK if jax.default_backend() == "cpu" else LARGE_BLOCK)
+    return Streamed(k, which, points, block)
+
+
 def _take(rows: Any, i: Array) -> Any:
     return jax.tree.map(lambda part: part[i], rows)
-
-
-def _blocks(num_points: int) -> tuple[int, int]:
-    """Size and number of blocks on a side: as even as they come, so that padding is less than one row a block."""
-    count = -(-num_points // (BLOCK if jax.default_backend() == "cpu" else LARGE_BLOCK))
-    return -(-num_points // count), count
 
 
 @jax.jit

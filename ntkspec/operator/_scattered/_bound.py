@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage
 
-__all__ = ["Sieve", "sieve"]
+__all__ = ["WaveBound", "wave_bound"]
 
 #: Cells across a tent's half-width δ; 8 make the bound 1.25 times the tent's own an axis.
 CELLS = 8
@@ -24,7 +24,7 @@ MAX_CELLS = 2**22
 
 
 @dataclass(frozen=True)
-class Sieve:
+class WaveBound:
     """Bounds on sums of plane waves for one set of points; call it with N.
 
     Attributes:
@@ -49,7 +49,7 @@ class Sieve:
         return np.min(bound, axis=-1) * 2.0 ** (self.dim * halvings[..., 0])
 
 
-def sieve(y: np.ndarray) -> Sieve:
+def wave_bound(y: np.ndarray) -> WaveBound:
     """Bounds for points on the torus.
 
     Args:
@@ -68,7 +68,7 @@ def sieve(y: np.ndarray) -> Sieve:
         row_sums.append(_largest_row_sum(counts) / width**dim)
         halved = [side for size in counts.shape for side in (size // 2, 2)]
         counts = counts.reshape(halved).sum(axis=tuple(range(1, 2 * dim, 2)))
-    return Sieve(np.array(widths[::-1]), np.array(row_sums[::-1]), dim)
+    return WaveBound(np.array(widths[::-1]), np.array(row_sums[::-1]), dim)
 
 
 def _histogram(y: np.ndarray, size: int) -> np.ndarray:

@@ -7,15 +7,15 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
-from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
+from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.limits import refuse_if_too_large
-from ntkspec.operator._nonuniform import Nonuniform
-from ntkspec.operator._search import Search
-from ntkspec.operator._streamed import Streamed
+from ntkspec.operator._base import check_kernel_points
+from ntkspec.operator._scattered._exact import Streamed, streamed
+from ntkspec.operator._scattered._fourier import Nonuniform
+from ntkspec.operator._scattered._search import Search
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["scattered"]
+__all__ = ["check_fast", "scattered"]
 
 #: Transforms round like n log n; nothing below this is promised.
 LEAST_TOLERANCE = 1e-11
@@ -48,9 +48,9 @@ def scattered(
     series is long) the exact form is taken, at once, and reported to `progress`: a `Streamed`, whose `error` is 0.
 
     The error is not an estimate from samples alone: the operator norm of what the series leaves out is bounded by a
-    large sieve over the points (`ntkspec.operator._sieve`), with coefficients beyond the table's continued by their
-    power law; what the table cannot show is measured against exact entries on random pairs of points, the products on
-    random rows. `error` is the larger of bound and measurement, and never above tol.
+    large sieve over the points (`operator/_scattered/_bound.py`), with coefficients beyond the table's continued by
+    their power law; what the table cannot show is measured against exact entries on random pairs of points, the
+    products on random rows. `error` is the larger of bound and measurement, and never above tol.
 
     Args:
         k: a composed kernel.
@@ -77,23 +77,19 @@ def scattered(
         >>> bool(difference <= fast.error * ns.operator.largest_eigenvalue(exact) * 500**0.5), fast.error <= 1e-3
         (True, True)
     """
-    check_composed(k)
-    check_which(which)
+    points = check_kernel_points(k, x, which)
     if which == "ntk":
         k.network.require_derivative()
-    points = check_points(x, k.dim)
-    n = points.shape[0]
-    if n == 0:
-        raise ValueError("`x` holds no points; expected at least one row")
     if tol is None:
+        n = points.shape[0]
         width = k.mapping.num_features if k.mapping.finite else 1
         refuse_if_too_large(2 * 8 * n * width, f"the features of {n:,} points", "take fewer points or frequencies")
-        return Streamed(k, points, which)
-    _check_fast(k, points, tol)
+        return streamed(k, points, which)
+    check_fast(k, points, tol)
     return Search(k, points, tol, which).run(progress)
 
 
-def _check_fast(k: ComposedKernel, points: Array, tol: float) -> None:
+def check_fast(k: ComposedKernel, points: Array, tol: float) -> None:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((k, points))):
         raise TypeError(
             "the fast form looks at numbers to choose its series and cannot be built inside jit, vmap or grad: build "
@@ -110,8 +106,6 @@ def _check_fast(k: ComposedKernel, points: Array, tol: float) -> None:
             "operator.scattered(k, x) without `tol` is exact for any kernel"
         )
     low, high = np.min(points, axis=0), np.max(points, axis=0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError("`x` holds NaN or infinity; remove those points")
     if (low < 0).any() or (high >= 1).any():
         raise ValueError(
             f"points reach from {low.tolist()} to {high.tolist()}, outside [0, 1)^{k.dim}; a kernel of whole-numbered "
