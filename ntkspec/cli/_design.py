@@ -81,7 +81,9 @@ class Design:
             "width",
             "width_safe",
         )
-        table = found[["chosen_family", "chosen_scale", "plateau_low", "plateau_high", "open_ended"]]
+        table = found[
+            ["chosen_family", "chosen_parameter", "chosen_scale", "plateau_low", "plateau_high", "open_ended"]
+        ]
         return {
             "notices": list(chosen.notices),
             "verdict": found.attrs["verdict"],
@@ -97,13 +99,13 @@ class Design:
     def text(result: dict[str, Any]) -> str:
         """Return the verdict, what each criterion would choose, and lines to paste."""
         lines = [*(f"note: {notice}" for notice in result["notices"]), result["verdict"], ""]
-        lines.append(f"{'criterion':16} {'scale':>8}   as good from … to")
+        lines.append(f"{'criterion':20} {'family':12} {'parameter':10} {'value':>8}   {'as good from … to'}")
         for one in result["criteria"]:
             flat = f"{one['plateau_low']:.3g} … {one['plateau_high']:.3g}"
             end = "   (the search ends there)" if one["open_ended"] else ""
             lines.append(
-                f"{one['criterion'].replace('_', ' '):16} {one['chosen_scale']:8.3g}   {flat}   "
-                f"{one['chosen_family']}{end}"
+                f"{one['criterion'].replace('_', ' '):20} {one['chosen_family']:12} {one['chosen_parameter']:10} "
+                f"{one['chosen_scale']:8.3g}   {flat}{end}"
             )
         lines += own_line(result)
         code = result["lines"][result["code"]] or f"# no lines in {result['code']} for this network"

@@ -79,8 +79,6 @@ OPTIONS = {
     "take output='linear' with loss='sum'": "take --output linear with --loss sum",
     "give learning_rate=...": "give --learning-rate",
     "; ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own": "",
-    "controls (ntkspec.validation.explain)": "controls (--explain)",
-    "train wider ones (widths=...)": "train wider ones (ntkspec.validation.width_law, in Python)",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Columns, Signal, Table, as_options, keep, own_units, problems
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, keep, own_units, problems
 from ntkspec.config import NetworkConfig, StudyConfig, Training
 from ntkspec.progress import TerminalProgress
 
@@ -91,7 +91,7 @@ class Validate:
     def run(self) -> dict[str, Any]:
         """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
         from ntkspec import plot, study
-        from ntkspec.validation._width import checked_by, not_checked, width_to_train
+        from ntkspec.validation._width_law import checked_by, not_checked, width_to_train
 
         self._require_sense()
         width, keeping = self.study.network.width, self._keep()
@@ -189,7 +189,7 @@ class Validate:
 
     def _found(self, one: Problem, steps: tuple[int, ...], keeping: Keep, progress: Any) -> tuple[xr.Dataset, Problem]:
         """Return the width law of a problem, and the problem at the width that it says."""
-        from ntkspec.validation._width import at_width, width_law, width_to_train
+        from ntkspec.validation._width_law import at_width, width_law, width_to_train
 
         law = width_law(
             one.kernel,
@@ -215,30 +215,56 @@ class Validate:
         """Errors by step, and the verdict."""
         lines = [*(f"note: {notice}" for notice in result["notices"])]
         rate = result["learning_rate"]
-        lines.append(f"scale {result['scale']:g}, learning rate {'its own' if math.isnan(rate) else f'{rate:.4g}'}")
+        lines.append(
+            f"Scale {result['scale']:g}, learning rate {'of the optimizer' if math.isnan(rate) else f'{rate:.4g}'}."
+        )
         if "width_law" in result:
             lines.append(result["width_law"]["verdict"])
         lines += _table(result)
-        for name, one in result.get("causes", {}).items():
-            lines.append(f"{name:>16} explains " + " ".join(f"{share:8.1%}" for share in one["share"]))
+        lines += _causes(result.get("causes", {}))
         return "\n".join([*lines, result["verdict"], *result["files"]])
 
 
 def _table(result: dict[str, Any]) -> list[str]:
     """Errors by step, beside the spread of networks over the predicted one where there is one."""
     columns = {"error": "error", "± s.e.": "error_sem", "of mean": "ensemble_error"}
+    lines = ["Distance of networks to the prediction, and of their mean, relative to the signal:"]
     if "spread_ratio" in result:
         columns |= {"spread": "spread", "predicted": "predicted_spread", "ratio": "spread_ratio"}
         columns |= {"95 % from": "spread_ratio_low", "to": "spread_ratio_high"}
-    lines = [" ".join([f"{'step':>8}", *(f"{name:>9}" for name in columns)])]
+        lines = [f"{lines[0][:-1]}; their spread, and its ratio to the predicted one:"]
+    lines.append(" ".join([f"{'step':>8}", *(f"{name:>9}" for name in columns)]))
     for i, step in enumerate(result["step"]):
         values = [result[name][i] for name in columns.values()]
-        lines.append(" ".join([f"{step:8,}", *(f"{'–':>9}" if math.isnan(v) else f"{v:9.2%}" for v in values)]))
+        lines.append(" ".join([f"{step:8,}", *map(_percent, values)]))
     return lines
+
+
+def _percent(value: float) -> str:
+    return "not known" if math.isnan(value) else f"{value:9.2%}"
+
+
+def _causes(causes: dict[str, Any]) -> list[str]:
+    """Shares of the squared error by step, a column for each cause."""
+    if not causes:
+        return []
+    steps = next(iter(causes.values()))["step"]
+    lines = ["Share of the squared error that goes with each cause, ± its standard error:"]
+    lines.append(" ".join([f"{'step':>8}", *(f"{name:>19}" for name in causes)]))
+    for i, step in enumerate(steps):
+        shares = (f"{_percent(one['share'][i])}{_error(one['share_error'][i])}" for one in causes.values())
+        lines.append(" ".join([f"{step:8,}", *(f"{share:>19}" for share in shares)]))
+    return lines
+
+
+def _error(value: float) -> str:
+    return "" if math.isnan(value) else f" ±{value:.1%}"
 
 
 def check_summary(v: xr.Dataset) -> dict[str, Any]:
     """Return a validation as JSON holds it."""
+    from ntkspec.validation._prose import remarks
+
     curves = ["error", "error_sem", "ensemble_error", "spread"]
     if "spread_ratio" in v:
         # The interval by its ends, a list over steps each.
@@ -250,8 +276,8 @@ def check_summary(v: xr.Dataset) -> dict[str, Any]:
         by_step = v.error_by_frequency.transpose("step", "frequency")
         frequencies = {"frequency": v.frequency.values.tolist(), "error_by_frequency": by_step.values.tolist()}
     return {
-        "verdict": as_options(v.attrs["verdict"]),
-        "remarks": v.attrs["remarks"].split("; ") if v.attrs["remarks"] else [],
+        "verdict": v.attrs["verdict"],
+        "remarks": remarks(v),
         "holds_until_step": int(v.attrs["holds_until_step"]),
         "tolerance": float(v.attrs["tolerance"]),
         "width": int(v.attrs["width"]),
@@ -265,7 +291,7 @@ def check_summary(v: xr.Dataset) -> dict[str, Any]:
 def law_summary(d: xr.Dataset) -> dict[str, Any]:
     """Return a width law as JSON holds it."""
     return {
-        "verdict": as_options(d.attrs["verdict"]),
+        "verdict": d.attrs["verdict"],
         "needed_width": d.attrs["needed_width"],
         "interval": [d.attrs["needed_width_low"], d.attrs["needed_width_high"]],
         "width": d.width.values.tolist(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -24,7 +24,7 @@ from ntkspec.selection._table import table
 
 __all__ = ["design"]
 
-#: Patches of points that an interval comes from, at least.
+#: Least number of patches of points that an interval comes from.
 FEWEST = 4
 #: Training points in a box: larger ones see lower frequencies, and take n³ longer.
 BOX = 1024
@@ -48,7 +48,7 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """Which mapping, learning rate and number of steps to take for a signal, from its training samples alone.
+    """Recommend mapping, learning rate and number of steps for a signal, from its training samples alone.
 
     Every candidate kernel is judged on equal boxes of the training points by four criteria at many times (see
     `CRITERIA`), a stop after time τ taken for ridge regression with δ = 1/τ (see `ntkspec.selection.score`). The scale
@@ -56,41 +56,44 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
     scales, further ones are tried, up to four on either side. The learning rate is half the stability limit on all
     points, the number of steps the first after which the criterion is within 0.1 dB of its best.
 
+    The result cannot account for detail finer than the spacing of the points.
+
     Args:
-        signal: a signal on a lattice with the points to learn from, such as an `ntkspec.task.Task`; or an operator,
+        signal: signal on a lattice with the points to learn from, such as an `ntkspec.task.Task`; or an operator,
             whose points are learned from and whose kernel's network is taken where `network` is None.
         y: labels of an operator's points, shape (n,) or (n, channels).
-        families: of mappings, of `ntkspec.selection.FAMILIES`.
-        scales: to try in every family; None takes twelve that suit the spacing of the points. A single one is judged as
-            it is.
-        network: behind the mapping, ReLU of depth 3 where None.
-        depths: to try instead of the network's.
-        activations: likewise, names.
-        W_stds: likewise, standard deviations of the weights.
-        b_stds: likewise, of the biases.
-        num_frequencies: of every mapping.
+        families: names of mappings, of `ntkspec.selection.FAMILIES`.
+        scales: values to try of every family's parameter (the scale of Gaussian frequencies); None takes twelve that
+            suit the spacing of the points. A single one is judged as it is.
+        network: network behind the mapping; ReLU of depth 3 where None.
+        depths: depths to try instead of the network's.
+        activations: names of activations to try, likewise.
+        W_stds: standard deviations of the weights, likewise.
+        b_stds: standard deviations of the biases, likewise.
+        num_frequencies: number of frequencies of every mapping.
         criterion: "leave_one_out", "expected", "generalised" or "evidence".
-        accuracy: relative to the signal, to which a finite network shall follow.
-        peak: the largest value that the signal can take, which a PSNR is relative to.
-        seed: of the frequencies.
+        accuracy: error relative to the signal to which a finite network should follow.
+        peak: largest value that the signal can take, which a PSNR is relative to.
+        seed: seed of the frequencies.
         progress: reporter.
 
     Returns:
-        Dataset over `candidate` (with coordinates `family`, `scale`, `depth`, `activation`, `W_std`, `b_std`) and
-        `time` (ηλ_max t of gradient flow on a box): `leave_one_out`, `expected` and `generalised` mean squared errors,
-        `evidence` in nats a sample, `psnr` of the expected error in dB; over `criterion`, what each would choose:
-        `chosen_scale`, `chosen_family`, `chosen_depth`, `chosen_activation`, `plateau_low` and `plateau_high` where it
-        is flat, and `open_ended` where the search ends before it falls; for the chosen kernel `predicted_psnr` (step)
-        with `predicted_psnr_low` and `predicted_psnr_high` (two standard errors over patches of the signal and of
-        theory's own, and down to leave-one-out), `rayleigh_quotient` and `signal_energy` (frequency) on a lattice.
-        Attributes: `family`, `scale`, `depth`, `activation`, `W_std` and `b_std` (means over the layers),
+        Dataset over `candidate` (with coordinates `family`, `parameter`, the name of what `scale` is a value of,
+        `scale`, `depth`, `activation`, `W_std`, `b_std`) and `time` (ηλ_max t of gradient flow on a box):
+        `leave_one_out`, `expected` and `generalised` mean squared errors, `evidence` in nats a sample, `psnr` of the
+        expected error in dB; over `criterion`, the choice of each: `chosen_scale`, `chosen_family`,
+        `chosen_parameter`, `chosen_depth`, `chosen_activation`, `plateau_low` and `plateau_high` where it is flat, and
+        `open_ended` where the search ends before it falls; for the chosen kernel `predicted_psnr` (step) with
+        `predicted_psnr_low` and `predicted_psnr_high` (two standard errors over patches of the signal and of theory's
+        own, and down to leave-one-out), `rayleigh_quotient` and `signal_energy` (frequency) on a lattice.
+        Attributes: `family`, `parameter`, `scale`, `depth`, `activation`, `W_std` and `b_std` (means over the layers),
         `learning_rate`, `steps`, `steps_with_momentum` (heavy ball of 0.9 at that rate), `psnr`, `psnr_low`,
         `psnr_high`, `psnr_of_mean`, `width`, `width_safe` and the law they come from, `lines_ntkspec`, `lines_jax`,
-        `lines_torch` to paste, and `verdict` in sentences. None of it knows of detail finer than the points' spacing.
+        `lines_torch` to paste, and `verdict` in sentences.
 
     Raises:
-        ValueError: if labels are missing, constant, too large or small to square, or do not fit, a name or number is no
-            good, or there are fewer than 8 points.
+        ValueError: if labels are missing, constant, too large or small to square, or do not fit, a name or number is
+            wrong, or there are fewer than 8 points.
         TypeError: if `signal` is neither a signal nor an operator.
 
     Source: the scale's part in generalisation, Tancik et al. 2020, section 6; leave-one-out and evidence, Rasmussen &
@@ -104,27 +107,26 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
     """
     samples, network = _samples(signal, y, network)
     if criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r}; expected of {', '.join(CRITERIA)}")
+        raise ValueError(f"criterion={criterion!r}; expected one of {', '.join(CRITERIA)}")
     check_sizes(num_frequencies=num_frequencies)
     check_seed(seed)
     check_positive("peak", peak, "the largest value that the signal can take")
     if not 1e-3 <= accuracy < 1:
         raise ValueError(f"accuracy={accuracy}; expected an error relative to the signal from 0.001 to 1, such as 0.1")
-    _refuse_empty(
-        families=families, scales=scales, depths=depths, activations=activations, W_stds=W_stds, b_stds=b_stds
-    )
-    networks = _networks(network, depths, activations, W_stds, b_stds)
-    tried = candidates(
-        [family(name) for name in families], scales, networks, samples.highest_frequency, num_frequencies, seed
-    )
-    for one in tried:
-        one.kernel(samples.dim)
+    settings = {"depth": depths, "activation": activations, "W_std": W_stds, "b_std": b_stds}
+    _refuse_empty(families=families, scales=scales, **{f"{name}s": values for name, values in settings.items()})
+    networks = _networks(network, {name: values for name, values in settings.items() if values is not None})
+    kinds = [family(name) for name in families]
+    tried = candidates(kinds, scales, networks, samples.highest_frequency, num_frequencies, seed)
+    for candidate in tried:
+        candidate.kernel(samples.dim)
     box = samples.boxes(BOX)
     _require_spread(box)
-    found = widened(search(tried, box, progress), criterion, samples.lowest_frequency, box, progress)
-    choices = {name: choose(found, name) for name in CRITERIA}
-    made = plan(samples, box, choices[criterion].candidate, criterion, accuracy, peak)
-    return table(samples, found, choices, made)
+    searched = widened(search(tried, box, progress), criterion, samples.lowest_frequency, box, progress)
+    choices = {name: choose(searched, name) for name in CRITERIA}
+    return table(
+        samples, searched, choices, plan(samples, box, choices[criterion].candidate, criterion, accuracy, peak)
+    )
 
 
 def _samples(signal: Signal | Points | Operator, y: ArrayLike | None, network: MLP | None) -> tuple[Samples, MLP]:
@@ -148,30 +150,17 @@ def _require_spread(box: Box) -> None:
     places = len(np.unique(patches(box))) * box.labels.shape[1]
     if places < FEWEST:
         raise ValueError(
-            f"the training points lie in {places} of about sixteen parts of their extent, too few to tell how sure an "
-            f"error is; expected {FEWEST} or more: leave out those far from the rest, or give more"
+            f"the training points lie in {places} of about sixteen parts of their extent, too few for the error of an "
+            f"error; expected {FEWEST} or more: leave out those far from the rest, or give more"
         )
 
 
-def _refuse_empty(**asked: Sequence[Any] | None) -> None:
-    for name, values in asked.items():
+def _refuse_empty(**lists: Sequence[Any] | None) -> None:
+    for name, values in lists.items():
         if isinstance(values, str) or (values is not None and (np.ndim(values) != 1 or len(values) == 0)):
             raise ValueError(f"{name}={values!r}; expected a list of at least one")
 
 
-def _networks(
-    network: MLP,
-    depths: Sequence[int] | None,
-    activations: Sequence[str] | None,
-    W_stds: Sequence[float] | None,
-    b_stds: Sequence[float] | None,
-) -> tuple[MLP, ...]:
-    """Return the network with every combination of what is asked for in place of its own."""
-    asked: dict[str, Sequence[Any] | None] = {
-        "depth": depths,
-        "activation": activations,
-        "W_std": W_stds,
-        "b_std": b_stds,
-    }
-    given = {name: values for name, values in asked.items() if values is not None}
-    return tuple(replace(network, **dict(zip(given, values, strict=True))) for values in product(*given.values()))
+def _networks(network: MLP, settings: Mapping[str, Sequence[Any]]) -> tuple[MLP, ...]:
+    """Return the network with every combination of settings in place of its own."""
+    return tuple(replace(network, **dict(zip(settings, values, strict=True))) for values in product(*settings.values()))

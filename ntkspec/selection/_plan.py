@@ -1,4 +1,4 @@
-"""How to train a chosen kernel, and what to expect of it."""
+"""Training of a chosen kernel, and what to expect of it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ntkspec.selection._width import WidthLaw, law_of, width_for
 
 __all__ = ["MOMENTUM", "Plan", "plan"]
 
-#: Below the best, in dB, what is as good: later steps are not worth their time.
+#: Loss in dB that is as good as the best: later steps are not worth their time.
 GOOD_ENOUGH = 0.1
-#: Taken for the standard deviation of the expected PSNR about that of infinitely wide networks, in dB;
+#: Standard deviation assumed for the expected PSNR about that of infinitely wide networks, in dB;
 #: `python -m benchmarks.regret` measures how far it is off.
 MODEL_ERROR = 1.0
-#: Of the heavy ball that reaches the same in fewer steps.
+#: Momentum of the heavy ball that reaches the same in fewer steps.
 MOMENTUM = 0.9
 
 
@@ -30,20 +30,20 @@ class Plan:
     """Training of a kernel by gradient descent on half the summed squares.
 
     Attributes:
-        candidate: what is trained.
+        candidate: kernel to train.
         K: its operator on all training points.
-        criterion: by which its steps are chosen.
-        accuracy: relative to the signal, to which a network of `width` should follow.
-        peak: that PSNR is relative to.
+        criterion: criterion that chooses the number of steps.
+        accuracy: error relative to the signal to which a network of `width` should follow.
+        peak: largest value of the signal, which PSNR is relative to.
         learning_rate: half the stability limit.
-        step: at which PSNR is predicted, shape (t,); rounded, so that early ones may be the same.
-        psnr: expected between the training points, in dB, shape (t,).
-        low: end of its interval, or what leave-one-out says where that is less.
-        high: the other end.
+        step: steps at which PSNR is predicted, shape (t,); rounded, so that early ones may be the same.
+        psnr: PSNR expected between the training points, in dB, shape (t,).
+        low: lower end of its interval, or that of leave-one-out where it is less.
+        high: upper end.
         best: index of the step to stop at.
         late: whether that is the last one, so that longer training might still help.
-        psnr_of_mean: of predicting the mean of the labels everywhere.
-        law: of the width.
+        psnr_of_mean: PSNR of predicting the mean of the labels everywhere.
+        law: width law.
     """
 
     candidate: Candidate
@@ -63,21 +63,21 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """To stop after."""
+        """Number of steps to stop after."""
         return int(self.step[self.best])
 
     @property
     def steps_with_momentum(self) -> int:
-        """After which the heavy ball at the same learning rate has come as far, where that is sooner."""
+        """Number of steps of the heavy ball at the same learning rate that lead as far, where that is fewer."""
         pace = heavy_ball(MOMENTUM).acceleration
-        # Modes that it sets swinging fall as √β each step: by 20/(1 − β) steps they have died away.
+        # Modes that oscillate fall as √β each step: by 20/(1 − β) steps they have decayed.
         return min(self.steps, math.ceil(self.steps / pace + 20 * pace))
 
     @property
     def width(self) -> tuple[int, int]:
-        """At which a network should follow to `accuracy`, and at which 19 of 20 should.
+        """The width at which a network should follow to `accuracy`, and that at which 19 of 20 should.
 
-        In the standard parametrisation a kernel is that of a width, and its learning rate fits no other.
+        In the standard parametrisation kernel and learning rate are those of one width.
         """
         own = self.candidate.network.width
         if self.candidate.network.parametrization == "standard" and own is not None:
@@ -86,18 +86,15 @@ class Plan:
 
 
 def plan(samples: Samples, box: Box, chosen: Candidate, criterion: str, accuracy: float, peak: float) -> Plan:
-    """How to train a candidate.
+    """Plan the training of a candidate; see `Plan` for the arguments.
 
     Args:
         samples: all training points.
-        box: those it is judged on.
+        box: points it is judged on.
         chosen: the candidate.
-        criterion: that says when to stop.
-        accuracy: relative to the signal, to which a finite network shall follow.
-        peak: that PSNR is relative to.
-
-    Returns:
-        The plan.
+        criterion: criterion that says when to stop.
+        accuracy: error relative to the signal to which a finite network should follow.
+        peak: largest value of the signal.
     """
     k = chosen.kernel(samples.dim)
     K, judged = samples.operator(k), score(k, box)
@@ -128,8 +125,8 @@ def plan(samples: Samples, box: Box, chosen: Candidate, criterion: str, accuracy
 def _when_to_stop(judged: Score, criterion: str) -> int:
     """Return the first time that is as good as the best.
 
-    Where labels are noisy, leave-one-out sees when to stop; the error between the points counts on clean ones. How long
-    to train is no question to the evidence, which is of the process before training.
+    With noisy labels leave-one-out shows when to stop; the error between the points assumes clean ones. The evidence
+    does not depend on time, being that of the process before training.
     """
     name = "leave_one_out" if criterion == "evidence" else criterion
     by = quality(name, getattr(judged, name))

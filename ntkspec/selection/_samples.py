@@ -1,4 +1,4 @@
-"""What a design is made for: training points with their labels, and equal boxes of them that stand for the whole."""
+"""Training points with their labels, and equal boxes of them that represent the whole."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ntkspec.operator import Lattice, Operator, choose, dense, lattice
 
 __all__ = ["Box", "Points", "Samples", "Signal", "from_operator", "from_signal"]
 
-#: Scattered points up to which a matrix is the quickest form without asking.
+#: Scattered points up to which a matrix is always the quickest form.
 DENSE = 4096
-#: Spacings from the side of a box within which a point lacks neighbours that it has in truth.
+#: Spacings from the side of a box within which a point lacks neighbours that it has in the whole signal.
 MARGIN = 2
-#: Sizes of labels between which squares, their sums and quotients are numbers.
+#: Sizes of labels whose squares, their sums and quotients neither overflow nor underflow.
 SMALLEST, LARGEST = 1e-100, 1e100
-#: Unseen points of a box, at most.
+#: Largest number of unseen points of a box.
 UNSEEN = 128
 
 
@@ -65,11 +65,11 @@ class Box:
     """Equal boxes of training points, which share one kernel matrix.
 
     Attributes:
-        points: of one of them, shape (m, d).
-        labels: of all, shape (m, boxes, channels).
+        points: points of one box, shape (m, d).
+        labels: labels of all boxes, shape (m, boxes, channels).
         inner: True at the points that are not at a side of the box, shape (m,).
         unseen: points between those of the box, not learned from, shape (u, d).
-        mask: True at the points, on the lattice [0, 1)^d that they are on; None for scattered ones.
+        mask: True at the points, on their lattice [0, 1)^d; None for scattered ones.
     """
 
     points: np.ndarray
@@ -79,7 +79,7 @@ class Box:
     mask: np.ndarray | None
 
     def operator(self, k: ComposedKernel, which: Which) -> Operator:
-        """Return a kernel on the points of one box."""
+        """Return the kernel on the points of one box."""
         if self.mask is not None and k.stationary:
             return lattice(k, self.mask.shape, self.mask, which)
         return dense(k, self.points, which)
@@ -90,10 +90,10 @@ class Samples:
     """Training points and labels: all that a design may see.
 
     Attributes:
-        points: shape (n, d).
-        labels: shape (n, channels).
-        shape: of the lattice [0, 1)^d that the points are on; None for scattered ones.
-        mask: True at the points on that lattice, row-major; None for scattered ones.
+        points: coordinates, shape (n, d).
+        labels: values there, shape (n, channels).
+        shape: shape of their lattice [0, 1)^d; None for scattered points.
+        mask: True at the points on that lattice, row-major; None for scattered points.
     """
 
     points: np.ndarray
@@ -113,23 +113,23 @@ class Samples:
 
     @property
     def highest_frequency(self) -> float:
-        """Half the points per unit along an axis: above it, frequencies are told apart no more.
+        """Half the points per unit along an axis: above it, frequencies cannot be distinguished.
 
-        Of the axes along which the points differ: one constant coordinate tells nothing of frequencies.
+        Only axes along which the points differ count.
 
         Raises:
-            ValueError: if all points are one.
+            ValueError: if all points are equal.
         """
         per_axis, extent = self._per_axis()
         return per_axis / extent / 2
 
     @property
     def lowest_frequency(self) -> float:
-        """A tenth of a turn over the points: a wave that is nearly a linear function there."""
+        """A tenth of a turn over the points, where a wave is nearly a linear function."""
         return 0.1 / self._per_axis()[1]
 
     def _per_axis(self) -> tuple[float, float]:
-        """Points along an axis, and how far they reach: geometric means over the axes along which they differ."""
+        """Points along an axis, and their extent: geometric means over the axes along which they differ."""
         extent = np.ptp(self.points, axis=0)
         extent = extent[extent > 0]
         if not len(extent):
@@ -146,7 +146,7 @@ class Samples:
         return dense(k, self.points) if self.num_points <= DENSE else choose(k, self.points).build()
 
     def boxes(self, num_points: int) -> Box:
-        """Boxes of up to so many points: of a strided lattice all that fit side by side, else the middle one."""
+        """Boxes of up to so many points: on a strided lattice all that fit side by side, else the middle one."""
         strided = None if self.mask is None else _strided(self.mask)
         if strided is None:
             return self._middle(num_points)
@@ -200,7 +200,7 @@ def _some(points: np.ndarray) -> np.ndarray:
 
 
 def _inner(points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Which points are further from the sides than a margin; all of them where none is."""
+    """Points farther from the sides than a margin; all of them where none is."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = (MARGIN - 0.5) * spacing
     # A constant coordinate has no sides.
@@ -231,12 +231,12 @@ def from_signal(signal: Signal | Points) -> Samples:
 
 
 def from_operator(K: Operator, y: ArrayLike) -> Samples:
-    """Return the points of an operator, with labels (n,) or (n, channels); on a lattice they are known to be."""
+    """Return the points of an operator, with labels (n,) or (n, channels)."""
     points = np.asarray(K.points)
     if not np.isfinite(points).all():
         raise ValueError(
-            f"{type(K).__name__} holds measurements, which have no place of their own; a design needs an operator on "
-            "points (ns.operator.lattice, dense or scattered)"
+            f"{type(K).__name__} holds measurements, which have no place of their own; expected an operator on points "
+            "(ns.operator.lattice, dense or scattered)"
         )
     if not isinstance(K, Lattice):
         return _samples(points, y, None, None)
@@ -255,10 +255,8 @@ def _samples(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, ma
     largest = float(np.abs(labels).max())
     if largest and not SMALLEST < largest < LARGEST:
         raise ValueError(
-            f"the largest label is {largest:.3g} in size, whose square is no number; rescale the labels to about 1"
+            f"the largest label is {largest:.3g}, whose square overflows or underflows; rescale the labels to about 1"
         )
     if not np.ptp(labels, axis=0).any():
-        raise ValueError(
-            "the labels of the training points are constant, so there is nothing to learn; give some that vary"
-        )
+        raise ValueError("the labels of the training points are constant; expected labels that vary")
     return Samples(points, labels.reshape(len(points), -1), shape, mask)

@@ -1,4 +1,4 @@
-"""One kernel judged on boxes of the training samples: leave-one-out, what it tells of unseen points, and evidence."""
+"""One kernel judged on boxes of the training samples: leave-one-out, the error at unseen points, and evidence."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ntkspec.selection._samples import Box
 
 __all__ = ["TIMES", "Score", "patches", "score"]
 
-#: ηλ_max t after which training is stopped, evenly spaced in the logarithm.
+#: Times ηλ_max t after which training is stopped, evenly spaced in the logarithm.
 TIMES = np.geomspace(10, 1e6, 16)
 
 
 @dataclass(frozen=True)
 class Score:
-    """What the training samples say of a kernel, for each time of `TIMES`.
+    """Scores of a kernel on the training samples, for each time of `TIMES`, each of shape (t,).
 
     Attributes:
         leave_one_out: mean squared error of the points in the inner part of the boxes, each predicted from all others
-            of its box, shape (t,).
-        expected: the same for points between them, shape (t,): times the ratio of the posterior variances there.
-        expected_error: standard error of `expected` over patches of points, shape (t,).
-        generalised: generalised cross-validation on the boxes, shape (t,).
-        evidence: log evidence of the NNGP with its scale left open, in nats a sample, shape (t,).
-        flow_time: the time τ = ηt of gradient flow on half the summed squares that each time stands for, shape (t,).
+            of its box.
+        expected: the same for points between them: times the ratio of the posterior variances there.
+        expected_error: standard error of `expected` over patches of points.
+        generalised: generalised cross-validation on the boxes.
+        evidence: log evidence of the NNGP with its scale left open, in nats a sample.
+        flow_time: time τ = ηt of gradient flow on half the summed squares.
     """
 
     leave_one_out: np.ndarray
@@ -41,18 +41,11 @@ class Score:
 def score(k: ComposedKernel, box: Box) -> Score:
     """Judge a kernel.
 
-    Training stopped at a time τ is taken for ridge regression with δ = 1/τ: both leave a mode of rate λ unlearned where
-    λτ ≪ 1 (see `ntkspec.dynamics.equivalent_ridge`). The leave-one-out residual [A⁻¹y]_i/[A⁻¹]_ii, A = K + δI, is then
-    exact. A point between its neighbours is nearer to them than they are to each other; if the function were a draw
-    from the kernel's Gaussian process, the expected squares at both would stand as the posterior variances do,
-    (k(0) − k_*ᵀA⁻¹k_* + δ) : 1/[A⁻¹]_ii, and that is what the residuals are scaled by.
-
-    Args:
-        k: the kernel.
-        box: points and labels.
-
-    Returns:
-        The scores.
+    Training stopped at a time τ is taken for ridge regression with δ = 1/τ: both leave a mode of eigenvalue λ unlearned
+    where λτ ≪ 1 (see `ntkspec.dynamics.equivalent_ridge`). The leave-one-out residual [A⁻¹y]_i/[A⁻¹]_ii, A = K + δI, is
+    then exact. A point between its neighbours is nearer to them than they are to each other; if the function were a
+    draw from the kernel's Gaussian process, the ratio of the expected squares at both would be that of the posterior
+    variances, (k(0) − k_*ᵀA⁻¹k_* + δ) : 1/[A⁻¹]_ii, by which the residuals are scaled.
     """
     K = decompose(box.operator(k, "ntk"))
     labels = box.labels.reshape(len(box.points), -1)
@@ -81,7 +74,7 @@ def _posterior_variance(
 ) -> np.ndarray:
     """Return the mean over unseen points of k(0) − k_*ᵀA⁻¹k_* + δ, shape (t,)."""
     cross = np.asarray(k.ntk(box.points, box.unseen))
-    known = np.stack([np.mean(np.sum(cross * one, axis=0)) for one in K.apply(inverse, cross)])
+    known = np.stack([np.mean(np.sum(cross * weights, axis=0)) for weights in K.apply(inverse, cross)])
     prior = np.mean(np.diag(np.asarray(k.ntk(box.unseen))))
     return np.maximum(prior - known, 0) + ridge
 
@@ -97,7 +90,7 @@ def patches(box: Box) -> np.ndarray:
 
 
 def _standard_error(square: np.ndarray, box: Box) -> np.ndarray:
-    """Of the mean of (t, point, box·channel), over patches of neighbouring points: errors nearby are alike."""
+    """Return the standard error of the mean of (t, point, box·channel) over patches, as errors nearby are alike."""
     patch, boxes = patches(box), box.labels.shape[1]
     by_box = square.reshape(*square.shape[:2], boxes, -1).mean(axis=3)
     means = np.stack([by_box[:, patch == p].mean(axis=1) for p in np.unique(patch)], axis=1)
@@ -109,4 +102,4 @@ def _evidence(k: ComposedKernel, labels: np.ndarray, box: Box) -> np.ndarray:
     K = decompose(box.operator(k, "nngp"))
     centred = labels - labels.mean(axis=0)
     noise = float(K.eigenvalue.max()) / TIMES
-    return np.array([float(scaled_evidence(K, centred, noise=one).evidence) for one in noise]) / labels.size
+    return np.array([float(scaled_evidence(K, centred, noise=variance).evidence) for variance in noise]) / labels.size

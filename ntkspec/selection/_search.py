@@ -1,4 +1,4 @@
-"""Every candidate of a search judged on the training samples alone, by several criteria, and what each would choose."""
+"""Candidates judged on the training samples alone, by several criteria, and the choice of each."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ __all__ = [
     "widened",
 ]
 
-#: The criteria of a search, each with what it is in words and how much of it counts as flat, in its units. The 0.05 dB
-#: were chosen on the pictures of `python -m benchmarks.regret`, which measures what they lose there.
+#: The criteria of a search, each with its name in a sentence and the loss that counts as flat, in its units.
+#: `python -m benchmarks.regret` measures what these 0.05 dB lose on the pictures that they were chosen on.
 CRITERIA = {
     "leave_one_out": ("leave-one-out error", 0.05),
     "expected": ("expected error between the points", 0.05),
@@ -37,9 +37,9 @@ CRITERIA = {
     "evidence": ("log evidence of the NNGP", 0.01),
 }
 
-#: How far into the flat stretch the choice is taken.
+#: Position of the choice in the flat stretch.
 TAKEN = 0.5
-#: Scales that are added at most to either end of a search that is too narrow.
+#: Largest number of candidates added to either end of a search that is too narrow.
 WIDER = 4
 
 
@@ -48,26 +48,26 @@ class Candidate:
     """One kernel of a search, and how to make it again.
 
     Attributes:
-        family: of its mapping.
-        scale: where on the family it is.
-        network: behind the mapping.
-        num_frequencies: of the mapping.
-        seed: of its frequencies.
+        family: family of its mapping.
+        value: the family's parameter, such as a scale.
+        network: network behind the mapping.
+        num_frequencies: number of frequencies of the mapping.
+        seed: seed of the frequencies.
     """
 
     family: Family
-    scale: float
+    value: float
     network: MLP
     num_frequencies: int
     seed: int
 
     def kernel(self, dim: int) -> ComposedKernel:
         """Return the kernel on coordinates of so many axes."""
-        return compose(self.family.build(dim, self.num_frequencies, self.scale, self.seed), self.network)
+        return compose(self.family.build(dim, self.num_frequencies, self.value, self.seed), self.network)
 
     def same_curve(self, other: Candidate) -> bool:
-        """Whether the two differ in scale alone."""
-        return replace(self, scale=0.0) == replace(other, scale=0.0)
+        """Whether the two differ in the family's parameter alone."""
+        return replace(self, value=0.0) == replace(other, value=0.0)
 
 
 @dataclass(frozen=True)
@@ -79,48 +79,48 @@ class Search:
 
     def stacked(self, name: str) -> np.ndarray:
         """Return a field of all scores, shape (candidate, time)."""
-        return np.stack([getattr(one, name) for one in self.scores])
+        return np.stack([getattr(score, name) for score in self.scores])
 
     def curve(self, like: Candidate) -> list[float]:
-        """Return the scales of the candidates that differ from one in scale alone, increasing."""
-        return sorted(one.scale for one in self.candidates if one.same_curve(like))
+        """Values of the candidates on the curve of one, increasing."""
+        return sorted(each.value for each in self.candidates if each.same_curve(like))
 
 
 def candidates(
     families: Sequence[Family],
-    scales: Sequence[float] | None,
+    values: Sequence[float] | None,
     networks: Sequence[MLP],
     highest_frequency: float,
     num_frequencies: int,
     seed: int,
 ) -> tuple[Candidate, ...]:
-    """Every family at each of its scales before each network."""
+    """Every family at each of its values before each network."""
     return tuple(
-        Candidate(one, float(scale), network, num_frequencies, seed)
-        for one, network in product(families, networks)
-        for scale in sorted(set(one.scales(highest_frequency) if scales is None else scales))
+        Candidate(family, float(value), network, num_frequencies, seed)
+        for family, network in product(families, networks)
+        for value in sorted(set(family.values(highest_frequency) if values is None else values))
     )
 
 
-def search(found: Sequence[Candidate], box: Box, progress: Progress) -> Search:
+def search(tried: Sequence[Candidate], box: Box, progress: Progress) -> Search:
     """Score every candidate."""
     scores = []
-    with progress.start("candidates", len(found), "kernels") as stage:
-        for one in found:
-            scores.append(score(one.kernel(box.points.shape[1]), box))
+    with progress.start("candidates", len(tried), "kernels") as stage:
+        for candidate in tried:
+            scores.append(score(candidate.kernel(box.points.shape[1]), box))
             stage.advance()
-    return Search(tuple(found), tuple(scores))
+    return Search(tuple(tried), tuple(scores))
 
 
-def widened(found: Search, criterion: str, lowest_frequency: float, box: Box, progress: Progress) -> Search:
-    """Go on beyond the tried scales while the criterion has not fallen at their ends, up to `WIDER` on either side.
+def widened(searched: Search, criterion: str, lowest_frequency: float, box: Box, progress: Progress) -> Search:
+    """Go on beyond the tried values while the criterion has not fallen at their ends, up to `WIDER` on either side.
 
-    A single scale is a question about that scale, and is left alone.
+    A single value is a question about that value, and is left alone.
 
     Args:
-        found: scored candidates.
-        criterion: of `CRITERIA`, whose best family and network are followed.
-        lowest_frequency: below which a wave is nearly a linear function, and scales make no difference.
+        searched: scored candidates.
+        criterion: one of `CRITERIA`, whose best family and network are followed.
+        lowest_frequency: frequency below which a wave is nearly a linear function, and scales make no difference.
         box: points and labels.
         progress: reporter.
 
@@ -128,26 +128,26 @@ def widened(found: Search, criterion: str, lowest_frequency: float, box: Box, pr
         The same candidates, and the further ones after them.
     """
     for _ in range(WIDER):
-        beyond = _beyond(found, criterion, lowest_frequency)
+        beyond = _beyond(searched, criterion, lowest_frequency)
         if not beyond:
-            return found
+            break
         more = search(beyond, box, progress)
-        found = Search(found.candidates + more.candidates, found.scores + more.scores)
-    return found
+        searched = Search(searched.candidates + more.candidates, searched.scores + more.scores)
+    return searched
 
 
-def _beyond(found: Search, criterion: str, lowest_frequency: float) -> list[Candidate]:
-    """Return the next scale on each side where the plateau of the best candidate has no end."""
-    choice = choose(found, criterion)
-    scales = found.curve(choice.candidate)
-    if len(scales) < 2:
+def _beyond(searched: Search, criterion: str, lowest_frequency: float) -> list[Candidate]:
+    """Return the next value on each side where the plateau of the best candidate has no end."""
+    choice = choose(searched, criterion)
+    values = searched.curve(choice.candidate)
+    if len(values) < 2:
         return []
     family = choice.candidate.family
-    position = family.position(np.asarray(scales))
+    position = family.position(np.asarray(values))
     step = (position[-1] - position[0]) / (len(position) - 1)
     low, high = choice.plateau.at_edge
-    next_ones = [family.scale_at(position[0] - step)] * low + [family.scale_at(position[-1] + step)] * high
-    return [replace(choice.candidate, scale=one) for one in next_ones if one > family.least(lowest_frequency)]
+    further = [family.value_at(position[0] - step)] * low + [family.value_at(position[-1] + step)] * high
+    return [replace(choice.candidate, value=value) for value in further if value > family.least(lowest_frequency)]
 
 
 def quality(criterion: str, values: np.ndarray) -> np.ndarray:
@@ -163,10 +163,10 @@ class Plateau:
     """Where a criterion is as good as at its best.
 
     Attributes:
-        low: scale where the criterion has fallen by `flatness` below the best, to the left.
-        high: the same to the right.
-        taken: half-way from the first to the second, on the axis of the search.
-        at_edge: whether the range of the search ends before the criterion falls, on either side.
+        low: value below the best one where the criterion has fallen by `flatness`.
+        high: value above it where it has.
+        taken: middle of the two, on the axis of the search.
+        at_edge: whether the search ends before the criterion falls, on either side.
     """
 
     low: float
@@ -175,64 +175,62 @@ class Plateau:
     at_edge: tuple[bool, bool]
 
 
-def plateau(family: Family, scales: Sequence[float], values: Sequence[float], flatness: float) -> Plateau:
-    """Return the stretch about the best scale where the quality is within `flatness` of it, its ends by interpolation.
+def plateau(family: Family, values: Sequence[float], qualities: Sequence[float], flatness: float) -> Plateau:
+    """Return the stretch about the best value where the quality is within `flatness` of it, its ends by interpolation.
 
-    What theory does not see (the moving kernel, the optimizer, the draw of the frequencies) moves the optimum either
-    way by more than a flat top is high; its middle leaves most room on both sides.
+    Effects that theory leaves out (the moving kernel, the optimizer, the draw of the frequencies) shift the optimum
+    either way by more than a flat top is high; its middle leaves most room on both sides.
 
     Args:
-        family: whose axis the scales are on.
-        scales: increasing, shape (s,).
-        values: of the criterion, larger is better, shape (s,).
-        flatness: how far below the best counts as good, in units of the values.
+        family: family of the candidates.
+        values: increasing values of its parameter, shape (s,).
+        qualities: criterion there, larger is better, shape (s,).
+        flatness: loss that counts as good, in units of the criterion.
 
     Returns:
         The plateau.
     """
-    position, value = family.position(np.asarray(scales, dtype=float)), np.asarray(values, dtype=float)
-    top = int(np.argmax(value))
-    level = value[top] - flatness
+    position, quality = family.position(np.asarray(values, dtype=float)), np.asarray(qualities, dtype=float)
+    top = int(np.argmax(quality))
+    level = quality[top] - flatness
 
     def end(step: int) -> tuple[float, bool]:
         i = top
-        while 0 <= i + step < len(value) and value[i + step] >= level:
+        while 0 <= i + step < len(quality) and quality[i + step] >= level:
             i += step
-        if not 0 <= i + step < len(value):
+        if not 0 <= i + step < len(quality):
             return float(position[i]), True
-        share = (value[i] - level) / (value[i] - value[i + step])
+        share = (quality[i] - level) / (quality[i] - quality[i + step])
         return float(position[i] + share * (position[i + step] - position[i])), False
 
     (low, low_edge), (high, high_edge) = end(-1), end(1)
-    return Plateau(
-        low=family.scale_at(low),
-        high=family.scale_at(high),
-        taken=family.scale_at(low + TAKEN * (high - low)),
-        at_edge=(low_edge, high_edge),
-    )
+    middle = low + TAKEN * (high - low)
+    return Plateau(family.value_at(low), family.value_at(high), family.value_at(middle), (low_edge, high_edge))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a criterion would choose."""
+    """The choice of a criterion, and the plateau that it is in."""
 
     candidate: Candidate
     plateau: Plateau
 
 
-def choose(found: Search, criterion: str) -> Choice:
-    """Return the family and network of the best candidate, in its plateau of scales.
+def choose(searched: Search, criterion: str) -> Choice:
+    """Return the family and network of the best candidate, in its plateau.
 
     Args:
-        found: scored candidates.
-        criterion: of `CRITERIA`; each candidate is judged at its best time.
+        searched: scored candidates.
+        criterion: one of `CRITERIA`; each candidate is judged at its best time.
 
     Returns:
         The choice.
     """
-    values = np.nanmax(quality(criterion, found.stacked(criterion)), axis=1)
-    best = found.candidates[int(np.argmax(values))]
-    by_scale = {one.scale: value for one, value in zip(found.candidates, values, strict=True) if one.same_curve(best)}
-    scales = found.curve(best)
-    flat = plateau(best.family, scales, [by_scale[one] for one in scales], CRITERIA[criterion][1])
-    return Choice(replace(best, scale=flat.taken), flat)
+    qualities = np.nanmax(quality(criterion, searched.stacked(criterion)), axis=1)
+    best = searched.candidates[int(np.argmax(qualities))]
+    on_curve = {
+        each.value: value for each, value in zip(searched.candidates, qualities, strict=True) if each.same_curve(best)
+    }
+    values = searched.curve(best)
+    flat = plateau(best.family, values, [on_curve[value] for value in values], CRITERIA[criterion][1])
+    return Choice(replace(best, value=flat.taken), flat)

@@ -19,11 +19,11 @@ from ntkspec.checks import check_positive, check_sizes
 from ntkspec.kernel import ComposedKernel
 from ntkspec.mapping import FourierMapping, with_amplitudes
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["lattice_error", "tune_amplitudes"]
 
-#: Iterations between two reports.
+#: Iterations between two reports of progress.
 STRETCH = 50
 
 
@@ -36,17 +36,17 @@ def lattice_error(k: ComposedKernel, values: ArrayLike, stride: int, time: Array
     f̂_k = (N/n) (H_k / Σ_{k' in q} H_k') (1 − e^{−τ λ_q}) ŷ_q with ŷ_q the transform of the labels.
 
     Args:
-        k: a kernel whose mapping has whole frequencies alone; amplitudes may be traced.
-        values: the signals on the lattice, shape (signals, *shape).
-        stride: of the training points on each axis; it divides each size.
-        time: τ = learning rate times steps, of half the summed squares.
+        k: kernel behind a mapping of whole frequencies; its amplitudes may be traced.
+        values: signals on the lattice, shape (signals, *shape).
+        stride: distance of the training points on each axis; it divides each size.
+        time: τ = learning rate times steps, for half the summed squares.
 
     Returns:
         The error of each signal, shape (signals,).
 
     Raises:
-        ValueError: if the mapping has frequencies that are not whole, the values have another number of axes, or the
-            stride does not divide a size. Frequencies that are traced are not looked at.
+        ValueError: if the mapping has frequencies that are not whole (traced ones are not checked), the values have
+            another number of axes, or the stride does not divide a size.
 
     Source: Tancik et al. 2020, section 5 and the notebook 1d_ntk_opt of its code.
 
@@ -71,9 +71,9 @@ def lattice_error(k: ComposedKernel, values: ArrayLike, stride: int, time: Array
     split = H.reshape(*(size for n in trained for size in (stride, n)))
     eigenvalue = jnp.maximum(jnp.sum(split, axis=tuple(range(0, split.ndim, 2))) / ratio, 0)
     coarse = (slice(None), *(slice(None, None, stride) for _ in shape))
-    rate = time * eigenvalue
+    product = time * eigenvalue
     # (1 − e^{−x})/x, finite at zero.
-    quotient = jnp.where(rate > 1e-8, -jnp.expm1(-rate) / jnp.where(rate > 1e-8, rate, 1), 1 - rate / 2)
+    quotient = jnp.where(product > 1e-8, -jnp.expm1(-product) / jnp.where(product > 1e-8, product, 1), 1 - product / 2)
     weights = time * quotient * jnp.fft.fftn(values[coarse], axes=axes)
     learned = jnp.fft.ifftn(H * jnp.tile(weights, (1, *(stride for _ in shape))), axes=axes).real
     square = (learned - values) ** 2
@@ -97,21 +97,20 @@ def tune_amplitudes(
     of the amplitudes matter, since they are scaled to Σ a² = 1; it begins at the lowest frequency, a = e₁ + 10⁻³ |z|.
 
     Args:
-        k: a kernel behind a `FourierMapping` of whole frequencies; its own amplitudes are not used.
+        k: kernel behind a `FourierMapping` of whole frequencies; its own amplitudes are not used.
         values: signals on a lattice i/shape of [0, 1)^d, shape (signals, *shape): a class of signals to tune for, or
-            what is known of one.
-        stride: every `stride`-th point of each axis is learned from, the others are judged by.
-        time: learning rate times steps (of half the summed squares) after which they are judged, at Σ a² = 1.
-        iterations: of Adam.
-        learning_rate: of Adam.
-        seed: of the start z.
+            the known part of one.
+        stride: distance of the training points on each axis; the points between them measure the error.
+        time: learning rate times steps (of half the summed squares) at which the error is taken, at Σ a² = 1.
+        iterations: iterations of Adam.
+        learning_rate: learning rate of Adam.
+        seed: seed of the start z.
         progress: reporter.
 
     Returns:
         Dataset with `amplitude` (frequency), `wave_number` (frequency, axis) in cycles per unit, `loss`
-        (iteration), the mean squared error between the training points, and `gradient_norm` (iteration), of its
-        logarithm: where the
-        last is not small, more iterations help.
+        (iteration), the mean squared error between the training points, and `gradient_norm` (iteration), that of its
+        logarithm: while it is not small, more iterations help.
 
     Raises:
         ValueError: if the mapping has frequencies that are not whole, the shapes disagree, or a number is not positive.
@@ -149,18 +148,10 @@ def tune_amplitudes(
     amplitudes /= np.linalg.norm(amplitudes)
     return xr.Dataset(
         {
-            "amplitude": ("frequency", amplitudes, {"long_name": "amplitude", "units": ""}),
-            "wave_number": (
-                ("frequency", "axis"),
-                np.asarray(frequencies),
-                {"long_name": "frequency", "units": "cycles per unit"},
-            ),
-            "loss": ("iteration", np.concatenate(losses), {"long_name": "mean squared error between points"}),
-            "gradient_norm": (
-                "iteration",
-                np.concatenate(norms),
-                {"long_name": "gradient of the logarithm"},
-            ),
+            "amplitude": variable("frequency", amplitudes, "amplitude"),
+            "wave_number": variable(("frequency", "axis"), np.asarray(frequencies), "frequency", "cycles per unit"),
+            "loss": variable("iteration", np.concatenate(losses), "mean squared error between points"),
+            "gradient_norm": variable("iteration", np.concatenate(norms), "gradient of the logarithm"),
         },
         attrs={**attributes(kernel=k), "time": time, "stride": stride, "learning_rate": learning_rate, "seed": seed},
     )
@@ -189,9 +180,9 @@ def _traced_frequencies(k: ComposedKernel) -> bool:
 def _require_whole(k: ComposedKernel) -> None:
     if not k.periodic:
         raise ValueError(
-            "the error between the points is in closed form for a kernel of period 1, behind a mapping of whole "
-            "frequencies such as mapping.power_law(m, p); of another, compare "
-            "ns.predict(K, y, ..., everywhere=True) with the signal"
+            "the error between the points has a closed form for a kernel of period 1 alone, behind a mapping of whole "
+            "frequencies such as mapping.power_law(m, p); for others, compare ns.predict(K, y, ..., everywhere=True) "
+            "with the signal"
         )
 
 

@@ -16,13 +16,13 @@ class WidthLaw:
     """error = constant · width^−exponent: the distance of one network to theory, relative to the signal.
 
     Attributes:
-        constant: the error at width 1.
-        exponent: by which it falls with the width.
+        constant: error at width 1.
+        exponent: power of the width by which the error falls.
         residual: standard deviation of ln(error) of a single network about the law.
         latest: steps at η = 1/λ_max up to which it was measured; the error is that of the worst step.
-        widths: the least and the largest width measured.
-        network: depth and activation of what was measured.
-        source: what was measured, and by what.
+        widths: least and largest width measured.
+        source: signal and program of the measurement.
+        network: depth and activation of the networks measured.
     """
 
     constant: float
@@ -34,11 +34,11 @@ class WidthLaw:
     network: tuple[int, str] = (3, "relu")
 
     def error(self, width: float) -> float:
-        """Return the error that the law expects."""
+        """Return the error expected at a width."""
         return float(self.constant * width**-self.exponent)
 
     def width(self, error: float) -> float:
-        """Return the width at which it expects an error."""
+        """Return the width at which an error is expected."""
         return float((self.constant / error) ** (1 / self.exponent))
 
 
@@ -59,7 +59,7 @@ def width_for(accuracy: float, law: WidthLaw) -> tuple[int, int]:
 
     Args:
         accuracy: error relative to the signal.
-        law: what was measured.
+        law: measured law.
 
     Returns:
         Both widths, rounded up to a multiple of 16.

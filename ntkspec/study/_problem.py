@@ -8,6 +8,7 @@ from ntkspec import dynamics, mapping, operator
 from ntkspec.config import StudyConfig
 from ntkspec.dynamics import Loss
 from ntkspec.kernel import ComposedKernel, compose
+from ntkspec.selection import FAMILIES
 from ntkspec.task import Scattered, Task
 
 __all__ = ["Problem", "default_scales", "problem", "problems"]
@@ -89,9 +90,7 @@ def problems(
     """
 
     def gaussian(scale: float) -> mapping.Mapping:
-        # a = 1, as in the paper's image experiments: |γ|² = m keeps the network's outputs of order one. With
-        # Σa² = 1 they are √m times smaller than the signal, and to reach it the weights must leave the lazy regime.
-        return mapping.gaussian(task.dim, config.num_frequencies, scale, seed=config.seed, normalize=False)
+        return FAMILIES["gaussian"].build(task.dim, config.num_frequencies, scale, config.seed)
 
     scales = config.scales or default_scales(task)
     return {scale: problem(task, gaussian(scale), config, loss, of) for scale in sorted(set(scales))}

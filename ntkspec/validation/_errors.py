@@ -1,8 +1,8 @@
-"""What can be compared, and errors of a training about its prediction by step and by frequency."""
+"""Which runs can be compared, and errors of a training about its prediction by frequency."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 
 import numpy as np
 import xarray as xr
@@ -11,7 +11,7 @@ from ntkspec.grid import energy_by_frequency, place
 from ntkspec.operator import Operator
 from ntkspec.operator._base import check_operator
 from ntkspec.record import check_dataset
-from ntkspec.validation._seeds import interval, standard_error
+from ntkspec.validation._statistics import interval, standard_error
 
 __all__ = ["by_frequency", "common_steps", "inner_dims", "psnr", "require_same_start", "signal_norm"]
 
@@ -25,10 +25,10 @@ def psnr(
     """Peak signal-to-noise ratio, −10 log₁₀(mean squared error / peak²).
 
     Args:
-        values: what was learned.
-        reference: what it should be, broadcastable.
-        dims: dimensions averaged over; None means all but `step` and `seed`.
-        peak: the largest value a signal can take.
+        values: learned function.
+        reference: true function, broadcastable.
+        dims: dimensions to average over; None takes all but `step` and `seed`.
+        peak: largest value a signal can take.
 
     Returns:
         PSNR in dB over the remaining dimensions; infinite for a perfect fit.
@@ -48,27 +48,20 @@ def psnr(
 
 
 def inner_dims(p: xr.Dataset) -> list[Hashable]:
-    """Return the dimensions that a norm is over."""
+    """Dimensions of a function, which norms sum over."""
     return [dim for dim in ("point", "channel") if dim in p.train.dims]
 
 
 def signal_norm(p: xr.Dataset) -> float:
-    """‖y‖.
-
-    Raises:
-        ValueError: if it is zero: nothing is relative to it.
-    """
-    norm = float(np.sqrt((p.target**2).sum()))
-    if norm == 0:
-        raise ValueError("the labels are all zero, and errors are relative to them; give a signal")
-    return norm
+    """‖y‖."""
+    return float(np.sqrt((p.target**2).sum()))
 
 
 def require_on(K: Operator, points: np.ndarray) -> None:
     """Refuse an operator that is not on the points of the runs.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: if `K` is not an operator.
         ValueError: if its points are others.
     """
     check_operator(K)
@@ -81,45 +74,46 @@ def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
 
     Raises:
         ValueError: if they are not of the same problem, or have no step beyond 0 in common.
-        TypeError: if they are no Datasets.
+        TypeError: if one is not a Dataset.
     """
-    for name, data, source, told in (
+    for name, data, source, needed in (
         ("p", p, "ntkspec.predict", ("learning_rate", "loss")),
         ("r", r, "ntkspec.trainer.train", ("learning_rate", "loss", "width", "dtype")),
     ):
-        check_dataset(f"`{name}` is", data, ("train", "target", "step", "x"), source=source, attributes=told)
+        check_dataset(f"`{name}` is", data, ("train", "target", "step", "x"), source=source, attributes=needed)
+    if mismatch := next(_mismatches(p, r), None):
+        raise ValueError(mismatch)
+    check_dataset("`r` is", r, (), source="ntkspec.trainer.train", attributes=("training", "schedule"))
+    return np.intersect1d(p.step, r.step)
+
+
+def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
     if "seed" in p.train.dims or "seed" not in r.dims:
-        raise ValueError(
+        yield (
             f"the prediction has the dimensions {tuple(p.train.dims)}, the training {tuple(r.train.dims)}; expected "
             "`seed` in the training alone: give the prediction first, and of one network r.isel(seed=[0])"
         )
     if p.x.shape != r.x.shape or not np.allclose(p.x, r.x, atol=1e-12):
-        raise ValueError(
-            f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"
-        )
+        yield f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"
     for name in ("learning_rate", "loss"):
-        # An optimizer that was built with its own learning rate does not tell it; that of one without a theory is a
+        # An optimizer that was built with its own learning rate does not show it; that of one without a theory is a
         # number of another kind.
         other = name == "learning_rate" and (np.isnan(r.attrs[name]) or not r.attrs.get("optimizer_has_theory", 1))
         if not other and p.attrs[name] != r.attrs[name]:
-            raise ValueError(
-                f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same"
-            )
+            yield f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same"
     if p.target.shape != r.target.shape or not np.allclose(p.target, r.target, atol=1e-6):
-        raise ValueError("the prediction and the training have other labels; give both the same y")
-    steps = np.intersect1d(p.step, r.step)
-    if not (steps > 0).any():
-        raise ValueError(
-            f"no common step beyond 0: predicted {p.step.values.tolist()}, trained {r.step.values.tolist()}"
-        )
-    return steps
+        yield "the prediction and the training have other labels; give both the same y"
+    if not (np.intersect1d(p.step, r.step) > 0).any():
+        yield f"no common step beyond 0: predicted {p.step.values.tolist()}, trained {r.step.values.tolist()}"
+    if not (p.target**2).sum() > 0:
+        yield "the labels are all zero, and errors are relative to them; give a signal"
 
 
 def require_same_start(p: xr.Dataset, r: xr.Dataset) -> None:
     """Refuse networks that do not start where the prediction does.
 
     Raises:
-        ValueError: with what to do.
+        ValueError: if they start apart, or their starts are not known.
     """
     advice = (
         "train with centered=True and predict without `initial`, predict each network from its own step 0, or compare "

@@ -187,7 +187,8 @@ def test_a_standard_network_keeps_the_width_that_its_rate_is_for(task):
 
 def test_families_of_different_scales_are_labelled_as_such(task):
     found = ns.design(task, network=NETWORK, families=["power_law", "gaussian"], scales=[1.0, 2.0], num_frequencies=16)
-    assert found.scale.attrs["long_name"] == "scale of the family"
+    assert found.scale.attrs["long_name"] == "parameter of the family"
+    assert set(found.parameter.values) == {"p", "scale"}
     chosen = FAMILIES[found.attrs["family"]]
     label = ns.plot.design(found)[0].get_xlabel()
     assert chosen.meaning[1:] in label
@@ -207,7 +208,7 @@ def test_noise_is_said_to_be_no_signal(task):
 def test_a_law_that_is_used_beyond_its_measurement_says_so():
     found = ns.design(wave(6), network=NETWORK, scales=[0.5], num_frequencies=16)
     assert "the network was relu of depth 3" in found.attrs["verdict"]
-    assert ("of more steps it tells nothing" in found.attrs["verdict"]) == (found.attrs["steps"] > 300)
+    assert ("more steps were not measured" in found.attrs["verdict"]) == (found.attrs["steps"] > 300)
 
 
 def test_psnr_is_relative_to_the_peak(task, found):

@@ -7,15 +7,19 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ntkspec.validation._seeds import CONFIDENCE
+from ntkspec.validation._statistics import CONFIDENCE
 
-__all__ = ["NEVER", "Errors", "errors", "law"]
+__all__ = ["BIAS_IN_THEORY", "FARTHEST", "NEVER", "Errors", "errors", "law"]
 
 #: Resamples of the seeds.
 DRAWS = 1000
 #: A width beyond all that can be built, where a law hardly falls or does not.
 NEVER = 1e12
-#: What is fitted, and what it is.
+#: How many times the widest trained network a law is trusted. Biases fall otherwise than spreads, and take over.
+FARTHEST = 8.0
+#: Power of the width by which the bias falls in theory: corrections to the mean over networks are O(1/width).
+BIAS_IN_THEORY = 1.0
+#: Quantities that are fitted.
 QUANTITIES = {
     "error": "error of a network",
     "ensemble_error": "error of the mean",
@@ -89,10 +93,7 @@ def _label(long_name: str) -> dict[str, str]:
 
 
 def _meets(fit: _Fit, accuracy: float) -> np.ndarray:
-    """Return the width at which a law is down to the accuracy at every step, `NEVER` at most.
-
-    NaN where it does not fall.
-    """
+    """Return the width at which a law meets the accuracy at every step, at most `NEVER`; NaN where it rises."""
     falls = fit.exponent > 0
     exponent = np.where(falls, fit.exponent, 1.0)
     width = np.exp(np.minimum((np.log(fit.constant / accuracy) / exponent).max(axis=-1), np.log(NEVER)))

@@ -3,8 +3,8 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from ntkspec.validation._fit import errors, law
-from ntkspec.validation._seeds import interval, jackknife, products, split, standard_error
+from ntkspec.validation._power_law import errors, law
+from ntkspec.validation._statistics import interval, jackknife, products, split, standard_error
 
 
 def gram_of(distances):

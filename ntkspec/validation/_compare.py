@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -10,17 +11,15 @@ import xarray as xr
 from ntkspec.checks import check_positive
 from ntkspec.dynamics import summed_rate
 from ntkspec.trainer import Optimizer
+from ntkspec.validation import _prose as prose
+from ntkspec.validation._differences import differences
+from ntkspec.validation._ensemble import compare_spreads, require_ensemble_of, spreads
 from ntkspec.validation._errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
-from ntkspec.validation._explanation import gap_in_words, require_explanation_of
-from ntkspec.validation._limit import compare_spreads, doubt_in_words, require_ensemble_of, spread_in_words
-from ntkspec.validation._seeds import interval, jackknife, products, split, standard_error
-from ntkspec.validation._words import percent, remarks, seeds_in_words
+from ntkspec.validation._facts import Peak, Verdict, as_json
+from ntkspec.validation._shares import require_explanation_of
+from ntkspec.validation._statistics import interval, jackknife, products, split, standard_error
 
 __all__ = ["validate"]
-
-#: Part of the stability limit up to which the kernel is not said to move by large steps: half of it, which is what a
-#: rate is mostly taken as, and a little, for λ_max is an estimate.
-GENTLE = 0.505
 
 
 def validate(
@@ -103,22 +102,49 @@ def validate(
         v[name].attrs.update(long_name=str(name).replace("_", " ") + ", relative to the labels", units="")
     if ensemble is not None:
         v.spread_ratio.attrs["long_name"] = "spread of networks, relative to the predicted one"
+    facts = _facts(p, r, v, tolerance)
     v.attrs = {key: r.attrs[key] for key in ("configuration", "versions", "ntkspec_version", "width", "dtype")}
     v.attrs |= {"learning_rate": r.attrs["learning_rate"], "loss": r.attrs["loss"], "tolerance": tolerance}
-    v.attrs["remarks"] = "; ".join(remarks(p.attrs, r.attrs, r.sizes["point"], float(steps[-1])))
-    judged = v.error if ensemble is None else v.systematic_error
-    v.attrs["holds_until_step"] = _holds_until(judged, tolerance)
-    v.attrs["verdict"] = _verdict(v, judged, causes, learned=_learned(p, inner, signal), share=_limit_share(p, r))
+    v.attrs |= {"holds_until_step": facts.holds_until, "remarks": as_json(facts.differences), "facts": facts.to_json()}
+    v.attrs["verdict"] = prose.verdict(facts, causes)
     return v
 
 
-def _learned(p: xr.Dataset, inner: list, signal: float) -> float:
-    """Return the most that theory itself moves from its start, ‖f_theory − f_0‖/‖y‖.
+def _facts(p: xr.Dataset, r: xr.Dataset, v: xr.Dataset, tolerance: float) -> Verdict:
+    """Return the numbers that a verdict is made of."""
+    judged: Literal["error", "systematic_error"] = "systematic_error" if "spread_ratio" in v else "error"
+    error, last = v[judged], int(v.step[-1])
+    standard_error = v.error_sem if judged == "error" else xr.full_like(error, np.nan)
+    until = _holds_until(error, tolerance)
 
-    Runs without step 0 start from zero.
-    """
+    def peak(step: int) -> Peak:
+        return Peak(step, float(error.sel(step=step)), float(standard_error.sel(step=step)))
+
+    later = error.where(v.step > 0, drop=True)
+    farthest = v.isel(step=int(np.argmax(v.error.values)))
+    high = v[f"{judged}_interval"].sel(bound="high", step=(v.step > 0) & (v.step <= until))
+    above = high.where(high > tolerance, drop=True)
+    # Runs without step 0 start from zero.
     start = p.train.sel(step=0) if 0 in p.step else 0.0
-    return float((((p.train - start) ** 2).sum(inner) ** 0.5).max()) / signal
+    learned = float((((p.train - start) ** 2).sum(inner_dims(p)) ** 0.5).max()) / signal_norm(p)
+    return Verdict(
+        width=r.attrs["width"],
+        seeds=r.sizes["seed"],
+        tolerance=tolerance,
+        judged=judged,
+        last_step=last,
+        holds_until=until,
+        held=float(error.sel(step=slice(0, max(until, 0))).max()) if until > 0 else math.nan,
+        worst=peak(int(later.step[int(later.values.argmax())])),
+        last=peak(last),
+        open=Peak(int(above.idxmax()), float(above.max())) if above.size else None,
+        learned=learned,
+        common=float(farthest.systematic_error),
+        spread=float(farthest.spread),
+        limit_share=_limit_share(p, r),
+        differences=differences(p, r),
+        spreads=spreads(v) if "spread_ratio" in v else None,
+    )
 
 
 def _limit_share(p: xr.Dataset, r: xr.Dataset) -> float:
@@ -162,80 +188,3 @@ def _holds_until(error: xr.DataArray, tolerance: float) -> int:
     count = len(holds) if holds.all() else int(np.argmin(holds))
     last = int(error.step[count - 1]) if count else 0
     return last if last > 0 else -1
-
-
-def _verdict(v: xr.Dataset, judged: xr.DataArray, causes: xr.Dataset | None, *, learned: float, share: float) -> str:
-    last, tolerance = int(v.step[-1]), v.attrs["tolerance"]
-    holds = v.attrs["holds_until_step"] == last
-    said = [_how_far(v, judged), doubt_in_words(v, judged)]
-    if holds and learned <= tolerance:
-        said.append(
-            f"Theory itself learns no more than {percent(learned)} of the signal by step {last}: nothing was learned "
-            "to speak of, and the run tells nothing; take more steps."
-        )
-    if v.attrs["remarks"]:
-        # Before anything is put down to width or features.
-        said.append(f"Note: {v.attrs['remarks']}.")
-    if "spread_ratio" in v:
-        said.append(spread_in_words(v))
-    if causes is not None:
-        said.append(gap_in_words(causes))
-    elif "spread_ratio" not in v and not holds:
-        said[0] = f"{said[0][:-1]}, {_guess(v, share)}."
-    return " ".join(filter(None, said))
-
-
-def _how_far(v: xr.Dataset, judged: xr.DataArray) -> str:
-    """Until which step the theory holds, and the largest error."""
-    last, holds, tolerance = int(v.step[-1]), v.attrs["holds_until_step"], v.attrs["tolerance"]
-    error = judged.where(v.step > 0, drop=True)
-    sem = v.error_sem if judged.name == "error" else xr.full_like(judged, np.nan)
-    at = int(error.step[int(error.values.argmax())])
-    whose = "" if judged.name == "error" else " of the ensemble's mean"
-    who = f"At width {v.attrs['width']} ({seeds_in_words(v.sizes['seed'])})"
-    peak = f"{percent(judged.sel(step=at), sem.sel(step=at))} of the signal at step {at}"
-    if whose and float(judged.sel(step=at)) == 0:
-        peak = f"too small for {seeds_in_words(v.sizes['seed'])} to show"
-    if holds == last:
-        trained = f"holds through step {last}, the last one trained"
-        return f"{who} theory {trained}: the error{whose} is {'' if whose else 'at most '}{peak}."
-    until = f"does not hold to {percent(tolerance)}:"
-    if holds > 0:
-        # What all networks share may come out as nothing, which is no error to hold to.
-        held = float(judged.sel(step=slice(0, holds)).max()) or tolerance
-        until = f"holds to {percent(held)} until step {holds}; beyond,"
-    told = at != last and not (whose and float(judged.sel(step=last)) == 0)
-    later = f" and {percent(judged.sel(step=last), sem.sel(step=last))} at step {last}" if told else ""
-    return f"{who} theory {until} the error{whose} reaches {peak}{later}."
-
-
-def _guess(v: xr.Dataset, share: float) -> str:
-    """Return what the seeds alone tell of the cause, which is no more than what is common and what is not.
-
-    Args:
-        v: the comparison.
-        share: of the stability limit that ηλ_max is.
-    """
-    worst, seeds = v.isel(step=int(np.argmax(v.error.values))), v.sizes["seed"]
-    if seeds < 3:
-        return "with too few seeds to tell fluctuation from feature learning (take at least 3)"
-    common, spread = float(worst.systematic_error), float(worst.spread)
-    explain = "controls (ntkspec.validation.explain) tell which"
-    noted = "the way of training (see the note)"
-    if common > spread:
-        makes = "feature learning" if share <= GENTLE else "feature learning or the rate"
-        makes = f"{noted} or, beyond that, feature learning" if v.attrs["remarks"] else makes
-        return (
-            f"{percent(common)} of it common to all seeds against a spread of {percent(spread)}, as {makes} would make "
-            f"it; {explain}"
-        )
-    differs = (
-        f"which mostly differs from seed to seed: a spread of {percent(spread)} against {percent(common)} common to all"
-    )
-    if not v.attrs["remarks"] and share <= GENTLE:
-        return (
-            f"{differs}, as finite width makes it, which a wider network or the mean of an ensemble reduces, or "
-            f"kernels that move each its own way; {explain}"
-        )
-    makes = f"{noted}, the rate or finite width" if v.attrs["remarks"] else "finite width or the rate"
-    return f"{differs}, as {makes} would make it; {explain}"

@@ -1,9 +1,8 @@
-"""Controls: the same run differing in one respect, and the part of its distance to theory that goes with it."""
+"""Controls: the same run differing in one respect, and the share of its distance to theory that this removes."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -20,20 +19,22 @@ from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Keep, train
+from ntkspec.trainer import Keep, run
 from ntkspec.trainer._memory import TooLarge
-from ntkspec.validation._case import Case, case_of
+from ntkspec.validation import _prose as prose
 from ntkspec.validation._causes import CAUSES
 from ntkspec.validation._errors import inner_dims, signal_norm
-from ntkspec.validation._explanation import gap_in_words, named
-from ntkspec.validation._seeds import jackknife, products, split
-from ntkspec.validation._width import at_width
+from ntkspec.validation._facts import LeftOut, Why, as_json
+from ntkspec.validation._run import Case, case_of
+from ntkspec.validation._shares import named
+from ntkspec.validation._statistics import jackknife, products, split
+from ntkspec.validation._width_law import at_width
 
 __all__ = ["explain"]
 
-#: How many times as wide the networks are that the spread is compared with.
+#: Factor of the width in the law of the spread.
 WIDER = 2
-#: What makes the stability limit of a run lower than that of theory.
+#: Causes that make the stability limit of a run lower than that of theory.
 LOWER_THE_LIMIT = {"batches", "learned_mapping"}
 
 
@@ -50,33 +51,32 @@ def explain(
     resume: bool | str = False,
     progress: Progress = NO_PROGRESS,
 ) -> xr.Dataset:
-    """Say what a gap between prediction and training is due to, by controls.
+    """Find what a gap between prediction and training is due to, by controls.
 
     A control is the same run, from the same seeds, differing in one respect: in smaller steps, with a linear output, in
-    float64, linear in its parameters (a kernel that stands still), or compared with the prediction of another dynamics.
-    They are taken away one after the other, in the order of the result's `cause`. With E = ⟨‖f − f_theory‖²⟩/‖y‖² over
-    seeds, the part of a cause is E before it is taken away, less E after.
+    float64, linear in its parameters (a fixed kernel), or compared with the prediction of another dynamics. Causes are
+    removed one after the other, in the order of the result's `cause`. With E = ⟨‖f − f_theory‖²⟩/‖y‖² over seeds, the
+    part of a cause is E before it is removed, less E after.
 
     The width comes last. Without bias, however few the seeds, E splits into what all networks share and their spread,
     E = ‖⟨f⟩ − f_theory‖²/‖y‖² + Var. Spread that linearised networks have too is the part of finite-width fluctuation
-    (all of it, where none are trained). What is beyond that, and what networks share and linearised ones do not, is the
-    part of the moving kernel. What linearised networks share is left `unexplained`, so all parts add up to E.
+    (all of it, where none are trained). The rest of the spread, and what networks share and linearised ones do not, is
+    the part of the moving kernel. What linearised networks share is `unexplained`, so all parts add up to E.
 
-    Networks that start from functions of their own (centered=False) are compared each with the theory that starts from
-    its f_0 at step 0 and is told nothing after, f_0 + (1 − r(K, t))(y − f_0); f_theory above is then of each network.
+    Networks that start from functions of their own (centered=False) are each compared with the theory that starts from
+    their f_0 at step 0 and uses nothing after it, f_0 + (1 − r(K, t))(y − f_0).
 
-    Causes that act together are told apart by that order only, and a part below zero says that networks come out nearer
-    to theory with it than without.
+    Interacting causes are attributed in that order. A negative share means the cause brought networks closer to theory.
 
     Args:
         k: mapping and network that were trained.
-        p: from `ntkspec.predict`; without `initial` where networks start from functions of their own.
-        r: from `ntkspec.trainer.train`.
-        K: the operator of the prediction; None makes a dense one if a control needs another prediction.
-        causes: names of those to look at, such as ("moving_kernel", "fluctuation"); None looks at all that can matter.
-        options: what the run was given that its attributes cannot hold: an `optimizer` from optax itself, a `schedule`,
-            a `point_loss`.
-        budget: of the controls together, in units of the run's own cost; what would exceed it is left out, and named.
+        p: prediction from `ntkspec.predict`; without `initial` where networks start from functions of their own.
+        r: training from `ntkspec.trainer.train`.
+        K: operator of the prediction; None makes a dense one if a control needs another prediction.
+        causes: names of causes, such as ("moving_kernel", "fluctuation"); None looks at all that can matter.
+        options: objects of the run and the prediction that attributes cannot hold: an `optimizer`, a `schedule`, a
+            `point_loss`, or the `dynamics` of the prediction.
+        budget: cost of all controls together, in units of the run's own; what would exceed it is left out, and named.
         checkpoint: folder, or `ntkspec.trainer.Keep`, in which each control keeps its own.
         resume: as in `ntkspec.trainer.train`: controls that had ended are not trained again.
         progress: reporter.
@@ -88,22 +88,23 @@ def explain(
         - `explained` (cause, step) with its standard error `explained_error` (leaving out one seed at a time), and
           of it `explained_common`, `explained_common_error` and `explained_spread`;
         - `unexplained`, `unexplained_error`, `unexplained_common`, `unexplained_common_error` (step);
-        - `share` and `share_error` (cause, step): of E; `unexplained_share` and its error (step); `words` (cause);
-        - `spread_exponent`, `spread_exponent_error` (step), where fluctuation is looked at: by which power of the width
-          the spread falls from this width to twice it, 1/2 in theory (of a run in which no cause before can matter);
-        - `linearised_spread_squared` (step), where the moving kernel is: of networks whose kernel stands still;
-        - `limit_share` (seed), where the learning rate is: η over the limit of each network at its start; NaN for all
+        - `share`, `share_error` (cause, step): parts of E; `unexplained_share` and its error (step); `words` (cause);
+        - `spread_exponent`, `spread_exponent_error` (step), with fluctuation: power of the width by which the spread
+          falls from this width to twice it, 1/2 in theory (of a run in which no cause before can matter);
+        - `linearised_spread_squared` (step), with the moving kernel: spread of linearised networks;
+        - `limit_share` (seed), with the learning rate: η over the limit of each network at its start; NaN for all
           but the first where batches or a learned mapping lower it;
 
-        and attributes: `verdict`, sentences; `cause`, the name of the largest part where networks are farthest from
-        theory, and `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts
-        where each network does; `spread_in_theory`, whether theory knows a power for the spread; `left_out`, why others
-        were not looked at (JSON); `catapults`, networks whose recorded loss rose above its start.
+        and attributes: `verdict`, sentences; `cause`, the largest part where networks are farthest from theory, and
+        `cause_of_mean`, that where what all seeds share is largest; `own_starts`, whether theory starts where each
+        network does; `spread_in_theory`, whether theory has a power for the spread; `left_out`, records of causes that
+        were not looked at, with `cause`, `why` and `detail` (JSON); `catapults`, networks whose recorded loss rose
+        above its start; `prediction_error`.
 
     Raises:
-        ValueError: if the three do not belong together, a cause is unknown, or an option is needed that the run's
-            attributes cannot hold.
-        TypeError: if something is no Dataset, or an argument is of a wrong kind.
+        ValueError: if the three do not belong together, a cause is unknown, or an object is needed that attributes
+            cannot hold.
+        TypeError: if `p` or `r` is not a Dataset, or an argument is of a wrong kind.
 
     Source: Lee et al. 2019, section 2 (linearised networks); Lewkowycz et al. 2020, "The large learning rate phase of
     deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
@@ -116,8 +117,8 @@ def explain(
         >>> y = np.sin(2 * np.pi * K.points[:, 0])
         >>> p, r = ns.predict(K, y, **run), ns.trainer.train(k, K.points, y, seeds=3, **run)
         >>> found = ns.validation.explain(k, p, r, causes=["fluctuation", "moving_kernel"], budget=3)
-        >>> found.cause.values.tolist(), list(json.loads(found.attrs["left_out"]))
-        (['fluctuation', 'moving_kernel'], ['width'])
+        >>> found.cause.values.tolist(), [one["why"] for one in json.loads(found.attrs["left_out"])]
+        (['fluctuation', 'moving_kernel'], ['cost'])
     """
     asked = _asked(causes)
     check_progress(progress)
@@ -150,14 +151,14 @@ def explain(
         **attributes(kernel=k, causes=chain.names, budget=budget),
         "seeds": r.sizes["seed"],
         "own_starts": int(case.own_starts),
-        "left_out": json.dumps(chain.left_out, ensure_ascii=False),
+        "left_out": as_json(chain.left_out),
         "catapults": _catapults(r),
         "spread_in_theory": int(_is_of_theory(chain)),
         "cause": named(found, "explained"),
         "cause_of_mean": named(found, "explained_common"),
         "prediction_error": float(case.p.error_bound.max()),
     }
-    found.attrs["verdict"] = gap_in_words(found)
+    found.attrs["verdict"] = prose.explanation(found)
     return found
 
 
@@ -166,15 +167,15 @@ class _Chain:
     """Controls, each without one cause more than the last.
 
     Attributes:
-        case: with all that was taken away so far.
+        case: the run without the causes removed so far.
         trained: its networks, (seed, step, …).
         theory: its prediction, (step, …), or that of each network, (seed, step, …).
-        budget: that is left.
+        budget: cost of the controls that may follow.
         keeping: checkpoints of a control, by name.
         first: the run itself, as a case.
-        names: of the causes taken away.
+        names: causes that were removed.
         grams: products of distances of the run ("") and of the control of each cause that has one, (step, seed, seed).
-        left_out: why the other causes were not looked at.
+        left_out: causes that were not looked at.
     """
 
     case: Case
@@ -185,7 +186,7 @@ class _Chain:
     first: Case = field(init=False)
     names: list[str] = field(default_factory=list)
     grams: dict[str, np.ndarray] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.first = self.case
@@ -196,8 +197,9 @@ class _Chain:
         cause = CAUSES[name]
         *_, gram = self.grams.values()
         single = split(gram, np.ones(gram.shape[-1])).single
-        if why := cause.dismissed(self.case, float(np.sqrt(single[self.case.steps > 0].min()))):
-            self.left_out[name] = why
+        reason = cause.dismissed(self.case, float(np.sqrt(single[self.case.steps > 0].min())))
+        if reason is not None:
+            self.left_out.append(LeftOut(name, *reason))
         elif cause.control is None:
             self.names.append(name)
         else:
@@ -206,24 +208,28 @@ class _Chain:
     def _go_on(self, name: str, control: Case, cost: float, progress: Progress) -> None:
         again = not control.trains_as(self.case)
         price = cost * control.stretch if again else 0.0
-        if price > self.budget:
-            self.left_out[name] = f"{CAUSES[name].words} would cost {price:g} times the run, with {self.budget:g} left"
-            return
-        try:
-            trained = control.trained(self.keeping(name), progress) if again else self.trained
-        except (FloatingPointError, TooLarge) as error:
-            self.left_out[name] = f"the control of {CAUSES[name].words} {_failure(error)}"
+        trained = self.train(name, control, price, progress) if again else self.trained
+        if trained is None:
             return
         if not control.predicts_as(self.case) or (again and control.own_starts):
             self.theory = control.theory(trained, progress)
-        self.case, self.trained, self.budget = control, trained, self.budget - price
+        self.case, self.trained = control, trained
         self.names.append(name)
         self.grams[name] = _distances(control, trained, self.theory)
 
-
-def _failure(error: Exception) -> str:
-    """'diverged (...)', or 'is too large (...)'."""
-    return f"{'is too large' if isinstance(error, TooLarge) else 'diverged'} ({error})"
+    def train(self, name: str, control: Case, price: float, progress: Progress) -> np.ndarray | None:
+        """Return the networks of a control, which are paid for; None if it is left out."""
+        if price > self.budget:
+            self.left_out.append(LeftOut(name, "cost", {"price": price, "budget": self.budget}))
+            return None
+        try:
+            trained = control.trained(self.keeping(name), progress)
+        except (FloatingPointError, TooLarge) as error:
+            why: Why = "too_large" if isinstance(error, TooLarge) else "diverged"
+            self.left_out.append(LeftOut(name, why, {"error": str(error)}))
+            return None
+        self.budget -= price
+        return trained
 
 
 def _asked(causes: Sequence[str] | None) -> list[str]:
@@ -237,7 +243,7 @@ def _asked(causes: Sequence[str] | None) -> list[str]:
 
 
 def _in_order(asked: list[str], case: Case) -> list[str]:
-    """Return a learning rate past the limit of this run, not of theory, goes before what lowers the limit."""
+    """Put a learning rate past the limit of this run, not of theory, before what lowers the limit."""
     lowers = [name for name in asked if name in LOWER_THE_LIMIT]
     if "learning_rate" not in asked or not lowers or case.own_limit_share <= 1:
         return asked
@@ -253,12 +259,12 @@ def _distances(case: Case, trained: np.ndarray, theory: np.ndarray) -> np.ndarra
 
 
 def _parts(chain: _Chain) -> xr.Dataset:
-    """E, what goes with each cause and what is left, with errors over seeds."""
+    """E, the part of each cause and the rest, with errors over seeds."""
     case, names = chain.case, chain.names
     later = case.steps > 0
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        """(single, common, spread) × (run, each cause, what is left) × step."""
+        """(single, common, spread) × (run, each cause, the rest) × step."""
         squares = {name: np.stack(split(gram, weights)) for name, gram in chain.grams.items()}
         run = before = squares[""]
         parts = []
@@ -266,8 +272,8 @@ def _parts(chain: _Chain) -> xr.Dataset:
             after = squares.get(name, before)
             single, common, spread = before - after
             if name in ("fluctuation", "moving_kernel"):
-                # Large labels move kernels each its own way: what of the spread linearised networks do not have is no
-                # luck of the start.
+                # Large labels move each kernel in its own way: spread that linearised networks do not have does not
+                # come from the start.
                 of_start = np.minimum(before[2], squares.get("moving_kernel", before)[2])
                 common, spread = (common, before[2] - of_start) if name == "moving_kernel" else (0 * common, of_start)
                 single = common + spread
@@ -276,16 +282,16 @@ def _parts(chain: _Chain) -> xr.Dataset:
         return np.stack([run, *parts, run - sum(parts)], axis=1)[..., later]
 
     def shares(weights: np.ndarray) -> np.ndarray:
-        """Of E, whose own luck cancels."""
+        """Parts of E; the fluctuation of E itself cancels."""
         single = statistic(weights)[0]
         return single[1:] / single[0]
 
-    seeds = case.settings["seeds"]
+    seeds = case.seeds
     (value, error), (share, share_error) = jackknife(statistic, seeds), jackknife(shares, seeds)
     coords = {
         "cause": names,
         "step": ("step", case.steps[later], {"long_name": "training step", "units": "steps"}),
-        "words": ("cause", [CAUSES[name].words for name in names]),
+        "words": ("cause", [prose.CAUSES[name][0] for name in names]),
     }
     of_causes: dict[str, np.ndarray] = {
         "explained": value[0, 1:-1],
@@ -320,34 +326,26 @@ def _catapults(r: xr.Dataset) -> int:
 
 
 def _is_of_theory(chain: _Chain) -> bool:
-    """Whether nothing but the width can set the run itself apart: that spreads fall as width^−1/2 is of such runs."""
-    single = split(chain.grams[""], np.ones(chain.first.settings["seeds"])).single
+    """Whether only the width can set the run itself apart: of such runs theory knows the power of the spread."""
+    single = split(chain.grams[""], np.ones(chain.first.seeds)).single
     error = float(np.sqrt(single[chain.first.steps > 0].min()))
     before = itertools.takewhile(lambda name: name != "fluctuation", CAUSES)
-    return all(CAUSES[name].dismissed(chain.first, error) for name in before)
+    return all(CAUSES[name].dismissed(chain.first, error) is not None for name in before)
 
 
 def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]:
-    """By which power of the width the spread of the run falls, from its networks to wider ones."""
-    price = float(WIDER**2)
-    if price > chain.budget:
-        chain.left_out["width"] = (
-            f"{WIDER} times the width would cost {price:g} times the run, with {chain.budget:g} left"
-        )
-        return {}
+    """Return the power of the width by which the spread of the run falls, from its networks to wider ones."""
     try:
         k = at_width(chain.first.k, WIDER * width)
     except ValueError as error:
-        chain.left_out["width"] = str(error)
+        chain.left_out.append(LeftOut("width", "fixed_width", {"error": str(error)}))
         return {}
     # From another seed: of the same one, wide networks begin with the draws of narrow ones.
-    wider = chain.first.differing(k=k, settings={"seed": chain.first.settings["seed"] + 1})
-    try:
-        trained = wider.trained(chain.keeping("wider"), progress)
-    except (FloatingPointError, TooLarge) as error:
-        chain.left_out["width"] = f"{WIDER} times the width {_failure(error)}"
+    wider = chain.first.differing(k=k, seed=chain.first.seed + 1)
+    trained = chain.train("width", wider, float(WIDER**2), progress)
+    if trained is None:
         return {}
-    later, seeds = chain.first.steps > 0, chain.first.settings["seeds"]
+    later, seeds = chain.first.steps > 0, chain.first.seeds
 
     def log_spread(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logarithm of the spread, and its error: wider networks share no weights with the others."""
@@ -368,7 +366,7 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
     """η over the limit of each network at its start, from the largest eigenvalue of its own kernel."""
     label = {"long_name": "learning rate over the network's stability limit", "units": ""}
     if not case.theory_limits:
-        return "seed", np.array([case.own_limit_share, *[np.nan] * (case.settings["seeds"] - 1)]), label
+        return "seed", np.array([case.own_limit_share, *[np.nan] * (case.seeds - 1)]), label
     x = case.p.x.values
 
     def largest(_step: int, params: Any) -> xr.Dataset:
@@ -376,6 +374,6 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
         found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
         return xr.Dataset({"largest": ("seed", found)})
 
-    start = train(case.k, x, case.p.target.values, steps=[0], observe=largest, progress=progress, **case.settings)
+    start = run(case.plan([0]), observe=largest, progress=progress)
     share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
     return "seed", share, label

@@ -1,4 +1,4 @@
-"""What controls found in words, of made-up findings."""
+"""Sentences of made-up findings."""
 
 import json
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ntkspec.validation._explanation import gap_in_words, named
-from ntkspec.validation._words import percent
+from ntkspec.validation._prose import explanation, percent
+from ntkspec.validation._shares import named
 
 
 @pytest.fixture
@@ -31,21 +31,23 @@ def causes():
     variables |= {name: ("step", np.array(values)) for name, values in by_step.items()}
     coords = {
         "cause": ["fluctuation", "moving_kernel"],
-        "words": ("cause", ["finite-width fluctuation", "the moving kernel"]),
         "step": [10, 100],
     }
-    attrs = {"seeds": 16, "left_out": json.dumps({}), "catapults": 0, "prediction_error": 0.0}
+    attrs = {"seeds": 16, "left_out": json.dumps([]), "catapults": 0, "prediction_error": 0.0}
+    attrs |= {"cause": "fluctuation", "cause_of_mean": "unexplained"}
     return xr.Dataset(variables, coords, attrs)
 
 
 def test_what_seeds_share_is_told_where_it_is_largest(causes):
     assert named(causes, "explained") == "fluctuation"
     assert named(causes, "explained_common") == "moving_kernel"
-    said = gap_in_words(causes.assign_attrs(cause_of_mean="moving_kernel"))
+    said = explanation(causes.assign_attrs(cause_of_mean="moving_kernel"))
     # The mean of norms, which `validate` tells, is another number: this one says what it is.
     assert "at step 10 (5.2\N{NO-BREAK SPACE}% of the signal, root mean square)" in said
-    assert "Of what all seeds share, at most 2.1" in said
-    assert "(step 100), the moving kernel explains 87" in said
+    assert "of what all networks share, at most 2.1" in said
+    assert "(step 100), the moving kernel (feature learning) explains 87" in said
+    assert said.startswith("To come closer to theory, train wider networks")
+    assert "Not checked: whether kernels moved" not in said
 
 
 def test_of_one_network_nothing_is_shared(causes):
@@ -54,10 +56,10 @@ def test_of_one_network_nothing_is_shared(causes):
 
 
 def test_more_than_all_is_said_to_be_so_in_the_digits_of_the_table(causes):
-    more = "(more than all, for the rest together takes some off)"
-    assert more not in gap_in_words(causes)
+    more = "(above 100 %, for other causes take some off)"
+    assert more not in explanation(causes)
     more_than_all = causes.assign(share=causes.share + xr.DataArray([0.055, -0.055], dims="cause"))
-    said = gap_in_words(more_than_all)
+    said = explanation(more_than_all)
     assert f"fluctuation explains 106\N{NO-BREAK SPACE}% ± 2\N{NO-BREAK SPACE}% {more}; the moving" in said.replace(
         "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", " ± "
     )
@@ -69,11 +71,11 @@ def test_more_than_all_is_said_to_be_so_in_the_digits_of_the_table(causes):
 @pytest.mark.parametrize(
     ("error", "in_theory", "said"),
     [
-        (0.1, 1, "The spread goes with the width to the power −0.4 ± 0.1, in theory −1/2."),
-        (0.1, 0, "The spread goes with the width to the power −0.4 ± 0.1."),
-        (0.3, 1, "How the spread goes with the width these networks do not show (to the power −0.4 ± 0.3)."),
+        (0.1, 1, "the spread falls as width^−0.4 ± 0.1, in theory as width^−1/2."),
+        (0.1, 0, "the spread falls as width^−0.4 ± 0.1."),
+        (0.3, 1, "these networks do not show how the spread falls with the width (width^−0.4 ± 0.3)."),
     ],
 )
 def test_a_power_of_the_spread_is_held_against_theory_only_where_there_is_one(causes, error, in_theory, said):
     of_steps = {"spread_exponent": ("step", [0.4, 0.4]), "spread_exponent_error": ("step", [error, error])}
-    assert said in gap_in_words(causes.assign(of_steps).assign_attrs(spread_in_theory=in_theory))
+    assert said in explanation(causes.assign(of_steps).assign_attrs(spread_in_theory=in_theory))

@@ -6,10 +6,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.validation import _width as width
-from ntkspec.validation._fit import errors, law
-from ntkspec.validation._width import at_width, checked_by, not_checked, width_law, width_to_train
-from ntkspec.validation._words import power
+from ntkspec.validation import _prose as prose
+from ntkspec.validation._power_law import errors, law
+from ntkspec.validation._width_law import at_width, checked_by, not_checked, width_law, width_to_train
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0]) + 0.5 * np.cos(4 * np.pi * X[:, 0])
@@ -37,6 +36,7 @@ def test_the_width_that_is_found_keeps_its_promise(found):
     assert found.attrs["checked_width"] == 16 * np.ceil(needed / 16)
     off = found.attrs["checked_error"] - found.attrs["expected_error"]
     assert abs(off) < 4 * found.attrs["checked_error_sem"]
+    assert found.attrs["agrees"] == 1
     assert "Checked: at width" in found.attrs["verdict"]
 
 
@@ -46,12 +46,12 @@ def test_the_verdict_tells_of_mean_and_bias_where_they_can_be_told(found):
     for quantity, words in (
         ("error", "the error of a network"),
         ("ensemble_error", "that of their mean"),
-        ("bias", "what all share (the bias)"),
+        ("bias", "what all networks share (the bias)"),
     ):
         one = found.isel(step=worst).sel(quantity=quantity)
         low, high = one.exponent_interval.values
         assert (f"{words} goes as width^−{float(one.exponent):.2g} (" in verdict) == (low * high > 0)
-        assert (f"how {words} goes with the width these networks do not show (" in verdict) == (low * high <= 0)
+        assert (f"{words} may fall or not (" in verdict) == (low * high <= 0)
     assert "the error of a network goes as" in verdict
     # A power is a number with its sign: no hyphen stands for a minus.
     assert "^-" not in verdict
@@ -63,9 +63,7 @@ def test_a_power_that_may_be_none_is_not_told_as_a_law(found):
     ends.loc[{"quantity": "bias"}] = np.array([-1.1, 2.8])[:, None]
     exponent = found.exponent.where(found["quantity"] != "bias", 0.53)
     said = not_checked(found.assign(exponent_interval=ends, exponent=exponent), 4096).attrs["verdict"]
-    assert (
-        "how what all share (the bias) goes with the width these networks do not show (a power of −2.8 to 1.1)" in said
-    )
+    assert "what all networks share (the bias) may fall or not (a power of −2.8 to 1.1)" in said
     assert "width^−0.53" not in said
     assert "the error of a network goes as width^" in said
 
@@ -108,9 +106,9 @@ def test_a_width_out_of_reach_is_said_and_not_trained(kernel):
     d = width_law(kernel, X, Y, accuracy=1e-3, **OPTIONS)
     assert d.attrs["checked_width"] == 0
     assert np.isnan(d.attrs["checked_error"])
-    assert "The law is not believed beyond 8 times" in d.attrs["verdict"]
+    assert "farther than a law is to be trusted (8 times)" in d.attrs["verdict"]
     near = width_law(kernel, X, Y, accuracy=0.08, max_width=64, **OPTIONS)
-    assert "That was not checked by training (max_width=64)" in near.attrs["verdict"]
+    assert "Not checked by training (max_width=64)" in near.attrs["verdict"]
 
 
 def test_only_a_width_that_is_a_setting_can_be_set(kernel):
@@ -132,7 +130,7 @@ def test_a_network_of_stax_has_its_width_built_in(kernel):
     options = {"steps": [0, 2], "learning_rate": ns.dynamics.max_learning_rate(K) / 2}
     p, r = ns.predict(K, Y, **options), ns.trainer.train(k, X, Y, seeds=3, **options)
     d = ns.validation.explain(k, p, r, causes=["fluctuation"])
-    assert "has its width built in" in json.loads(d.attrs["left_out"])["width"]
+    assert {record["cause"]: record["why"] for record in json.loads(d.attrs["left_out"])}["width"] == "fixed_width"
     assert "spread_exponent" not in d
 
 
@@ -179,7 +177,7 @@ def test_things_of_the_wrong_kind_are_refused_before_any_work(kernel, changes, e
     def work(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr("ntkspec.validation._width.dense", work)
+    monkeypatch.setattr("ntkspec.validation._width_law.dense", work)
     given = {"k": kernel, "x": X, "y": Y, **OPTIONS, **changes}
     with pytest.raises(error, match=message):
         width_law(given.pop("k"), given.pop("x"), given.pop("y"), **given)
@@ -191,15 +189,15 @@ def test_an_operator_on_other_points_is_refused(kernel):
 
 
 def test_a_power_has_a_minus_sign_and_nothing_has_none():
-    assert power(-0.5, 2) == "−0.5"
-    assert power(-0.0, 2) == "0"
-    assert power(0.25, 2) == "0.25"
+    assert prose.power(-0.5, 2) == "−0.5"
+    assert prose.power(-0.0, 2) == "0"
+    assert prose.power(0.25, 2) == "0.25"
 
 
 def test_each_width_has_as_many_networks_as_it_is_given(kernel, found):
     d = width_law(kernel, X, Y, check=False, **{**OPTIONS, "seeds": [12, 8]})
     assert d.seeds.values.tolist() == [12, 8]
-    assert "(8 to 12 seeds each)" in d.attrs["verdict"]
+    assert "(8 to 12 networks each)" in d.attrs["verdict"]
     xr.testing.assert_equal(d.value.sel(width=64), found.value.sel(width=64))
     assert not np.allclose(d.value.sel(width=16), found.value.sel(width=16))
     # The mean is everywhere that of as many networks, or its error would fall with their number.
@@ -247,4 +245,4 @@ def test_draws_are_those_of_an_explicit_loop(rng):
 def test_a_bias_that_falls_more_slowly_than_in_theory_is_said(falls, slower, found):
     made_up = law_of(0.4, lambda width: 0.8 * width**-falls)
     told = made_up.assign_attrs({**found.attrs, "needed_width": np.nan, "needed_width_low": np.nan})
-    assert ("more slowly than the 1/width of theory" in width._verdict(told, 0)) == slower
+    assert ("more slowly than the 1/width of theory" in prose.width_law(told, 0)) == slower
