@@ -250,6 +250,7 @@ def _plain(value: object) -> object:
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
+# pandas' to_html would be shorter, but has no caption, no units in a heading and no alignment of single columns.
 def _numeric_columns(table: Table) -> list[bool]:
     """Return which columns hold numbers, and nothing else but empty cells: those are set flush right."""
     kinds = [
