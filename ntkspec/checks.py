@@ -35,7 +35,7 @@ class Refused(ValueError):
     """Bad input, with advice that names arguments as Python or as the command line has them.
 
     Args:
-        message: what was got, what was expected and what to try; an argument that it names stands as ``{name}``.
+        message: what was got, what was expected and what to try, with arguments as ``{name}``.
         **arguments: value to show for each of them; ``...`` shows its name alone.
 
     Example:

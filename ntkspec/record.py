@@ -47,7 +47,7 @@ def configuration(obj: Any) -> Any:
     A dataclass becomes a dict of its fields with its name under `"class"`; so do nested ones. An array of up
     to 64 entries becomes a list, a larger one its shape, dtype and SHA-256 digest. Infinity and NaN become
     strings, a path or an enum member its text, a function or class its qualified name. Of any other object
-    only the class name is told.
+    only the class name is kept.
 
     Args:
         obj: any object, mostly a frozen dataclass.

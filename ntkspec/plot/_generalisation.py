@@ -1,4 +1,4 @@
-"""What training points tell of others: learning curves, risk by step, ghosts of frequencies above a grid's limit."""
+"""Errors at unseen points: learning curves, risk by step, ghosts of frequencies above a grid's limit."""
 
 from __future__ import annotations
 

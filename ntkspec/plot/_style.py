@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkspec.record import check_dataset
 
-# Okabe and Ito (2008): told apart with any colour vision. Their yellow is left out, as it is lost on white.
+# Okabe and Ito (2008): distinct with any colour vision. Their yellow is left out, as it is lost on white.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "0.45"

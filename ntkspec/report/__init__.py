@@ -1,4 +1,4 @@
-"""A study as one self-contained page that a person can open, keep and send."""
+"""A study as one self-contained page to open, keep and send."""
 
 from ntkspec.extras import needs
 

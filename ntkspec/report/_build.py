@@ -97,7 +97,7 @@ def _frequencies(study: Study) -> Section:
             ),
             Table(
                 "Width of each kernel on the training points: kernel width is the full width at half maximum of its "
-                f"lag function; half-power frequency and decay exponent are of the {modes} modes held.",
+                f"lag function; half-power frequency and decay exponent are of these {modes} modes.",
                 ["Scale", *(title for _, title in measures)],
                 rows,
                 units,
@@ -110,7 +110,7 @@ def _speed(study: Study) -> Section:
     chosen = study.convergence.sel(scale=study.best_scale)
     scales = [float(scale) for scale in study.convergence.scale.values]
     rows = []
-    for frequency in _told_frequencies(chosen):
+    for frequency in _present_frequencies(chosen):
         left = _relative_residual(study.convergence.sel(frequency=frequency))
         rows.append([float(frequency), *(_first_step_below(left.sel(scale=scale), 0.1) for scale in scales)])
     return Section(
@@ -129,7 +129,7 @@ def _speed(study: Study) -> Section:
     )
 
 
-def _told_frequencies(c: xr.Dataset) -> np.ndarray:
+def _present_frequencies(c: xr.Dataset) -> np.ndarray:
     """Return a few frequencies that the signal holds, doubling."""
     present = c.frequency.values[c.target_energy.values > 1e-6 * float(c.target_energy.max())]
     wanted = present.max() / 2.0 ** np.arange(6)
@@ -173,7 +173,7 @@ def _pictures(study: Study) -> Section:
             Figure(
                 "quality",
                 "Predicted PSNR. Where a training curve rises on and its test curve has stopped, the rest is fit to "
-                "noise and to what the training points cannot tell apart.",
+                "noise and to frequencies that the training points do not resolve.",
                 plot.quality(curves),
             ),
             _learned(
@@ -213,7 +213,7 @@ def _check(one: Check) -> Section:
         Figure(
             f"error-{tag}",
             "Distance of the trained from the predicted function at the training points, relative to the signal.",
-            # The verdict stands right above it.
+            # The verdict is the text right above it.
             plot.validation(
                 one.validation.drop_attrs(deep=False).assign_attrs(tolerance=one.validation.attrs["tolerance"])
             ),
@@ -232,7 +232,7 @@ def _check(one: Check) -> Section:
         f"{same} were trained by full-batch gradient descent at learning rate {one.problem.learning_rate:.3g} on "
         f"{len(task.train_points)} points, in {one.training.attrs['dtype']}, for {last} steps. Prediction and training "
         "start from the same function, zero (each network learns the difference from its own start), and the "
-        f"prediction is never told what the networks did.\n\n{one.validation.attrs['verdict']}",
+        f"prediction uses nothing of the trained networks.\n\n{one.validation.attrs['verdict']}",
         figures,
     )
 

@@ -49,8 +49,8 @@ class Decoded(NamedTuple):
 
     Args:
         values: shape (height, width) or (height, width, 3), any real dtype.
-        black: the stored number that stands for 0.
-        white: the stored number that stands for 1.
+        black: stored number that means 0.
+        white: stored number that means 1.
         notices: what was changed, one sentence each.
     """
 

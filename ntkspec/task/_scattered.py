@@ -31,7 +31,7 @@ class Scattered:
     A frequency of f cycles per unit along axis i is f / inputs[i].length cycles per unit of that column.
 
     Args:
-        name: what a person calls it.
+        name: title of the task.
         train_points: shape (n, d), points to learn from.
         train_values: shape (n,) or (n, channels).
         test_points: shape (k, d), points to judge by; none of them are learned from.

@@ -1,4 +1,4 @@
-"""One door for whatever a person names: nothing, an image, a signal or a table of points."""
+"""One door for every signal: none, an image, a signal or a table of points."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load(
     held_out: float | str | None = None,
     seed: int = 0,
 ) -> Task | Scattered:
-    """Load the task a person named: a signal from `.npy` or `.wav`, points from a table, an image from anything else.
+    """Load a task: a signal from `.npy` or `.wav`, points from a table, an image from anything else.
 
     A file counts as a signal by its suffix or by its first bytes, so a `.wav` under another name is one too; as a table
     by its suffix, `.csv`, `.tsv`, `.txt`, `.npz` or `.parquet`. A table of one column is a signal of evenly spaced

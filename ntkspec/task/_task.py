@@ -22,7 +22,7 @@ class Task:
     """Values on a regular lattice of [0, 1)^d, point i at i / shape (endpoint excluded).
 
     Args:
-        name: what a person calls it.
+        name: title of the task.
         values: shape (*shape,), or (*shape, channels) for colour; float64, finite.
         train_mask: shape (*shape,), True at the points to learn from.
         test_mask: shape (*shape,), True at the points to judge by; disjoint from `train_mask`.

@@ -111,7 +111,7 @@ def from_arrays(
         values: shape (n,) or (n, channels).
         held_out: share of the places to judge by, drawn at random; or True at those rows, shape (n,).
         seed: of that draw.
-        name: what a person calls it.
+        name: title of the task.
         inputs: names of the coordinates.
         outputs: names of the values.
 

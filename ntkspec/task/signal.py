@@ -190,7 +190,7 @@ def _to_half_unit(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     half_span = high / 2 - low / 2
     mapped = (values / 2 - low / 2) / half_span - 0.5
     middle = low / 2 + high / 2
-    # What a few roundings of the ends leave is none.
+    # A middle within a few roundings of the ends is zero.
     middle = 0.0 if abs(middle) <= 8 * np.finfo(float).eps * half_span else middle
     notice = f"Values mapped to [-0.5, 0.5] by (v - {middle:.6g}) / (2 × {half_span:.6g})."
     return mapped, (notice,)
