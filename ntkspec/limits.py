@@ -25,6 +25,9 @@ class Limits:
         block: number of points on a side of the blocks of a matrix that is not kept; None takes what suits the device.
         table: numbers in a table of lags at most.
         products: numbers that go through products to find a trace or a norm exactly; beyond, both are estimated.
+        networks: number that is trained together; None takes as many as fit in memory.
+        threads: number of networks that a processor trains at the same time, one after another in each thread; None
+            takes its cores, 0 trains all side by side in one program.
     """
 
     memory: int | None = None
@@ -34,6 +37,8 @@ class Limits:
     block: int | None = None
     table: int = 2**24
     products: int = 2**28
+    networks: int | None = None
+    threads: int | None = None
 
     @property
     def available(self) -> int:

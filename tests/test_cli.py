@@ -4,7 +4,6 @@ import json
 import signal as signal_module
 import subprocess
 import sys
-import time
 import wave
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 import ntkspec as ns
 from ntkspec.cli import main
 from ntkspec.cli._learning import ROWS, learning_lines
-from ntkspec.cli._shared import as_options
 
 SMALL = ["--num-frequencies", "16", "--width", "32"]
 # A design finds the width itself.
@@ -273,13 +271,26 @@ def test_the_signal_after_an_option_of_several_values_gets_a_hint(capsys):
     assert "SIGNAL comes before options" in refusal(capsys, ["predict", "--scales", "1", "4", "signal.npy"])
 
 
+#: In place of ``python -m ntkspec``: the command, which says on standard error that its work has begun.
+TELLING = """
+import runpy, signal, sys
+from ntkspec.progress import NO_PROGRESS, TerminalProgress
+
+def start(self, *_, **__):
+    print("begun", file=sys.stderr, flush=True)
+    return NO_PROGRESS
+
+TerminalProgress.start = start
+# A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("ntkspec", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_interrupting_a_report_leaves_nothing_behind(tmp_path):
-    # A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
-    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "runpy.run_module('ntkspec', run_name='__main__', alter_sys=True)"
-    arguments = [sys.executable, "-c", code, "report", "--out", str(tmp_path / "report"), "--size", "32"]
+    arguments = [sys.executable, "-c", TELLING, "report", "--out", str(tmp_path / "report"), "--size", "32"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(5)
+    assert process.stderr.readline() == "begun\n"
     process.send_signal(signal_module.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -336,21 +347,3 @@ def test_a_sigmoid_output_is_validated_from_where_it_starts(capsys, photograph):
     result = run_json(capsys, ["validate", photograph, *options])
     assert result["error"][0] == 0
     assert "the output is a sigmoid" in result["verdict"]
-
-
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [
-        ("ask for fewer steps or seeds, or for no field_shape", "or for a smaller signal (--size, --length)"),
-        ("expected at most the number of points, 24, or None for all", "24, or leave it out for all"),
-        ("scale the labels down, or take dtype='float64'", "or take --dtype float64"),
-        ("its law is that of several kernels; take parametrization='ntk'", "kernels; take --parametrization ntk"),
-        ("take MLP(..., parametrization='standard', width=...), or init='network'", "standard, or --init network"),
-        (
-            "(got 0.1); ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own",
-            "(got 0.1)",
-        ),
-    ],
-)
-def test_advice_on_arguments_is_one_on_options(said, told):
-    assert as_options(said).endswith(told)

@@ -5,7 +5,6 @@ import os
 import signal as signal_module
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -311,17 +310,29 @@ def test_a_cut_checkpoint_is_refused_and_the_one_before_it_taken_if_asked(run, r
     assert run(*options, "--resume-previous") == whole
 
 
+#: In place of ``python -m ntkspec``: the command, which says on standard error that a checkpoint is written.
+TELLING = """
+import runpy, signal, sys
+from ntkspec.trainer import _run
+
+def write(folder, saved, inner=_run.write):
+    path = inner(folder, saved)
+    print("written", file=sys.stderr, flush=True)
+    return path
+
+_run.write = write
+# A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("ntkspec", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_in_a_shell_says_where_to_go_on(signal, tmp_path):
-    # A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
-    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "runpy.run_module('ntkspec', run_name='__main__', alter_sys=True)"
     options = ["--checkpoint", str(tmp_path), "--checkpoint-every", "50", "--steps", "0", "10000000"]
-    arguments = [sys.executable, "-c", code, "validate", signal, *SMALL, *options]
+    arguments = [sys.executable, "-c", TELLING, "validate", signal, *SMALL, *options]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(600):
-        if list(tmp_path.rglob("checkpoint-*")):
-            break
-        time.sleep(0.1)
+    while process.stderr.readline() != "written\n":
+        assert process.poll() is None
     process.send_signal(signal_module.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -21,7 +21,7 @@ with needs("app", "tyro"):
     from ntkspec.cli._design import Design
     from ntkspec.cli._predict import Predict
     from ntkspec.cli._report import Report
-    from ntkspec.cli._shared import as_options, plain
+    from ntkspec.cli._shared import plain
     from ntkspec.cli._spectrum import Spectrum
     from ntkspec.cli._validate import Validate
 
@@ -71,11 +71,8 @@ def _raised_here(error: BaseException | None) -> BaseException | None:
 
 def _on_command_line(error: BaseException) -> str:
     """Advice on arguments as that on options."""
-    from ntkspec.checks import Refused
-
-    if isinstance(error, Refused):
-        return error.on_command_line().replace("--resume previous", "--resume-previous")
-    return as_options(str(error))
+    render = getattr(error, "on_command_line", None)
+    return str(error) if render is None else render().replace("--resume previous", "--resume-previous")
 
 
 def _parse(arguments: list[str]) -> Command | int:

@@ -23,7 +23,6 @@ __all__ = [
     "Columns",
     "Signal",
     "Table",
-    "as_options",
     "check_early",
     "keep",
     "load",
@@ -59,34 +58,6 @@ class Columns:
 
 
 Table = Annotated[Columns, tyro.conf.arg(name="")]
-
-
-#: What advice says to people who write Python, and to those at the command line.
-OPTIONS = {
-    "resume='previous'": "--resume-previous",
-    "resume=True": "--resume",
-    "centered=False": "--no-centered",
-    "or for no field_shape": "or for a smaller signal (--size, --length)",
-    "or None for all": "or leave it out for all",
-    "take MLP(..., parametrization='standard', width=...)": "take --parametrization standard",
-    "take MLP(..., activation='siren')": "take --activation siren",
-    "or init='network'": "or --init network",
-    "parametrization='ntk'": "--parametrization ntk",
-    "matmul_precision='bfloat16'": "--matmul-precision bfloat16",
-    "dtype='float32'": "--dtype float32",
-    "dtype='float64'": "--dtype float64",
-    "a batch_size below": "a --batch-size below",
-    "take output='linear' with loss='sum'": "take --output linear with --loss sum",
-    "give learning_rate=...": "give --learning-rate",
-    "; ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own": "",
-}
-
-
-def as_options(message: str) -> str:
-    """Advice on arguments of Python as that on options."""
-    for argument, option in OPTIONS.items():
-        message = message.replace(argument, option)
-    return message
 
 
 def check_early(command: Any) -> None:

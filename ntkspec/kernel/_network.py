@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_numbers, check_points
+from ntkspec.checks import Refused, check_numbers, check_points
 from ntkspec.kernel._factor import Factor
 from ntkspec.kernel._gram import Which, gram, tile_of_vectors, unit_vectors
 from ntkspec.kernel._overflow import is_false, refuse_overflow
@@ -105,9 +105,11 @@ class MLP:
         if self.parametrization not in ("ntk", "standard"):
             raise ValueError(f"parametrization={self.parametrization!r}; expected 'ntk' or 'standard'")
         if self.parametrization == "standard" and self.width is None:
-            raise ValueError(
-                "parametrization='standard' needs a width: its kernel grows with the width; "
-                "give width=..., or take parametrization='ntk'"
+            raise Refused(
+                "parametrization='standard' needs a width: its kernel grows with the width; give {width}, or take "
+                "{parametrization}",
+                width=...,
+                parametrization="ntk",
             )
         if self.skip is not None and not (isinstance(self.skip, int | np.integer) and 1 <= self.skip <= self.depth):
             raise ValueError(f"skip={self.skip}; expected a Dense layer between 1 and depth={self.depth}, or None")

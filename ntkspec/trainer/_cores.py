@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkspec import limits
 from ntkspec.trainer._ensemble import Problem, State, in_turn
 from ntkspec.trainer._model import Recipe
 
@@ -28,7 +29,8 @@ SMALL = 2**26
 
 def takes_turns(devices: Sequence[jax.Device], networks: int) -> bool:
     """Whether networks are trained one after another: several on a single processor."""
-    return len(devices) == 1 and devices[0].platform == "cpu" and networks > 1
+    alone = len(devices) == 1 and devices[0].platform == "cpu"
+    return alone and networks > 1 and limits.current().threads != 0
 
 
 def threads_for(step: int) -> int:
@@ -37,6 +39,8 @@ def threads_for(step: int) -> int:
 
 
 def _cores() -> int:
+    if (threads := limits.current().threads) is not None:
+        return max(threads, 1)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from ntkspec.checks import Refused
 from ntkspec.kernel._base import Network
 from ntkspec.kernel._network import MLP, Parameters
 from ntkspec.kernel.activation import Sin
@@ -60,25 +61,22 @@ INITIALISATIONS: dict[str, Initialisation] = {"network": own, "glorot": glorot, 
 
 
 def require_initialisation(init: str, network: Network) -> None:
-    """Refuse an initialisation that this network cannot have.
-
-    Raises:
-        ValueError: if the name is unknown, or belongs to another kind of network.
-    """
-    if not isinstance(init, str) or init not in INITIALISATIONS:
-        raise ValueError(f"init={init!r}; expected one of {', '.join(map(repr, INITIALISATIONS))}")
+    """Refuse an initialisation that belongs to another kind of network."""
     if init == "network":
         return
     if not isinstance(network, MLP) or network.parametrization != "standard":
         kind = "NTK parametrisation" if isinstance(network, MLP) else type(network).__name__
-        raise ValueError(
-            f"init={init!r} draws the weights of layers y = w x + b, and this network ({kind}) has others; "
-            "take MLP(..., parametrization='standard', width=...), or init='network'"
+        raise Refused(
+            f"init={init!r} draws the weights of layers y = w x + b, and this network ({kind}) has others; take an MLP "
+            "with {parametrization}, or {init}",
+            parametrization="standard",
+            init="network",
         )
     if init == "siren" and not isinstance(network.activation, Sin):
-        raise ValueError(
-            f"init='siren' belongs to sines, and the activation is {type(network.activation).__name__}; take "
-            "MLP(..., activation='siren')"
+        raise Refused(
+            f"init='siren' belongs to sines, and the activation is {type(network.activation).__name__}; take an MLP "
+            "with {activation}",
+            activation="siren",
         )
 
 

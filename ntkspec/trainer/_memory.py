@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkspec import limits
+from ntkspec.checks import Refused
 from ntkspec.trainer._cores import takes_turns, threads_for
 from ntkspec.trainer._ensemble import EVALUATED, begin
 from ntkspec.trainer._model import raw
@@ -30,7 +31,7 @@ USED = 0.8
 RECORDED, RECORDED_FIELD = 40, 16
 
 
-class TooLarge(ValueError):
+class TooLarge(Refused):
     """What a run would need does not fit in memory."""
 
 
@@ -126,18 +127,20 @@ def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
     if need.recorded > host:
         raise TooLarge(
             f"recording {plan.seeds * groups} networks at {len(plan.steps)} steps would need {_gib(need.recorded)}, of "
-            f"{_gib(host)} available; ask for fewer steps or seeds, or for no field_shape"
+            f"{_gib(host)} available; ask for fewer steps or seeds, or for a smaller lattice or signal"
         )
     left = free - (need.recorded if devices[0].platform == "cpu" else 0)
-    together = _seeds_that_fit(plan, need, left, groups, devices)
+    most = limits.current().networks or plan.seeds * groups
+    together = min(_seeds_that_fit(plan, need, left, groups, devices), most // groups)
     if together >= 1:
         return _by_seeds(plan, (0, groups), together, devices)
-    alone = _seeds_that_fit(plan, need, left, 1, devices)
+    alone = min(_seeds_that_fit(plan, need, left, 1, devices), most)
     if alone < 1:
         raise TooLarge(
             f"one network would need {_gib(need.step + need.shared)} (its parameters are {_gib(need.parameters)}), of "
-            f"{_gib(left)} available; take a smaller width, a batch_size below {len(plan.points)}, dtype='float32', or "
-            "an optimizer that remembers less"
+            f"{_gib(left)} available; take a smaller width, a batch size below {len(plan.points)}, {{dtype}}, or an "
+            "optimizer that keeps less",
+            dtype="float32",
         )
     return [part for g in range(groups) for part in _by_seeds(plan, (g, g + 1), alone, devices)]
 

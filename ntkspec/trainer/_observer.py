@@ -1,4 +1,4 @@
-"""An observer of a run, held to saying the same of every step and of all networks."""
+"""Observers of a run: functions of a step and the parameters there."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LookingBack(Protocol):
     """
 
     def __call__(self, step: int, params: Any) -> xr.Dataset:
-        """Return what there is to say without a start; a run does not ask."""
+        """Observe without a start; a run does not call this."""
 
     def begin(self, k: ComposedKernel, params: Any) -> Observe:
         """Return the observer of networks of the kernel `k` that start from these parameters, (seed, …)."""
@@ -72,35 +72,30 @@ def _check_call(name: str, function: Callable[..., Any], two: str) -> None:
         return
 
 
-@dataclass
+@dataclass(frozen=True)
 class Observer:
-    """What a person gave as `observe`.
+    """The argument `observe` of a run, whose networks may be trained in parts.
 
     Attributes:
-        observe: the function itself.
-        first: what it returned first, without its step; of a checkpoint, what is kept there.
-        resumed: whether that is of a checkpoint.
-        parts: in how many parts the seeds are trained.
+        observe: function of step and parameters.
+        parts: number of parts that the seeds are trained in.
     """
 
     observe: Observe
-    first: xr.Dataset | None = None
-    resumed: bool = False
     parts: int = 1
 
     def begin(self, k: ComposedKernel, params: Any) -> Observe:
-        """Return the observer of some networks, held to saying the same as of all others.
+        """Return the observer of some networks.
 
         Args:
-            k: the kernel of these networks.
-            params: that they start from, (seed, …).
+            k: kernel of these networks.
+            params: parameters that they start from, (seed, …).
 
         Returns:
-            A function of a step and the parameters there. It raises a ValueError where what is said is of several
-            steps, or of other variables than before, or does not tell seeds apart where that is needed.
+            A function of a step and the parameters there.
 
         Raises:
-            TypeError: if it is no function; the function itself, if it returns no Dataset.
+            TypeError: if it is not a function.
         """
         observe = self.observe
         if isinstance(observe, LookingBack):
@@ -110,13 +105,10 @@ class Observer:
                     f"observe.begin returned a {type(observe).__name__}; expected a function of step and parameters, "
                     "which looks at the networks that start from the parameters it was given"
                 )
-        return partial(self._said, observe)
+        return partial(self._observed, observe)
 
-    def _said(self, observe: Observe, step: int, params: Any) -> xr.Dataset:
-        """Return what it says at a step, without a `step` of its own.
-
-        Those that were recorded are put beside each other.
-        """
+    def _observed(self, observe: Observe, step: int, params: Any) -> xr.Dataset:
+        """Observe a step, without a `step` of its own: recorded steps are put beside each other."""
         observed = observe(step, params)
         if not isinstance(observed, xr.Dataset):
             raise TypeError(
@@ -125,47 +117,11 @@ class Observer:
             )
         if observed.sizes.get("step", 1) != 1:
             raise ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
-        alone = observed.squeeze("step") if "step" in observed.dims else observed
-        alone = alone.drop_vars("step", errors="ignore")
-        self._require_seeds(alone)
-        if self.first is None:
-            self.first = alone
-        self._require_alike(self.first, alone, step)
-        return alone
-
-    def _require_seeds(self, observed: xr.Dataset) -> None:
         alike = [str(name) for name, values in observed.data_vars.items() if "seed" not in values.dims]
         if alike and self.parts > 1:
             raise ValueError(
                 f"observe returned {', '.join(alike)} without a dimension `seed`, and the networks do not fit in "
                 f"memory together: they are trained in {self.parts} parts; keep `seed`, or ask for fewer seeds"
             )
-
-    def _require_alike(self, first: xr.Dataset, now: xr.Dataset, step: int) -> None:
-        was, found = _in_words(first), _in_words(now)
-        moved = [str(name) for name in now.xindexes if name != "seed" and name in first and not _same(now, first, name)]
-        if was == found and not moved:
-            return
-        what = f"{found} at step {step}, and {was} before"
-        if was == found:
-            what = f"other values of {', '.join(moved)} at step {step} than before"
-        advice = "return variables of the same names and sizes at every step, and of all networks"
-        if self.resumed:
-            what += ", which the checkpoint holds"
-            advice = "give the observe= that the run began with, or begin anew in an empty folder"
-        raise ValueError(f"observe returned {what}; {advice}")
-
-
-def _in_words(observed: xr.Dataset) -> str:
-    """'norm (seed), share (mode: 8, seed)': how many seeds there are does not matter."""
-    said = []
-    for name, values in sorted(observed.variables.items(), key=lambda one: str(one[0])):
-        sizes = sorted("seed" if dim == "seed" else f"{dim}: {size}" for dim, size in values.sizes.items())
-        if name != "seed":
-            said.append(f"{name} ({', '.join(sizes)})" if sizes else str(name))
-    return ", ".join(said) or "no variables"
-
-
-def _same(a: xr.Dataset, b: xr.Dataset, name: Any) -> bool:
-    # Of the coordinate alone: beside it may stand others of its dimension, and these need not be the same.
-    return bool(a[name].variable.equals(b[name].variable))
+        alone = observed.squeeze("step") if "step" in observed.dims else observed
+        return alone.drop_vars("step", errors="ignore")

@@ -6,7 +6,8 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkspec.checks import check_progress
+from ntkspec.checks import Refused, check_progress
 from ntkspec.progress import NO_PROGRESS, Progress, Stage
 from ntkspec.trainer._checkpoint import NO_KEEP, Clock, Keep, Saved, flattened, newest, restored, write
 from ntkspec.trainer._cores import Cores, takes_turns, threads_for
@@ -52,13 +53,14 @@ def trained(
     need = need_of(plan)
     parts = partition(plan, need, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
-    number, done, observer = 0, [], None if observe is None else _observer(observe, parts, saved)
+    apart = max(sum(part.groups == one.groups for one in parts) for part in parts)
+    observer = None if observe is None else Observer(observe, apart)
+    begun, done = 0, []
     if saved is not None:
-        number, rates = saved.progress["part"], saved.progress["rates"]
-        done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(number)]
+        begun, rates = saved.progress["part"], saved.progress["rates"]
+        done = [Trajectory.of(saved.arrays, f"part{i}") for i in range(begun)]
         for trajectory in done:
             trajectory.require_observed(observe is not None)
-    path = None if saved is None else saved.path
     # On a GPU the default product of float32 is coarser than float32. What is laid out over no devices is made on the
     # one that was asked for.
     with (
@@ -67,34 +69,45 @@ def trained(
         jax.default_matmul_precision("highest"),
         progress.start("training", plan.last * len(parts), "steps") as stage,
     ):
+        path = None if saved is None else saved.path
         clock = None if keep.folder is None else Clock(keep, interruption, path=path)
-        stage.advance(plan.last * number) if number else None
-        for part in parts[number:]:
+        stage.advance(plan.last * begun) if begun else None
+        for part in parts[begun:]:
             networks = Networks(plan.part(part.groups, rates), part.first, part.count, used, threads_for(need.step))
             rates[slice(*part.groups)] = networks.plan.rates or ()
             # Before they stand where a checkpoint stood: an observer that looks back sees how they started.
             if observer is not None:
                 networks.begin(observer)
-            if saved is not None and len(done) == number:
+            if saved is not None and len(done) == begun:
                 networks.resume(saved, stage)
                 networks.trajectory.require_observed(observe is not None)
-            try:
+            with _naming_the_last(clock):
                 for _ in networks.train(stage, clock):
                     if clock is not None:
-                        high = networks.unsettled()
-                        # Two are kept: on the way up they would replace the good ones. The end of a run is its result.
-                        if high and networks.step < plan.last and not interruption.asked:
-                            continue
-                        clock.saved(
-                            networks.step,
-                            write(keep.folder, _to_save(plan, parts, rates, done, networks)),  # type: ignore[arg-type]
-                        )
-                        interruption.obey(f"saved at step {networks.step} in {keep.folder}{high}")
-            except FloatingPointError as error:
-                kept = "" if clock is None or clock.path is None else f"; the last good checkpoint is {clock.path.name}"
-                raise FloatingPointError(f"{error}{kept}") from None
+                        _save(clock, networks, lambda: _to_save(plan, parts, rates, done, networks))  # noqa: B023
             done.append(networks.trajectory)
     return replace(plan, rates=tuple(rates)), joined(parts, done)  # type: ignore[arg-type]  # all are known now
+
+
+def _save(clock: Clock, networks: Networks, contents: Callable[[], Saved]) -> None:
+    """Keep the state of some networks, unless it is far above its start, and stop if that was asked for."""
+    high, folder = networks.unsettled(), clock.keep.folder
+    # Two are kept: on the way up they would replace the good ones. The end of a run is its result.
+    if high and networks.step < networks.plan.last and not clock.interruption.asked:
+        return
+    clock.saved(networks.step, write(folder, contents()))  # type: ignore[arg-type]  # a clock has one
+    clock.interruption.obey(f"saved at step {networks.step} in {folder}{high}")
+
+
+@contextmanager
+def _naming_the_last(clock: Clock | None) -> Iterator[None]:
+    """Name the last good checkpoint where a run diverges."""
+    try:
+        yield
+    except Diverged as error:
+        if clock is None or clock.path is None:
+            raise
+        raise error.followed_by(f"; the last good checkpoint is {clock.path.name}") from None
 
 
 def _found(plan: Plan, keep: Keep) -> Saved | None:
@@ -112,13 +125,6 @@ def _found(plan: Plan, keep: Keep) -> Saved | None:
                 stacklevel=4,
             )
     return saved
-
-
-def _observer(observe: Observe, parts: list[Part], saved: Saved | None) -> Observer:
-    """Return the observer of all parts, which goes on saying what a checkpoint holds."""
-    seen = [] if saved is None else Trajectory.of(saved.arrays, "part0").observed
-    apart = max(sum(part.groups == one.groups for one in parts) for part in parts)
-    return Observer(observe, seen[0][0] if seen else None, bool(seen), apart)
 
 
 def _to_save(
@@ -272,38 +278,53 @@ class Networks:
     def _outputs(self, params: Any, inputs: jax.Array) -> np.ndarray:
         return np.asarray(outputs(self.plan.recipe, self.plan.kernels[0].network, params, inputs, self.fixed))
 
-    def _divergence(self, step: int) -> FloatingPointError:
-        """Return what went wrong, with the limit and what to change."""
+    def _divergence(self, step: int) -> Diverged:
+        """Say what went wrong, with the limit and what to change."""
         plan, recipe = self.plan, self.plan.recipe
         where = f"training diverged by step {step}"
         if step == 0 and not np.isfinite(self.heights[0]).all():
             start = self._outputs(plan.params(self.first, 1), self.problem.inputs)
-            return FloatingPointError(
+            return Diverged(
                 f"{where}: before any step, the loss of outputs up to {np.abs(start).max():.3g} and labels "
                 f"up to {np.abs(plan.labels).max():.3g} is not finite in {plan.dtype}; scale the labels or the "
-                "mapping's amplitudes down, or take dtype='float64'"
+                "mapping's amplitudes down, or take {dtype}",
+                dtype="float64",
             )
         if not recipe.optimizer.takes_rate or recipe.rateless:
-            return FloatingPointError(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
+            return Diverged(f"{where}; give the optimizer ({recipe.optimizer}) a smaller learning rate")
         # Of the step that led there.
         rates = np.array(plan.rates) * plan.factors[np.searchsorted(plan.starts, max(step - 1, 0), side="right") - 1]
         if recipe.optimizer.limit is None:
-            return FloatingPointError(f"{where}; take a learning rate below {rates.min():.3g} ({recipe.optimizer})")
+            return Diverged(f"{where}; take a learning rate below {rates.min():.3g} ({recipe.optimizer})")
         limits = stable_rates(recipe, self.problem, plan.params(self.first, 1))
         worst = int(np.argmax(rates / limits))
         rate, limit = rates[worst], limits[worst]
         if rate > limit:
-            return FloatingPointError(
+            return Diverged(
                 f"{where}; take a learning rate below the stability limit, {limit:.3g} for this network as it starts "
-                f"(got {rate:.3g}); ns.dynamics.max_learning_rate(K, loss=...) is the kernel's own"
+                f"(got {rate:.3g})"
             )
         if not math.isfinite(limit):
-            return FloatingPointError(
+            return Diverged(
                 f"{where}; take a learning rate below {rate:.3g}. There is no stability limit to go by: at the start "
                 "the loss has no curvature, or a negative one"
             )
         noisy, larger = (", or batches are noisy", "larger ones, ") if recipe.batch_size is not None else ("", "")
-        return FloatingPointError(
+        return Diverged(
             f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "
-            f"the network's kernel has grown{noisy}; {larger}a greater width or dtype='float64' help"
+            f"the network's kernel has grown{noisy}; {larger}a greater width or {{dtype}} help",
+            dtype="float64",
         )
+
+
+class Diverged(FloatingPointError):
+    """A loss that stopped being finite or grew a million times, with advice as `ntkspec.checks.Refused` has it."""
+
+    def __init__(self, message: str, **arguments: Any) -> None:
+        self.advice = Refused(message, **arguments)
+        self.on_command_line = self.advice.on_command_line
+        super().__init__(str(self.advice))
+
+    def followed_by(self, more: str) -> Diverged:
+        """Add words to the message."""
+        return Diverged(self.advice.message + more, **self.advice.arguments)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec import limits
 from ntkspec.trainer import _cores as cores
-from ntkspec.trainer import _run as run
 from ntkspec.trainer._cores import SMALL, Cores, takes_turns, threads_for
 
 X = np.arange(8)[:, None] / 8
@@ -35,12 +35,12 @@ def k():
     ],
     ids=lambda options: options.get("optimizer", "descent"),
 )
-def test_in_turn_and_side_by_side_are_the_same(k, options, threads, monkeypatch):
+def test_in_turn_and_side_by_side_are_the_same(k, options, threads):
     options = {"steps": STEPS, "dtype": "float64", **options}
-    monkeypatch.setattr(run, "threads_for", lambda step: threads)
-    in_turn = ns.trainer.train(k, X, Y, **options)
-    monkeypatch.setattr(run, "takes_turns", lambda devices, networks: False)
-    side_by_side = ns.trainer.train(k, X, Y, **options)
+    with limits.limited(threads=threads):
+        in_turn = ns.trainer.train(k, X, Y, **options)
+    with limits.limited(threads=0):
+        side_by_side = ns.trainer.train(k, X, Y, **options)
     # L-BFGS has none, and NaN is not itself.
     np.testing.assert_equal(in_turn.attrs, side_by_side.attrs)
     # Sums in another order.
@@ -74,18 +74,20 @@ def test_parts_that_overlap_are_joined_to_the_whole():
     jax.tree.map(np.testing.assert_array_equal, joined, state)
 
 
-def test_all_threads_share_one_program(k, monkeypatch):
-    monkeypatch.setattr(run, "threads_for", lambda step: 3)
+def test_all_threads_share_one_program(k):
     before = cores._advance_part._cache_size()
     # Of points that no other test has, and so of a program of their own.
     for steps in (STEPS, [0, 30]):
-        ns.trainer.train(k, X[:7], Y[:7], steps=steps, seeds=7)
+        with limits.limited(threads=3):
+            ns.trainer.train(k, X[:7], Y[:7], steps=steps, seeds=7)
         assert cores._advance_part._cache_size() == before + 1
 
 
-def test_a_network_in_a_thread_that_diverges_stops_the_run(k, monkeypatch):
-    monkeypatch.setattr(run, "threads_for", lambda step: 2)
-    with pytest.raises(FloatingPointError, match="take a learning rate below the stability limit"):
+def test_a_network_in_a_thread_that_diverges_stops_the_run(k):
+    with (
+        limits.limited(threads=2),
+        pytest.raises(FloatingPointError, match="take a learning rate below the stability limit"),
+    ):
         ns.trainer.train(k, X, Y, steps=[500], seeds=4, learning_rate=5.0)
 
 
@@ -96,7 +98,7 @@ def test_who_takes_turns():
     assert not takes_turns(here * 2, 2)
 
 
-def test_large_networks_share_all_cores(monkeypatch):
-    monkeypatch.setattr(cores, "_cores", lambda: 6)
-    assert threads_for(SMALL) == 6
-    assert threads_for(SMALL + 1) == 1
+def test_large_networks_share_all_cores():
+    with limits.limited(threads=6):
+        assert threads_for(SMALL) == 6
+        assert threads_for(SMALL + 1) == 1

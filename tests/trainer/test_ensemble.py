@@ -1,12 +1,9 @@
 """The program of an ensemble: compiled once, and in the memory it was given."""
 
-from inspect import signature
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ntkspec.trainer._asked import planned
 
 import ntkspec as ns
 from ntkspec.trainer._ensemble import advance, begin, outputs
@@ -17,11 +14,8 @@ K = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, wid
 
 
 def begun(**settings):
-    # What is not said is as `train` has it.
-    asked = signature(planned).parameters
-    usual = {name: one.default for name, one in signature(ns.trainer.train).parameters.items() if name in asked}
-    own = {"steps": [1], "rates": (0.01,), "seeds": 2}
-    plan = planned((K,), X, Y, **{name: usual[name] for name in usual if name not in ("x", "y")} | own | settings)
+    training = ns.trainer.Training(**settings)
+    plan = ns.trainer.plan(K, X, Y, steps=[1], training=training, learning_rate=0.01, seeds=2)
     params = plan.params(0, 2)
     problem = plan.problem(params, 0)
     return plan, problem, begin(plan.recipe, problem, params)

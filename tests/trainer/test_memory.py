@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -13,13 +14,10 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec import limits
 from ntkspec.trainer import _cores as cores
-from ntkspec.trainer import _memory as memory
 from ntkspec.trainer._ensemble import advance, begin
-from ntkspec.trainer._memory import COPIES, Part, need_of, partition
-from ntkspec.trainer._model import Recipe, squared
-from ntkspec.trainer._optimizer import optimizer
-from ntkspec.trainer._plan import Plan
+from ntkspec.trainer._memory import COPIES, USED, Part, need_of, partition
 
 ROOT = str(Path(ns.__file__).parents[1])
 X = np.arange(8)[:, None] / 8
@@ -30,24 +28,10 @@ def plan_of(width, n, name="gradient_descent", seeds=1, activation="relu", batch
     k = ns.kernel.compose(
         ns.mapping.gaussian(1, 8, scale=2.0), ns.kernel.MLP(depth=3, width=width, activation=activation)
     )
-    settings = {
-        "kernels": (k,) * kernels,
-        "points": np.arange(n)[:, None] / n,
-        "labels": np.ones((n, 1)),
-        "recipe": Recipe(optimizer(name), squared, batch_size=batch_size),
-        "rates": (0.1,) * kernels,
-        "factors": np.ones(1),
-        "starts": np.zeros(1, dtype=int),
-        "mean": False,
-        "init": "network",
-        "seed": 0,
-        "seeds": seeds,
-        "centered": True,
-        "dtype": "float32",
-        "steps": np.array([1]),
-        "lattice": None,
-    }
-    return Plan(**settings | changes)
+    training = ns.trainer.Training(optimizer=name, batch_size=batch_size)
+    options = {"steps": [1], "training": training, "learning_rate": 0.1, "seeds": seeds}
+    plan = ns.trainer.plan(k, np.arange(n)[:, None] / n, np.ones(n), **options)
+    return replace(plan, kernels=(k,) * kernels, rates=(0.1,) * kernels, **changes)
 
 
 def shapes_of(plan):
@@ -115,26 +99,25 @@ def memory_of_threads(need, threads, networks):
     ],
 )
 @pytest.mark.parametrize("threads", [0, 1, 2])
-def test_networks_are_trained_in_as_few_parts_as_fit(free, expected, threads, monkeypatch):
+def test_networks_are_trained_in_as_few_parts_as_fit(free, expected, threads):
     """Side by side, which is without threads, each takes the memory of a step; in turn that of its states."""
     plan = plan_of(64, 4, seeds=7, kernels=2)
     need = need_of(plan)
     each = memory_of_threads(need, threads, free) if threads else free * need.step
     room = need.recorded + (2 + threads) * need.shared + each
-    monkeypatch.setattr(memory, "available", lambda devices: room)
-    monkeypatch.setattr(memory, "takes_turns", lambda devices, networks: threads > 0)
-    monkeypatch.setattr(memory, "threads_for", lambda step: threads)
-    assert partition(plan, need, jax.devices()) == expected
+    with limits.limited(memory=int(room / USED) + 1, threads=threads):
+        assert partition(plan, need, jax.devices()[:1]) == expected
 
 
-def test_a_network_that_would_only_fit_alone_is_trained_alone(monkeypatch):
+def test_a_network_that_would_only_fit_alone_is_trained_alone():
     plan = plan_of(64, 64, seeds=3)
     need = need_of(plan)
-    monkeypatch.setattr(memory, "available", lambda devices: need.recorded + need.shared + 1.01 * need.step)
-    assert partition(plan, need, jax.devices()[:1]) == [Part((0, 1), i, 1) for i in range(3)]
+    room = need.recorded + need.shared + 1.01 * need.step
+    with limits.limited(memory=int(room / USED) + 1):
+        assert partition(plan, need, jax.devices()[:1]) == [Part((0, 1), i, 1) for i in range(3)]
 
 
-def test_parts_are_the_networks_of_the_whole(monkeypatch):
+def test_parts_are_the_networks_of_the_whole():
     k = ns.kernel.compose(ns.mapping.power_law(2, p=1.0), ns.kernel.MLP(depth=1, width=16))
 
     def observe(step, params):
@@ -142,9 +125,8 @@ def test_parts_are_the_networks_of_the_whole(monkeypatch):
 
     options = {"steps": [0, 5], "seeds": 5, "dtype": "float64", "field_shape": (16,), "batch_size": 4}
     whole = ns.trainer.train(k, X, Y, observe=observe, **options)
-    parts = [Part((0, 1), 0, 2), Part((0, 1), 2, 2), Part((0, 1), 4, 1)]
-    monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: parts)
-    r = ns.trainer.train(k, X, Y, observe=observe, **options)
+    with limits.limited(networks=2):
+        r = ns.trainer.train(k, X, Y, observe=observe, **options)
     # Another number of networks may sum in another order.
     xr.testing.assert_allclose(r, whole, rtol=1e-12, atol=1e-12)
 
@@ -169,16 +151,14 @@ def test_more_records_than_memory_are_refused():
 #: Trains a few wide networks, and tells their distance to theory, the memory that was planned for and the peak.
 WIDE = """
 import sys, numpy as np, ntkspec as ns
-from ntkspec.trainer._asked import planned
 from ntkspec.trainer._memory import need_of
-from ntkspec.trainer._train import DEFAULTS
 
 width, seeds = map(int, sys.argv[1:])
 k = ns.kernel.compose(ns.mapping.power_law(32, p=1.0), ns.kernel.MLP(depth=3, width=width))
 K = ns.operator.lattice(k, (64,))
 y = ns.task.signal.paper(num_points=64, oversampling=2).train_values
 options = {"steps": [0, 10], "learning_rate": ns.dynamics.max_learning_rate(K) / 2}
-plan = planned((k,), K.points, y, rates=(1.0,), steps=[0, 10], **{**DEFAULTS, "seeds": seeds})
+plan = ns.trainer.plan(k, K.points, y, learning_rate=1.0, steps=[0, 10], seeds=seeds)
 r = ns.trainer.train(k, K.points, y, seeds=seeds, **options)
 error = float(ns.validate(ns.predict(K, y, **options), r).error[-1])
 peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM:"))

@@ -1,12 +1,12 @@
-"""Observers say the same of every step and of all networks, or are told so as soon as they do not."""
+"""Observers of all networks at every recorded step, in parts and after a checkpoint."""
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import ntkspec as ns
+from ntkspec import limits
 from ntkspec.trainer._ensemble import initialise
-from ntkspec.trainer._memory import Part
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -22,49 +22,10 @@ def saying(**variables):
     return lambda step, params: xr.Dataset(variables)
 
 
-def parted(monkeypatch, *parts):
-    """Train in these parts: seeds (first, count) of one kernel."""
-    found = [Part((0, 1), *part) for part in parts]
-    monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: found)
-
-
 NORM = ("seed", [1.0, 2.0])
 
 
-@pytest.mark.parametrize(
-    ("now", "message"),
-    [
-        (saying(other=NORM), r"returned other \(seed\) at step 4, and norm \(seed\) before, which the checkpoint"),
-        (saying(norm=NORM, more=1.0), r"returned more, norm \(seed\) at step 4, and norm \(seed\) before"),
-        (saying(norm=(("seed", "mode"), np.ones((2, 3)))), r"returned norm \(mode: 3, seed\) at step 4, and"),
-        (saying(), r"returned no variables at step 4, and norm \(seed\) before"),
-    ],
-    ids=["another", "one more", "another size", "none"],
-)  # fmt: skip
-def test_another_observer_does_not_go_on_from_a_checkpoint(now, message, k, tmp_path):
-    first = saying(norm=NORM)
-    ns.trainer.train(k, X, Y, steps=[0, 2], observe=first, checkpoint=tmp_path, **OPTIONS)
-    options = {"steps": [0, 2, 4], "checkpoint": tmp_path, "resume": True, **OPTIONS}
-    with pytest.raises(ValueError, match=message + ".*give the observe= that the run began with, or begin anew"):
-        ns.trainer.train(k, X, Y, observe=now, **options)
-    assert ns.trainer.train(k, X, Y, observe=first, **options).norm.dims == ("seed", "step")
-
-
-@pytest.mark.parametrize(
-    ("observe", "message"),
-    [
-        (lambda step, params: xr.Dataset({("a" if step else "b"): 1.0}), "returned a at step 2, and b before; return"),
-        (lambda step, params: xr.Dataset({"a": ("z", [0] * (step + 1))}), r"returned a \(z: 3\) at step 2, and a \("),
-        (lambda step, params: xr.Dataset({"a": ("z", [0, 0])}, coords={"z": [step, 9]}), "other values of z at step 2"),
-    ],
-    ids=["names", "sizes", "coordinates"],
-)  # fmt: skip
-def test_an_observer_that_changes_its_mind_is_refused_at_that_step(observe, message, k):
-    with pytest.raises(ValueError, match=message):
-        ns.trainer.train(k, X, Y, steps=[0, 2, 4], observe=observe, **OPTIONS)
-
-
-def test_a_coordinate_that_changes_has_a_value_for_each_step_and_part(k, tmp_path, monkeypatch):
+def test_a_coordinate_that_changes_has_a_value_for_each_step_and_part(k, tmp_path):
     def observe(step, params):
         return xr.Dataset({"norm": NORM}, coords={"asked": step, "same": 3.0})
 
@@ -75,9 +36,9 @@ def test_a_coordinate_that_changes_has_a_value_for_each_step_and_part(k, tmp_pat
     assert r.same.dims == ()
     again = ns.trainer.train(k, X, Y, steps=[0, 2, 4], checkpoint=tmp_path, resume=True, **options)
     assert again.asked.values.tolist() == [0, 2, 4]
-    parted(monkeypatch, (0, 1), (1, 1))
     options["observe"] = lambda step, params: xr.Dataset({"w": ("seed", [1.0])}, coords={"b": params[0]["b"].max()})
-    apart = ns.trainer.train(k, X, Y, steps=[0, 2], **options)
+    with limits.limited(networks=1):
+        apart = ns.trainer.train(k, X, Y, steps=[0, 2], **options)
     assert set(apart.b.dims) == {"seed", "step"}
     assert len(np.unique(apart.b)) == 4
 
@@ -107,21 +68,12 @@ def test_what_has_no_place_in_the_result_is_refused_at_the_first_step(said, erro
     assert seen == [0]
 
 
-def test_parts_say_the_same_and_tell_seeds_apart_from_the_first(k, monkeypatch):
-    parted(monkeypatch, (0, 2), (2, 1))
+def test_parts_tell_seeds_apart(k):
     options = {**OPTIONS, "steps": [0, 2], "seeds": 3}
-    seen = []
-
-    def counted(step, params):
-        seen.append(len(params[0]["w"]))
-        return xr.Dataset({"a": ("seed", np.ones(seen[-1])), **({"b": NORM} if seen[-1] == 2 else {})})
-
-    with pytest.raises(
-        ValueError, match=r"returned a \(seed\) at step 0, and a \(seed\), b \(seed\) before; .* all networks"
+    with (
+        limits.limited(networks=2),
+        pytest.raises(ValueError, match=r"mean without a dimension `seed`, .* trained in 2 parts; keep `seed`"),
     ):
-        ns.trainer.train(k, X, Y, observe=counted, **options)
-    assert seen == [2, 2, 1]
-    with pytest.raises(ValueError, match=r"mean without a dimension `seed`, .* trained in 2 parts; keep `seed`"):
         ns.trainer.train(k, X, Y, observe=saying(mean=1.0), **options)
 
 
@@ -150,7 +102,7 @@ class Looking:
 
 
 @pytest.mark.parametrize("optimizer", ["gradient_descent", "nesterov"])
-def test_an_observer_that_looks_back_begins_with_the_start_of_each_part(optimizer, k, monkeypatch, tmp_path):
+def test_an_observer_that_looks_back_begins_with_the_start_of_each_part(optimizer, k, tmp_path):
     options = {**OPTIONS, "optimizer": optimizer, "seeds": 3, "steps": [1, 3], "dtype": "float64"}
     whole, apart, again = Looking(), Looking(), Looking()
     r = ns.trainer.train(k, X, Y, observe=whole, **options)
@@ -158,25 +110,25 @@ def test_an_observer_that_looks_back_begins_with_the_start_of_each_part(optimize
     (kernel, start), = whole.begun  # fmt: skip
     assert kernel is k
     np.testing.assert_array_equal(start, initialise(k.network, 0, 3, k.mapping.num_features, 1, "float64")[0]["w"])
-    parted(monkeypatch, (0, 2), (2, 1))
-    # Another number of networks may sum in another order.
-    xr.testing.assert_allclose(ns.trainer.train(k, X, Y, observe=apart, **options), r, rtol=1e-12)
-    np.testing.assert_array_equal(np.concatenate([start for _, start in apart.begun]), start)
-    ns.trainer.train(k, X, Y, observe=Looking(), checkpoint=tmp_path, **options)
+    with limits.limited(networks=2):
+        # Another number of networks may sum in another order.
+        xr.testing.assert_allclose(ns.trainer.train(k, X, Y, observe=apart, **options), r, rtol=1e-12)
+        np.testing.assert_array_equal(np.concatenate([start for _, start in apart.begun]), start)
+        ns.trainer.train(k, X, Y, observe=Looking(), checkpoint=tmp_path, **options)
     options |= {"steps": [1, 3], "checkpoint": tmp_path, "resume": True}
     ns.trainer.train(k, X, Y, observe=again, **options)
     # Only of the part that the checkpoint is in.
     np.testing.assert_array_equal(again.begun[0][1], start[2:])
 
 
-def test_moving_kernels_are_watched_in_parts(k, monkeypatch):
+def test_moving_kernels_are_watched_in_parts(k):
     options = {"seeds": 3, "dtype": "float64", "steps": [0, 5], "learning_rate": 0.05}
     observe = ns.empirical.movement(k, X, Y)
     whole = ns.trainer.train(k, X, Y, observe=observe, **options)
     assert (whole.kernel_drift.sel(step=5) > 1e-3).all()
-    parted(monkeypatch, (0, 2), (2, 1))
     for steps in ([0, 5], [5]):
-        r = ns.trainer.train(k, X, Y, observe=observe, **options | {"steps": steps})
+        with limits.limited(networks=2):
+            r = ns.trainer.train(k, X, Y, observe=observe, **options | {"steps": steps})
         xr.testing.assert_allclose(r, whole.sel(step=steps), rtol=1e-12, atol=1e-12)
 
 

@@ -60,7 +60,7 @@ def k():
 
 def by_hand(k, move, state, steps=STEPS, rate=0.02):
     """f − f_0 of network 0 in float64, under ``params, state = move(gradient at, params, state)``."""
-    params = ns.trainer.ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
+    params = ns.trainer._ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
     params = jax.tree.map(lambda leaf: leaf[0], params)
     features = k.mapping(X)
     start = k.network.apply(params, features)
@@ -215,7 +215,7 @@ def test_an_optimizer_may_search_along_a_line(k):
 def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, loss, k):
     options = {"loss": loss, "optimizer": name, "seeds": 1, "dtype": "float64"}
     r = ns.trainer.train(k, X, Y, steps=[0, 1], **options)
-    params = ns.trainer.ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
+    params = ns.trainer._ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
     params = jax.tree.map(lambda leaf: leaf[0], params)
     jacobian = jax.jacobian(lambda p: k.network.apply(p, k.mapping(X))[:, 0])(params)
     J = np.concatenate([np.asarray(leaf).reshape(8, -1) for leaf in jax.tree.leaves(jacobian)], axis=1)
@@ -228,7 +228,7 @@ def test_the_default_rate_is_half_of_the_limit_of_the_networks_own_kernel(name, 
 
 def largest_eigenvalue(k, x):
     """Of the kernel of the first network."""
-    params = ns.trainer.ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
+    params = ns.trainer._ensemble.initialise(k.network, 0, 1, k.mapping.num_features, 1, "float64")
     return np.linalg.eigvalsh(ns.empirical.ntk(k, jax.tree.map(lambda leaf: leaf[0], params), x))[-1]
 
 

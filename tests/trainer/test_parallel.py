@@ -9,8 +9,7 @@ import jax
 import pytest
 
 import ntkspec as ns
-from ntkspec.trainer._model import Recipe, squared
-from ntkspec.trainer._optimizer import optimizer
+from ntkspec.trainer._model import Recipe
 from ntkspec.trainer._parallel import layout
 
 #: Each case: what is asked of `train`, and the shape of the mesh that it should get.
@@ -69,7 +68,7 @@ def test_eight_devices_give_the_numbers_of_one():
 
 
 def test_one_device_is_not_laid_out():
-    laid = layout(jax.devices()[:1], 4, 8, Recipe(optimizer("adam"), squared))
+    laid = layout(jax.devices()[:1], 4, 8, Recipe.of(ns.trainer.Training(optimizer="adam")))
     assert laid.mesh is None
 
 
@@ -89,5 +88,5 @@ def test_as_many_networks_apart_as_divide(count, networks, points, batch, name, 
     from ntkspec.trainer import _parallel as parallel
 
     monkeypatch.setattr(parallel, "Mesh", lambda grid, *_, **__: grid)
-    recipe = Recipe(optimizer(name), squared, batch_size=batch)
+    recipe = Recipe.of(ns.trainer.Training(optimizer=name, batch_size=batch))
     assert layout(list(range(count)), networks, points, recipe).mesh.shape == expected

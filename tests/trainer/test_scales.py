@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer._memory import Part
+from ntkspec import limits
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])
@@ -57,17 +57,13 @@ def alone(scale, observe):
 
 
 @pytest.mark.parametrize("parts", ["together", "by scale and seed", "by seed"])
-def test_kernels_of_each_scale_move_as_if_it_were_alone(parts, monkeypatch, tmp_path):
+def test_kernels_of_each_scale_move_as_if_it_were_alone(parts, tmp_path):
     observe = ns.empirical.movement(KERNELS[1.0], X, Y)
     expected = {scale: alone(scale, ns.empirical.movement(k, X, Y)) for scale, k in KERNELS.items()}
-    found = {
-        "by scale and seed": [Part((g, g + 1), i, 1) for g in range(3) for i in range(2)],
-        "by seed": [Part((0, 3), i, 1) for i in range(2)],
-    }
-    if parts in found:
-        monkeypatch.setattr("ntkspec.trainer._run.partition", lambda plan, need, devices: found[parts])
+    together = {"together": None, "by scale and seed": 1, "by seed": 3}[parts]
     options = {**OPTIONS, "observe": observe, "learning_rate": 0.05}
-    r = ns.trainer.train_scales(KERNELS, X, Y, **options)
+    with limits.limited(networks=together):
+        r = ns.trainer.train_scales(KERNELS, X, Y, **options)
     assert r.kernel_drift.dims[0] == "scale"
     assert r.infinite_rayleigh_quotient.dims == ("scale", "kernel_frequency")
     assert len(set(r.infinite_rayleigh_quotient.values[:, 0])) == 3
