@@ -22,7 +22,7 @@ from benchmarks.run import RESULTS, save
 from benchmarks.trainer_vs_matmul import operations, plan_of, products, training
 from ntkspec.kernel import _gram as gram
 from ntkspec.trainer._memory import available, need_of
-from ntkspec.trainer._precision import products_in_bfloat16
+from ntkspec.trainer._model import products_in_bfloat16
 
 ROUNDS = 7
 POINTS, FEATURES = 4096, 512

@@ -13,10 +13,10 @@ import numpy as np
 import ntkspec as ns
 from benchmarks.measure import Record, Spread, in_turn, ratio, show
 from ntkspec.kernel._network import Parameters
-from ntkspec.trainer._cores import threads_for
+from ntkspec.trainer._devices import threads_for
+from ntkspec.trainer._loop import Networks
 from ntkspec.trainer._memory import need_of
 from ntkspec.trainer._plan import Plan
-from ntkspec.trainer._run import Networks
 
 DEPTH = 3
 ROUNDS = 7

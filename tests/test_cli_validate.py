@@ -313,14 +313,14 @@ def test_a_cut_checkpoint_is_refused_and_the_one_before_it_taken_if_asked(run, r
 #: In place of ``python -m ntkspec``: the command, which says on standard error that a checkpoint is written.
 TELLING = """
 import runpy, signal, sys
-from ntkspec.trainer import _run
+from ntkspec.trainer import _loop
 
-def write(folder, saved, inner=_run.write):
+def write(folder, saved, inner=_loop.write):
     path = inner(folder, saved)
     print("written", file=sys.stderr, flush=True)
     return path
 
-_run.write = write
+_loop.write = write
 # A shell starts what it puts in the background with SIGINT ignored, and Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("ntkspec", run_name="__main__", alter_sys=True)

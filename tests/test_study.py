@@ -159,3 +159,25 @@ def test_an_ensemble_that_does_not_fit_in_memory_is_refused_before_any_work(prob
         pytest.raises(ValueError, match=r"64 training points and 2 steps would need .*; take a smaller size"),
     ):
         study.plan(problems[1.0], [0, 5], training=Training(centered=False))
+
+
+def test_a_run_is_planned_and_its_labels_and_optimizer_are_looked_at_once(problems, monkeypatch):
+    from ntkspec.trainer import _entry, _plan
+    from ntkspec.training import _optimizer
+
+    seen = []
+
+    def counted(module, name):
+        inner = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *args, **options: (seen.append((name, args)), inner(*args, **options))[1]
+        )
+
+    counted(_entry, "planned")
+    counted(_plan, "check_labels")
+    counted(_optimizer, "_parsed")
+    one = problems[1.0]
+    planned = study.plan(one, [0, 2], training=Training(optimizer="nesterov"), seeds=2)
+    assert [args for name, args in seen if name == "_parsed"].count(("nesterov",)) == 1
+    study.check("small", "photograph", one, planned)
+    assert sorted(name for name, _ in seen if name != "_parsed") == ["check_labels", "planned"]

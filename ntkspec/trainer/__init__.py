@@ -1,12 +1,11 @@
 """Finite networks, trained to check what theory predicts."""
 
-from ntkspec.trainer._checkpoint import NO_KEEP, Keep
+from ntkspec.trainer._entry import plan, run, stability_limit, train, train_scales
+from ntkspec.trainer._keep import NO_KEEP, Keep
 from ntkspec.trainer._model import PointLoss
-from ntkspec.trainer._observer import LookingBack, Observe
 from ntkspec.trainer._optimizer import Optimizer, optimizer
 from ntkspec.trainer._plan import Plan
-from ntkspec.trainer._scales import train_scales
-from ntkspec.trainer._train import plan, run, stability_limit, train
+from ntkspec.trainer._recording import LookingBack, Observe
 from ntkspec.training import Difference, Training
 
 __all__ = [

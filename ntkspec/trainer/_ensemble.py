@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkspec.kernel._base import Network
-from ntkspec.trainer._initial import INITIALISATIONS
-from ntkspec.trainer._model import Recipe, raw
+from ntkspec.trainer._model import INITIALISATIONS, Recipe, raw
 
 __all__ = [
     "Problem",

@@ -12,10 +12,9 @@ import numpy as np
 
 from ntkspec import limits
 from ntkspec.checks import Refused
-from ntkspec.trainer._cores import takes_turns, threads_for
+from ntkspec.trainer._devices import apart_of, takes_turns, threads_for
 from ntkspec.trainer._ensemble import EVALUATED, begin
 from ntkspec.trainer._model import raw
-from ntkspec.trainer._parallel import apart_of
 from ntkspec.trainer._plan import Plan
 
 __all__ = ["Need", "Part", "TooLarge", "available", "need_of", "partition"]

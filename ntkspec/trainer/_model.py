@@ -1,4 +1,4 @@
-"""What is trained and by which measure: the function of a network's parameters, its output and its loss."""
+"""What is trained and by which measure: initial weights, the function of the parameters, its products and its loss."""
 
 from __future__ import annotations
 
@@ -9,14 +9,159 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.extend.core import JaxprEqn
 
+from ntkspec.checks import Refused
 from ntkspec.kernel._base import Network
+from ntkspec.kernel._equation import evaluate, evaluated
+from ntkspec.kernel._network import MLP, Parameters
+from ntkspec.kernel.activation import Sin
 from ntkspec.losses import PointLoss, logistic, squared
 from ntkspec.trainer._optimizer import build
-from ntkspec.trainer._precision import products_in_bfloat16, scalar_in_bfloat16
 from ntkspec.training import Optimizer, Training
 
-__all__ = ["LEARNABLE", "PointLoss", "Recipe", "logistic", "raw", "squared"]
+__all__ = [
+    "INITIALISATIONS",
+    "LEARNABLE",
+    "Initialisation",
+    "PointLoss",
+    "Recipe",
+    "logistic",
+    "products_in_bfloat16",
+    "raw",
+    "require_initialisation",
+    "scalar_in_bfloat16",
+    "squared",
+]
+
+#: (network, key, its own parameters) -> other parameters of the same shapes.
+Initialisation = Callable[[Network, Array, Any], Any]
+
+
+def own(_network: Network, _key: Array, params: Any) -> Any:
+    """As the network's kernel has it."""
+    return params
+
+
+def glorot(_network: Network, key: Array, params: Parameters) -> Parameters:
+    """Weights N(0, 2/(fan_in + fan_out)), biases N(0, 10⁻⁴): JAX's `stax.Dense`, with which the paper was computed.
+
+    Source: Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
+    equation 12; `jax.example_libraries.stax`.
+    """
+
+    def draw(key: Array, name: str, shape: tuple[int, ...], _layer: int) -> Array:
+        deviation = 1e-2 if name == "b" else (2 / sum(shape)) ** 0.5
+        return deviation * jax.random.normal(key, shape)
+
+    return _redrawn(key, params, draw)
+
+
+def siren(network: Network, key: Array, params: Parameters) -> Parameters:
+    """Uniform: w within 1/fan_in in the first layer, within √(6/fan_in)/ω₀ in the others; b within 1/√fan_in.
+
+    Source: Sitzmann et al. 2020, "Implicit neural representations with periodic activation functions", section 3.2;
+    https://github.com/vsitzmann/siren, modules.py (the biases are those of `torch.nn.Linear`).
+    """
+    omega = network.activation.omega  # type: ignore[attr-defined]  # `require_initialisation` has seen it
+
+    def draw(key: Array, name: str, shape: tuple[int, ...], layer: int) -> Array:
+        if name == "b":
+            reach: Any = params[layer]["w"].shape[0] ** -0.5
+        else:
+            reach = 1 / shape[0] if layer == 0 else (6 / shape[0]) ** 0.5 / omega
+        return reach * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+
+    return _redrawn(key, params, draw)
+
+
+#: By name, for `train(init=...)`.
+INITIALISATIONS: dict[str, Initialisation] = {"network": own, "glorot": glorot, "siren": siren}
+
+
+def require_initialisation(init: str, network: Network) -> None:
+    """Refuse an initialisation that belongs to another kind of network."""
+    if init == "network":
+        return
+    if not isinstance(network, MLP) or network.parametrization != "standard":
+        kind = "NTK parametrisation" if isinstance(network, MLP) else type(network).__name__
+        raise Refused(
+            f"init={init!r} draws the weights of layers y = w x + b, and this network ({kind}) has others; take an MLP "
+            "with {parametrization}, or {init}",
+            parametrization="standard",
+            init="network",
+        )
+    if init == "siren" and not isinstance(network.activation, Sin):
+        raise Refused(
+            f"init='siren' belongs to sines, and the activation is {type(network.activation).__name__}; take an MLP "
+            "with {activation}",
+            activation="siren",
+        )
+
+
+def _redrawn(key: Array, params: Parameters, draw: Callable[[Array, str, tuple[int, ...], int], Array]) -> Parameters:
+    """Every array drawn anew by name, shape and layer, each from a key of its own."""
+    return [
+        {
+            name: draw(jax.random.fold_in(jax.random.fold_in(key, i), j), name, leaf.shape, i)
+            for j, (name, leaf) in enumerate(sorted(layer.items()))
+        }
+        for i, layer in enumerate(params)
+    ]
+
+
+def products_in_bfloat16(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the same function with every product of float32 matrices in bfloat16.
+
+    The settings of `jax.default_matmul_precision` are hints that processors without such units pass over. Here the
+    operands are bfloat16 numbers on every device, so what the rounding does to training is the same everywhere.
+    Loops and branches inside the function keep their own products.
+
+    Args:
+        function: of pytrees of arrays; differentiate it before, not after.
+
+    Returns:
+        The function.
+
+    Example:
+        >>> x = jnp.array([[1.0 + 2**-10]], dtype=jnp.float32)
+        >>> float(products_in_bfloat16(jnp.matmul)(x, x)[0, 0])
+        1.0
+    """
+
+    def rounded(*args: Any) -> Any:
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+        found = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), _apply)
+        return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+    return rounded
+
+
+def scalar_in_bfloat16(function: Callable[[Any], Array]) -> Callable[[Any], Array]:
+    """`products_in_bfloat16` of a function with one value, which may be differentiated afterwards.
+
+    Its gradient is that of `function` with its products rounded, and not that of the roundings.
+    """
+    rounded = jax.custom_jvp(products_in_bfloat16(function))
+
+    @rounded.defjvp
+    def along(params: Any, tangents: Any) -> tuple[Array, Array]:
+        value, gradient = products_in_bfloat16(jax.value_and_grad(function))(*params)
+        parts = jax.tree.map(lambda g, t: jnp.sum(g * t), gradient, *tangents)
+        return value, sum(jax.tree.leaves(parts), jnp.zeros_like(value))
+
+    return rounded
+
+
+def _apply(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    if equation.primitive.name == "dot_general" and all(a.dtype == jnp.float32 for a in operands):
+        return [_product(operands, equation.params["dimension_numbers"])]
+    return evaluated(equation, operands)
+
+
+def _product(operands: list[Array], dimensions: Any) -> Array:
+    a, b = (operand.astype(jnp.bfloat16) for operand in operands)
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
 
 
 #: The fields of a Fourier mapping that can be learned along with the network.

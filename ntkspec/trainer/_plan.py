@@ -28,10 +28,9 @@ from ntkspec.kernel._composed import ComposedKernel, check_composed
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.mapping import FourierMapping
 from ntkspec.record import configuration
-from ntkspec.trainer._checkpoint import Saved
 from ntkspec.trainer._ensemble import Problem, batch_keys, ceiling, initialise, outputs
-from ntkspec.trainer._initial import require_initialisation
-from ntkspec.trainer._model import LEARNABLE, Recipe, logistic, squared
+from ntkspec.trainer._keep import Saved
+from ntkspec.trainer._model import LEARNABLE, Recipe, logistic, require_initialisation, squared
 from ntkspec.trainer._optimizer import OWN, is_rateless
 from ntkspec.training import Optimizer, Training, are_factors
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 import ntkspec as ns
 from ntkspec import limits
-from ntkspec.trainer._checkpoint import Saved, files, restored
+from ntkspec.trainer._keep import Saved, files, restored
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])

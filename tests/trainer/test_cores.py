@@ -7,8 +7,8 @@ import pytest
 
 import ntkspec as ns
 from ntkspec import limits
-from ntkspec.trainer import _cores as cores
-from ntkspec.trainer._cores import SMALL, Cores, takes_turns, threads_for
+from ntkspec.trainer import _devices as cores
+from ntkspec.trainer._devices import SMALL, Cores, takes_turns, threads_for
 
 X = np.arange(8)[:, None] / 8
 Y = np.sin(2 * np.pi * X[:, 0])

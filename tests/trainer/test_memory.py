@@ -15,7 +15,7 @@ import xarray as xr
 
 import ntkspec as ns
 from ntkspec import limits
-from ntkspec.trainer import _cores as cores
+from ntkspec.trainer import _devices as cores
 from ntkspec.trainer._ensemble import advance, begin
 from ntkspec.trainer._memory import COPIES, USED, Part, need_of, partition
 

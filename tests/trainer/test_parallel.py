@@ -9,13 +9,13 @@ import jax
 import pytest
 
 import ntkspec as ns
+from ntkspec.trainer._devices import layout
 from ntkspec.trainer._model import Recipe
-from ntkspec.trainer._parallel import layout
 
 #: Each case: what is asked of `train`, and the shape of the mesh that it should get.
 CHILD = """
 import jax, numpy as np, ntkspec as ns
-from ntkspec.trainer import _parallel as parallel
+from ntkspec.trainer import _devices as parallel
 
 assert len(jax.devices()) == 8
 shapes = []
@@ -85,7 +85,7 @@ def test_one_device_is_not_laid_out():
     ],
 )
 def test_as_many_networks_apart_as_divide(count, networks, points, batch, name, expected, monkeypatch):
-    from ntkspec.trainer import _parallel as parallel
+    from ntkspec.trainer import _devices as parallel
 
     monkeypatch.setattr(parallel, "Mesh", lambda grid, *_, **__: grid)
     recipe = Recipe.of(ns.trainer.Training(optimizer=name, batch_size=batch))

@@ -17,18 +17,14 @@ import numpy as np
 
 from ntkspec.checks import Refused, check_progress
 from ntkspec.progress import NO_PROGRESS, Progress, Stage
-from ntkspec.trainer._checkpoint import NO_KEEP, Clock, Keep, Saved, flattened, newest, restored, write
-from ntkspec.trainer._cores import Cores, takes_turns, threads_for
+from ntkspec.trainer._devices import Cores, Layout, check_devices, layout, takes_turns, threads_for
 from ntkspec.trainer._ensemble import Problem, State, begin, highest_saved, losses_of, outputs
-from ntkspec.trainer._interrupt import postponed
+from ntkspec.trainer._keep import NO_KEEP, Clock, Keep, Saved, flattened, newest, postponed, restored, write
 from ntkspec.trainer._memory import Part, need_of, partition
-from ntkspec.trainer._observer import Observe, Observer, check_observe
 from ntkspec.trainer._optimizer import reading
-from ntkspec.trainer._parallel import Layout, check_devices, layout
 from ntkspec.trainer._plan import Plan
 from ntkspec.trainer._rate import default_rates, stable_rates
-from ntkspec.trainer._result import require_fitting
-from ntkspec.trainer._trajectory import Trajectory, joined
+from ntkspec.trainer._recording import Observe, Observer, Trajectory, check_observe, joined, require_fitting
 from ntkspec.training import custom_of
 
 __all__ = ["trained"]

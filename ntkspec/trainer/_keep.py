@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on to the same bits, in a safetensors file with its configuration inside."""
+"""Checkpoints: all that a run needs to go on to the same bits, its configuration included; and Ctrl-C, which saves."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import json
 import math
 import os
 import shutil
+import signal
 import stat
 import tempfile
+import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +26,50 @@ import xarray as xr
 
 from ntkspec.checks import Refused, check_positive, check_sizes, shown
 from ntkspec.record import check_writable, load, replace_file, save
-from ntkspec.trainer._interrupt import Interruption
 
-__all__ = ["NO_KEEP", "Keep", "Saved", "newest", "restored", "write"]
+__all__ = ["NO_KEEP", "Interruption", "Keep", "Saved", "newest", "postponed", "restored", "write"]
+
+
+@dataclass
+class Interruption:
+    """Whether a person has asked to stop."""
+
+    asked: bool = False
+
+    def obey(self, saved: str) -> None:
+        """Stop, if that was asked for; `saved` says where to go on.
+
+        Raises:
+            KeyboardInterrupt: with that.
+        """
+        if self.asked:
+            raise KeyboardInterrupt(saved)
+
+
+@contextmanager
+def postponed(wanted: bool) -> Iterator[Interruption]:
+    """Note the first Ctrl-C instead of raising it; the second raises at once, as ever.
+
+    Where somebody else handles the signal, or in a thread that cannot, all stays as it is.
+    """
+    found = Interruption()
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not (wanted and main and before is signal.default_int_handler):
+        yield found
+        return
+
+    def note(_number: int, _frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        found.asked = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGINT, before)
+    found.obey("saved at its end")
+
 
 FORMAT = "ntkspec trainer 2"
 SUFFIX = ".safetensors"
