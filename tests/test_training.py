@@ -42,6 +42,7 @@ def trainings(draw):
         centered=draw(st.booleans()),
         trainable=draw(st.sets(st.sampled_from(["amplitudes", "frequencies"]))),
         batch_size=draw(st.none() | st.integers(1, 10**6)),
+        gradient_clip=draw(st.none() | st.floats(1e-3, 1e3)),
         schedule=draw(SCHEDULES),
         dtype=dtype,
         matmul_precision=products,

@@ -262,6 +262,9 @@ def _step(
     given = (problem.network, inputs, fixed)
     (value, apart), gradient = recipe.products(jax.value_and_grad(loss, has_aux=True))(state.params, *given)
     value, apart, gradient, size = total((value, apart, gradient, jnp.sum(weights) * labels.shape[1]))
+    if (largest := recipe.training.gradient_clip) is not None:
+        norm = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
+        gradient = jax.tree.map(lambda leaf: leaf * jnp.minimum(1, largest / norm).astype(leaf.dtype), gradient)
     update, memory = recipe.build(rate, key).update(
         gradient,
         state.memory,

@@ -71,6 +71,9 @@ class Training:
     """Parts of the mapping that are learned along with the network; the prediction is of a fixed mapping."""
     batch_size: int | None = None
     """Points in a step, drawn anew each time; by default all, as in the prediction."""
+    gradient_clip: float | None = None
+    """Largest norm of a step's gradient, over all parameters of a network; a longer one is shortened to it. By default
+    none is, as in the prediction."""
     schedule: Scheduling = "constant"
     """Schedule of the learning rate: constant, or down to zero at the last step along half a cosine, in the prediction
     too."""
@@ -93,6 +96,8 @@ class Training:
         self._set("centered", bool(self.centered))
         if self.batch_size is not None:
             _checks().check_sizes(batch_size=self.batch_size)
+        if self.gradient_clip is not None:
+            _checks().check_positive("gradient_clip", self.gradient_clip, "such as 1.0, or None")
         if self.matmul_precision == "bfloat16" and self.dtype == "float64":
             raise _checks().Refused(
                 "{matmul_precision} is for {dtype}; float64 is asked for to lose no digits",

@@ -42,7 +42,8 @@ class Difference(NamedTuple):
 def unlike_prediction(training: Training, p: Any) -> list[Difference]:
     """Return what a training does otherwise than a prediction says, in no order."""
     found = [*_unlike_dynamics(training, p), *_unlike_loss(training, p.attrs)]
-    for name, theirs in (("init", "network"), ("trainable", ()), ("matmul_precision", "float32")):
+    fixed = {"init": "network", "trainable": (), "gradient_clip": None, "matmul_precision": "float32"}
+    for name, theirs in fixed.items():
         if (mine := getattr(training, name)) != theirs:
             found.append(Difference(name, mine, theirs))
     if training.batch_size is not None and training.batch_size < p.sizes["point"]:

@@ -185,8 +185,8 @@ def difference(d: Difference) -> str:
     """Return what training did otherwise, as a clause."""
     if d.field == "optimizer" and d.theirs is None:
         return f"{d.mine} has no theory here, and is compared with gradient descent at the learning rate of theory"
-    text = SCHEDULES[d.mine, d.theirs] if d.field == "schedule" else DIFFERENCES[d.field]
-    return text.format(mine=d.mine, theirs=d.theirs)
+    text = SCHEDULES[d.mine, d.theirs] if d.field == "schedule" else DIFFERENCES.get(d.field, OTHER)
+    return text.format(field=d.field.replace("_", " "), mine=d.mine, theirs=d.theirs)
 
 
 #: Settings of a training that its prediction does not share.
@@ -201,6 +201,8 @@ DIFFERENCES = {
     "init": "weights started as {mine} draws them, and the kernel is of other ones",
     "matmul_precision": "training multiplied in {mine}, of 8 bits, and the prediction in float64",
 }
+#: Any other option.
+OTHER = "the {field} of training was {mine}, and the prediction has none"
 SCHEDULES = {
     ("schedule", "constant"): "the learning rate followed a schedule, and the prediction's is constant",
     ("constant", "schedule"): "the learning rate was constant, and the prediction's follows a schedule",

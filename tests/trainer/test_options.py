@@ -201,6 +201,24 @@ def test_schedules_multiply_the_rate(schedule, k, plain):
     assert r.attrs["schedule"]
 
 
+def test_a_clipped_gradient_is_no_longer_than_asked(k, plain):
+    options = {**OPTIONS, "steps": [1], "seeds": 1}
+    start = k.network.apply(params_of(k), k.mapping(X))
+    loss = lambda p: ((k.network.apply(p, k.mapping(X)) - start - Y[:, None]) ** 2).sum() / 2
+    gradient = jax.grad(loss)(params_of(k))
+    norm = float(np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(gradient))))
+    halved = ns.trainer.train(k, X, Y, gradient_clip=norm / 2, **options)
+    slower = ns.trainer.train(k, X, Y, **{**options, "learning_rate": options["learning_rate"] / 2})
+    np.testing.assert_allclose(halved.train, slower.train, rtol=0, atol=1e-14)
+    longer = ns.trainer.train(k, X, Y, gradient_clip=2 * norm, **options)
+    np.testing.assert_allclose(longer.train[0, 0], plain.train.sel(seed=0, step=1), rtol=0, atol=1e-14)
+    p = ns.predict(ns.operator.dense(k, X), Y, steps=[1], learning_rate=0.05)
+    training = ns.trainer.Training.from_json(halved.attrs["training"])
+    assert [one.field for one in training.unlike(p)] == ["gradient_clip"]
+    with pytest.raises(ValueError, match="gradient_clip=0; expected a positive number"):
+        ns.trainer.Training(gradient_clip=0)
+
+
 def test_bfloat16_products_lose_digits_of_the_products_alone(k):
     options = {**OPTIONS, "dtype": "float32"}
     single, half = (ns.trainer.train(k, X, Y, matmul_precision=p, **options) for p in ("float32", "bfloat16"))
