@@ -78,8 +78,8 @@ def predict(  # noqa: PLR0913  # a door: options are named in one call
         ConvergenceWarning: if an error bound is above the tolerance.
 
     Raises:
-        ValueError: if labels, steps, points or the initial function have the wrong shape, the operator cannot tell of
-            other points, or the learning rate is past the stability limit (the message gives it).
+        ValueError: if labels, steps, points or the initial function have the wrong shape, the operator
+            does not know other points, or the learning rate is past the stability limit (the message gives it).
 
     Source: Lee et al. 2019, equations 8 to 11; Tancik et al. 2020, equation 4.
 
@@ -172,10 +172,8 @@ def _initial(K: Operator, labels: Array, initial: ArrayLike | None, everywhere: 
     if f0.shape != labels.shape:
         raise ValueError(f"`initial` has shape {f0.shape}; expected that of the labels, {labels.shape}")
     if everywhere:
-        raise ValueError(
-            f"everywhere=True needs `initial` on the whole lattice; it has shape {f0.shape}, "
-            f"expected {(*_lattice_of(K), *labels.shape[1:])}"
-        )
+        expected = (*_lattice_of(K), *labels.shape[1:])
+        raise ValueError(f"everywhere=True needs `initial` on the whole lattice, {expected}; it has shape {f0.shape}")
     return f0, None
 
 
@@ -237,16 +235,12 @@ class _Unseen:
         shape = (len(points), *labels.shape[1:])
         start = None if initial_unseen is None else np.asarray(initial_unseen, dtype=float)
         if (initial is None) != (start is None) or (start is not None and start.shape != shape):
-            found = "none" if start is None else f"one of shape {start.shape}"
-            raise ValueError(
-                f"`initial` goes with an `initial_unseen` of shape {shape} where unseen points are asked for, and "
-                f"without it there is none; got {found} beside initial={'None' if initial is None else 'an array'}"
-            )
-        refuse_if_too_large(
-            8 * num_steps * (3 * math.prod(shape) + 2 * labels.size),
-            f"{num_steps} steps of {len(points):,} unseen points",
-            "ask for fewer points or steps",
-        )
+            got = ["None" if each is None else f"of shape {np.shape(each)}" for each in (initial, initial_unseen)]
+            what = f"with `unseen`, give both `initial` and `initial_unseen` (shape {shape}) or neither"
+            raise ValueError(f"{what}; got initial {got[0]}, initial_unseen {got[1]}")
+        what = f"{num_steps} steps of {len(points):,} unseen points"
+        num_bytes = 8 * num_steps * (3 * math.prod(shape) + 2 * labels.size)
+        refuse_if_too_large(num_bytes, what, "ask for fewer points or steps")
         return cls(points, start, norm)
 
     def variables(self, K: Operator, labels: Array, path: Trajectory, progress: Progress) -> dict[str, tuple]:

@@ -55,9 +55,7 @@ def from_description(description: Mapping[str, Any], given: Dynamics | None = No
     if given is None:
         return _rebuilt(description)
     if describe(given) != description:
-        raise ValueError(
-            f"the dynamics given is {describe(given)}, and the one described is {dict(description)}; expected the same"
-        )
+        raise ValueError(f"the dynamics given is {describe(given)}; expected the described, {dict(description)}")
     return given
 
 

@@ -57,8 +57,8 @@ def ensemble(
         `standard_deviation` (step, point) at the asked points, whose coordinates are `x` (point, axis).
 
     Raises:
-        ValueError: if shapes or steps are no good, the learning rate is past the stability limit, or the dense matrices
-            of n + m points would not fit in memory.
+        ValueError: if shapes do not fit, steps do not increase, the learning rate is past the stability limit, or the
+            dense matrices of n + m points would not fit in memory.
 
     Source: Lee et al. 2019, equations 14 to 16, for any residual filter.
 
@@ -76,11 +76,9 @@ def ensemble(
     times = Times.of(n, steps, learning_rate, loss, dynamics)
     # A point that is asked for and trained on is one point: what the two share is then exactly the same.
     distinct, place = np.unique(np.concatenate([np.asarray(points), np.asarray(wanted)]), axis=0, return_inverse=True)
-    refuse_if_too_large(
-        bytes_of_ensemble(n, m, len(distinct), len(times.steps)),
-        f"an ensemble of {n:,} training and {m:,} asked points at {len(times.steps)} steps",
-        "ask for fewer points: the mean alone at any number of points is `ntkspec.predict(K, y, ..., unseen=)`",
-    )
+    what = f"an ensemble of {n:,} training and {m:,} asked points at {len(times.steps)} steps"
+    instead = "ask for fewer points: the mean alone at any number of points is `ntkspec.predict(K, y, ..., unseen=)`"
+    refuse_if_too_large(bytes_of_ensemble(n, m, len(distinct), len(times.steps)), what, instead)
     theta = np.asarray(k.gram(points, which="ntk", progress=progress))
     value, vector = np.linalg.eigh(theta)
     times.require_stable(float(value[-1]))

@@ -20,7 +20,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_positive, check_sizes
+from ntkspec.checks import as_columns, check_positive
 from ntkspec.dynamics._base import Loss
 from ntkspec.dynamics._descent import GradientFlow
 from ntkspec.dynamics._times import Times
@@ -58,7 +58,6 @@ class Solver:
 
     def __post_init__(self) -> None:
         check_positive("tolerance", self.tolerance, "such as 1e-6")
-        check_sizes(max_products=self.max_products)
 
 
 #: The default.
@@ -139,26 +138,23 @@ def function_space_flow(
         >>> bool(((p.train[1] > 0) == y).all())
         True
     """
-    labels = check_labels(y, K.num_points)
-    if point_loss is logistic:
-        _require_shares(labels)
+    columns, restore = as_columns(y, K.num_points)
+    if point_loss is logistic and (how := _map_to_shares(columns)):
+        raise ValueError(f"{how}; the logistic loss is for labels in [0, 1], below which it has no bound")
     times = Times.of(K.num_points, steps, learning_rate, loss, GradientFlow())
     num_steps = len(times.steps)
     if unseen is not None:
-        K.norm_at(unseen)  # refuses points that it cannot tell of
+        K.norm_at(unseen)  # refuses points at which it is not known
     if everywhere and K.field_shape is None:
         raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
-    columns = labels.reshape(len(labels), -1).astype(K.dtype)
-    refuse_if_too_large(
-        (2 * STAGES[8] + 4 * num_steps + 8) * columns.nbytes,
-        f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {num_steps} steps",
-        "ask for fewer steps, or for channels one by one",
-    )
+    columns = columns.astype(K.dtype)
+    what = f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {num_steps} steps"
+    num_bytes = (2 * STAGES[8] + 4 * num_steps + 8) * columns.nbytes
+    refuse_if_too_large(num_bytes, what, "ask for fewer steps, or for channels one by one")
     if not (fall := _fall_of_slope(point_loss, columns)) <= 1e-9:
-        raise ValueError(
-            f"point_loss={point_loss!r} is not convex in f (its slope falls by {fall:.3g} of itself, NaN where it is "
-            "not finite): two runs may part, so no error estimate holds; expected such as logistic or huber(threshold)"
-        )
+        what = f"is not convex in f (its slope falls by {fall:.3g} of itself, NaN where it is not finite)"
+        why = "two runs may part, so no error estimate holds; expected such as logistic or huber(threshold)"
+        raise ValueError(f"point_loss={point_loss!r} {what}: {why}")
     runs = []
     with progress.start("flow", 2, "runs") as stage:
         for order, allowed in ((8, solver.tolerance), (5, LOOSER * solver.tolerance)):
@@ -167,38 +163,32 @@ def function_space_flow(
                 K, columns, jnp.asarray(times.rate * times.steps), allowed, max_steps, point_loss, order
             )
             if not bool(reached):
-                raise TooStiff(
-                    f"{int(taken) * STAGES[order]:,} operator products did not reach step {times.steps[-1]:g} at "
-                    f"tolerance {allowed:.0e}; give a Solver of more max_products, an earlier last step or a "
-                    "smaller learning rate"
-                )
+                what = f"{int(taken) * STAGES[order]:,} operator products did not reach step {times.steps[-1]:g}"
+                instead = "give a Solver of more max_products, an earlier last step or a smaller learning rate"
+                raise TooStiff(f"{what} at tolerance {allowed:.0e}; {instead}")
             runs.append((weights, train, int(taken) * STAGES[order]))
             stage.advance()
     (weights, train, fine), (_, rough, coarse) = runs
     scale = float(jnp.max(jnp.linalg.norm(train.reshape(num_steps, -1), axis=1)))
     estimate = np.linalg.norm(np.asarray(train - rough).reshape(num_steps, -1), axis=1) / (scale or 1.0)
-    total = np.asarray(jnp.sum(point_loss(train, columns), axis=(1, 2)))
-    dims = ("step", "point", "channel")[: 1 + labels.ndim]
-    shape = (num_steps, *labels.shape)
+    total = np.asarray(jnp.sum(point_loss(train, jnp.asarray(columns)), axis=(1, 2)))
+    target = restore(columns)
+    dims = ("step", "point", "channel")[: 1 + target.ndim]
     variables: dict[str, tuple] = {
-        "train": variable(dims, np.asarray(train).reshape(shape), "learned function at the training points"),
-        "weights": variable(dims, np.asarray(weights).reshape(shape), "weights of its kernel expansion"),
-        "target": variable(dims[1:], np.asarray(labels), "signal"),
+        "train": variable(dims, restore(np.asarray(train)), "learned function at the training points"),
+        "weights": variable(dims, restore(np.asarray(weights)), "weights of its kernel expansion"),
+        "target": variable(dims[1:], target, "signal"),
         "loss": variable("step", total if loss == "sum" else total / K.num_points, f"loss ({loss} over points)"),
         "error_estimate": variable("step", estimate, "estimated error relative to the function"),
     }
     if everywhere:
-        field = np.stack([np.asarray(K.field(one[:, 0] if labels.ndim == 1 else one)) for one in weights])
+        field = np.stack([np.asarray(K.field(restore(column))) for column in weights])
         axes = tuple(f"axis{i}" for i in range(len(K.field_shape or ())))
         variables["field"] = variable(("step", *axes, *dims[2:]), field, "learned function on the lattice")
     if unseen is not None:
-        found = np.asarray(K.at(unseen, jnp.moveaxis(weights, 1, 0).reshape(K.num_points, -1), progress=progress))
-        found = np.moveaxis(found.reshape(len(found), num_steps, -1), 0, 1)
-        variables["unseen"] = variable(
-            ("step", "asked", *dims[2:]),
-            found.reshape(num_steps, -1, *labels.shape[1:]),
-            "learned function at unseen points",
-        )
+        values = np.asarray(K.at(unseen, jnp.moveaxis(weights, 1, 0).reshape(K.num_points, -1), progress=progress))
+        values = restore(np.moveaxis(values.reshape(len(values), num_steps, -1), 0, 1))
+        variables["unseen"] = variable(("step", "asked", *dims[2:]), values, "learned function at unseen points")
     return xr.Dataset(
         variables,
         coords={
@@ -257,7 +247,7 @@ def _worst(scaled: Any) -> Array:
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(part**2)) for part in jax.tree.leaves(scaled)]))
 
 
-def _fall_of_slope(point_loss: PointLoss, labels: Array) -> float:
+def _fall_of_slope(point_loss: PointLoss, labels: np.ndarray) -> float:
     """How far ∂ℓ/∂f falls anywhere as f grows, relative to its largest value; NaN where it is not finite."""
     low, high = float(labels.min()), float(labels.max())
     reach = 20 * max(high - low, abs(high), abs(low), 1.0)
@@ -267,10 +257,8 @@ def _fall_of_slope(point_loss: PointLoss, labels: Array) -> float:
     return float(-np.diff(slope, axis=1).min() / np.abs(slope).max()) if np.isfinite(slope).all() else float("nan")
 
 
-def _require_shares(labels: Array) -> None:
-    """Refuse labels outside [0, 1], for which the logistic loss has no lower bound: −y f falls without end."""
+def _map_to_shares(labels: np.ndarray) -> str:
+    """Describe labels outside [0, 1] and how to map them; empty for others."""
     low, high = float(labels.min()), float(labels.max())
-    if not 0 <= low <= high <= 1:
-        how = "(y + 1)/2 for classes −1 and 1" if low >= -1 and high <= 1 else "(y − y.min())/(y.max() − y.min())"
-        reach = f"labels reach from {low:.3g} to {high:.3g}"
-        raise ValueError(f"{reach}, and the logistic loss is for labels in [0, 1]; map them by {how}")
+    how = "(y + 1)/2 for classes −1 and 1" if low >= -1 and high <= 1 else "(y − y.min())/(y.max() − y.min())"
+    return "" if 0 <= low <= high <= 1 else f"labels reach from {low:.3g} to {high:.3g}: map them by {how}"

@@ -175,17 +175,12 @@ def preconditioned(
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.asarray(preconditioner(np.array([0.0, 1.0])))
     if values.shape != (2,) or not np.isfinite(values).all() or (values <= 0).any():
-        raise ValueError(
-            f"the preconditioner is {values.tolist()} at eigenvalues [0, 1]; expected positive, finite numbers of the "
-            "same shape: see damped_power(power, damping)"
-        )
+        what = f"the preconditioner is {values.tolist()} at eigenvalues [0, 1]"
+        raise ValueError(f"{what}; expected positive, finite numbers of the same shape: see damped_power")
     base, strength = gradient_descent() if dynamics is None else dynamics, 0.0
     while isinstance(base, Ridge):
         strength += base.strength
         base = base.base
     if base.preconditions:
-        raise ValueError(
-            "the dynamics is preconditioned already; give the product of both, such as "
-            "preconditioned(lambda eigenvalue: p(eigenvalue) * q(eigenvalue))"
-        )
+        raise ValueError("the dynamics is preconditioned already; give the product of both, lambda eigenvalue: p * q")
     return Preconditioned(preconditioner, base, strength)

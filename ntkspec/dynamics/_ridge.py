@@ -95,10 +95,8 @@ def ridge(strength: float, dynamics: Dynamics | None = None) -> Ridge:
     """
     check_positive("strength", strength, "δ in units of eigenvalues; without one take the dynamics alone")
     if dynamics is not None and dynamics.preconditions:
-        raise ValueError(
-            "a ridge around a preconditioned dynamics would take its preconditioner at λ + δ; the preconditioned "
-            "descent of the loss with a ridge is preconditioned(p, ridge(strength, dynamics))"
-        )
+        what = "a ridge around a preconditioned dynamics would take its preconditioner at λ + δ"
+        raise ValueError(f"{what}; descent of the loss with a ridge is preconditioned(p, ridge(strength, dynamics))")
     return Ridge(gradient_descent() if dynamics is None else dynamics, float(strength))
 
 

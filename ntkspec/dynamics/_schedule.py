@@ -121,16 +121,15 @@ def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | N
         _require_countable(num_steps)
         rates = [float(rates(step)) for step in range(num_steps)]
     values = np.asarray(rates, dtype=float)
-    first = np.flatnonzero(np.r_[True, np.diff(values) != 0]) if values.ndim == 1 and values.size else np.arange(0)
+    values = values if values.ndim == 1 else np.empty(0)
+    first = np.flatnonzero(np.r_[values.size > 0, np.diff(values) != 0])
     return _checked(values[first], first, "[0.1, 0.5, 1.0]")
 
 
 def _checked(factors: np.ndarray, starts: np.ndarray, example: str) -> Schedule:
     if not starts.size or starts[0] or not np.isfinite(factors).all() or (factors < 0).any() or not factors.any():
-        raise ValueError(
-            f"the factors of a schedule are not a list of numbers from step 0 on that are not negative, one of them "
-            f"positive; expected such as {example}"
-        )
+        what = "a list of numbers from step 0 on that are not negative, one of them positive"
+        raise ValueError(f"the factors of a schedule are not {what}; expected such as {example}")
     return Schedule(factors, starts)
 
 

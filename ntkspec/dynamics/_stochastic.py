@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels, check_number, check_seed, check_sizes
+from ntkspec.checks import as_columns, check_number, check_seed, check_sizes
 from ntkspec.dynamics._base import Loss
 from ntkspec.dynamics._times import Times
 from ntkspec.limits import refuse_if_too_large
@@ -98,28 +98,22 @@ def stochastic_descent(
         (('step', 'run'), True)
     """
     n = K.num_points
-    labels = check_labels(y, n)
+    columns, restore = as_columns(y, n)
     batch_size, runs, seed = batches.size, batches.runs, batches.seed
     check_number("size", batch_size, 1, n, hint="points in a batch")
     times = Times.of(n, steps, learning_rate, loss)
     top = largest_eigenvalue(K)
     times.require_stable(top)
-    columns = labels.reshape(n, -1).astype(K.dtype)
-    if unseen_labels is not None and unseen is None:
-        raise ValueError("`unseen_labels` are those of `unseen` points, and there are none; give their coordinates")
+    columns = columns.astype(K.dtype)
     asked = 0 if unseen is None else len(np.asarray(unseen))
-    targets = None if unseen_labels is None else check_labels(unseen_labels, asked)
-    if targets is not None and targets.shape[1:] != labels.shape[1:]:
-        raise ValueError(
-            f"`unseen_labels` have shape {targets.shape}; expected {(asked, *labels.shape[1:])}, as `y` has channels"
-        )
+    there = None if unseen_labels is None else as_columns(unseen_labels, asked)[0]
+    if there is not None and there.shape != (asked, columns.shape[1]):
+        raise ValueError(f"`unseen_labels` have {there.shape[1]} channels, and `y` has {columns.shape[1]}")
     if unseen is not None:
-        K.norm_at(unseen)  # refuses points that it cannot tell of
-    refuse_if_too_large(
-        (runs * ((2 if asked else 1) * len(times.steps) + 16)) * columns.nbytes * (1 + asked / n),
-        f"{runs} runs of {n:,} points and {columns.shape[1]} channels at {len(times.steps)} steps",
-        "ask for fewer runs or steps",
-    )
+        K.norm_at(unseen)  # refuses points at which it is not known
+    num_bytes = (runs * ((2 if asked else 1) * len(times.steps) + 16)) * columns.nbytes * (1 + asked / n)
+    what = f"{runs} runs of {n:,} points and {columns.shape[1]} channels at {len(times.steps)} steps"
+    refuse_if_too_large(num_bytes, what, "ask for fewer runs or steps")
     keys = jax.random.split(jax.random.key(seed), runs)
     empty = np.zeros((runs, *columns.shape), dtype=K.dtype)
     state, found, weights, before = (jnp.array(empty), jnp.array(empty)), [], [], 0
@@ -134,24 +128,20 @@ def stochastic_descent(
     path = np.stack(found)
     half = 2 if loss == "sum" else 2 * n
     with np.errstate(over="ignore", invalid="ignore"):
-        of_run = ((np.asarray(columns) - path) ** 2).sum(axis=(2, 3)) / half
-    start = float((np.asarray(columns) ** 2).sum()) / half
+        of_run = ((columns - path) ** 2).sum(axis=(2, 3)) / half
+    start = float((columns**2).sum()) / half
     if not np.isfinite(of_run).all() or of_run.max() > 1e6 * max(start, 1e-300):
-        raise ValueError(
-            f"the loss of a run with batch_size={batch_size} grew to {of_run.max():.2g} from {start:.2g}: noise makes "
-            f"SGD unstable below gradient descent's limit ({times.stability_limit(top):.6g}); take a smaller learning "
-            "rate or larger batches"
-        )
-    shape = labels.shape[1:]
-    variables = _over_runs(path, of_run, "point", shape, loss)
+        what = f"the loss of a run with batches of {batch_size} grew to {of_run.max():.2g} from {start:.2g}"
+        limit = f"noise makes SGD unstable below gradient descent's limit ({times.stability_limit(top):.6g})"
+        raise ValueError(f"{what}: {limit}; take a smaller learning rate or larger batches")
+    variables = _over_runs(path, of_run, "point", restore, loss)
     if unseen is not None:
         function = _elsewhere(K, unseen, np.stack(weights), progress)
         half = 2 if loss == "sum" else 2 * asked
-        wanted = None if targets is None else np.asarray(targets).reshape(asked, -1)
-        losses = None if wanted is None else ((wanted - function) ** 2).sum(axis=(2, 3)) / half
-        there = _over_runs(function, losses, "asked", shape, loss)
+        losses = None if there is None else ((there - function) ** 2).sum(axis=(2, 3)) / half
         names = {"train": "unseen", "train_sem": "unseen_sem"}
-        variables |= {names.get(name, f"unseen_{name}"): value for name, value in there.items()}
+        elsewhere = _over_runs(function, losses, "asked", restore, loss)
+        variables |= {names.get(name, f"unseen_{name}"): value for name, value in elsewhere.items()}
     return xr.Dataset(
         variables,
         coords={
@@ -170,15 +160,16 @@ def stochastic_descent(
 
 
 def _over_runs(
-    path: np.ndarray, of_run: np.ndarray | None, point: str, channels: tuple[int, ...], loss: Loss
+    path: np.ndarray, of_run: np.ndarray | None, point: str, restore: Callable, loss: Loss
 ) -> dict[str, tuple]:
     """Means over runs of functions (step, run, point, channel) and losses (step, run), with their standard errors."""
     steps, runs = path.shape[:2]
-    dims, shape = ("step", point, "channel")[: 2 + len(channels)], (steps, path.shape[2], *channels)
+    mean = restore(path.mean(axis=1))
+    dims = ("step", point, "channel")[: mean.ndim]
     deviation = path.std(axis=1, ddof=1) if runs > 1 else np.full(path[:, 0].shape, np.inf)
     found: dict[str, tuple] = {
-        "train": variable(dims, path.mean(axis=1).reshape(shape), "mean function over runs"),
-        "train_sem": variable(dims, (deviation / np.sqrt(runs)).reshape(shape), "standard error of the mean function"),
+        "train": variable(dims, mean, "mean function over runs"),
+        "train_sem": variable(dims, restore(deviation / np.sqrt(runs)), "standard error of the mean function"),
     }
     if of_run is not None:
         variance = of_run.var(axis=1, ddof=1) if runs > 1 else np.full(steps, np.inf)

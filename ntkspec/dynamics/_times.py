@@ -119,11 +119,11 @@ class Times:
         limit = self.stability_limit(largest_eigenvalue)
         # The eigenvalue is known to rounding, and the limit itself is asked for often.
         if self.learning_rate > limit * (1 + 1e-9):
-            raise ValueError(
-                f"learning_rate={self.learning_rate:.6g} is {self.learning_rate / limit:.4g} times its stability limit "
-                f"under {type(self.dynamics).__name__}, so training diverges; the limit for loss={self.loss!r} is "
-                f"{limit:.6g}: see ns.dynamics.max_learning_rate(K, loss={self.loss!r}), which also takes dynamics=..."
-            )
+            name, loss = type(self.dynamics).__name__, f"loss={self.loss!r}"
+            part = self.learning_rate / limit
+            what = f"learning_rate={self.learning_rate:.6g} is {part:.4g} times its stability limit"
+            see = f"see ns.dynamics.max_learning_rate(K, {loss}), which also takes dynamics=..."
+            raise ValueError(f"{what} under {name}, so training diverges; the limit for {loss} is {limit:.6g}: {see}")
 
     def coordinate(self) -> tuple:
         """Return the coordinate `step` of a Dataset."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns
 from ntkspec.eigen._density import density, steps_taken, sum_reaching
 from ntkspec.eigen._quadrature import quadrature
 from ntkspec.operator import Operator
 from ntkspec.operator._modes import all_modes
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["alignment"]
 
@@ -71,7 +73,7 @@ def alignment(
         >>> c["rank"].values.tolist(), c.cumulative_power.values.round(12).tolist()
         ([3.0, 1.0], [1.0, 0.666666666667])
     """
-    columns = np.asarray(jnp.atleast_2d(check_labels(y, K.num_points).T), dtype=float)
+    columns = as_columns(y, K.num_points)[0].T
     total = float(np.sum(columns**2))
     if total == 0:
         raise ValueError("the labels are all 0, so no part of them lies anywhere; expected labels to be learned")
@@ -97,9 +99,7 @@ def alignment(
         power, error = estimate, np.maximum(upper - estimate, estimate - lower)
         num_products += rules.num_steps * len(columns)
 
-    def along(values: np.ndarray, long_name: str, units: str) -> tuple:
-        return ("eigenvalue", values, {"long_name": long_name, "units": units})
-
+    along = partial(variable, "eigenvalue")
     return xr.Dataset(
         {
             "cumulative_power": along(power, "part of the labels' power at eigenvalues of at least λ", ""),

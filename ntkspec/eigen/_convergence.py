@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_labels
+from ntkspec.checks import as_columns
 from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._trajectory import trajectory, warn_unless_converged
 from ntkspec.grid import energy_by_frequency
@@ -55,8 +55,8 @@ def convergence(
         ConvergenceWarning: if the error bound is above the tolerance.
 
     Raises:
-        ValueError: if the points are not on a lattice, labels or steps are no good, or the learning rate is past the
-            stability limit.
+        ValueError: if the points are not on a lattice, labels or steps are not accepted, or the learning rate is
+            past the stability limit.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -74,18 +74,19 @@ def convergence(
             "the points are scattered, or are measurements with no place on a lattice, so frequencies are not defined "
             "for them; use points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
         )
-    labels = check_labels(y, K.num_points)
-    channels = jnp.atleast_2d(labels.T)
+    channels = as_columns(y, K.num_points)[0].T
     times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
-    path = trajectory(K, channels, times, tolerance=tolerance, max_products=max_products, progress=progress)
+    path = trajectory(
+        K, jnp.asarray(channels), times, tolerance=tolerance, max_products=max_products, progress=progress
+    )
     warn_unless_converged(path.error_bound, tolerance)
-    residual, frequency = energy_by_frequency(np.asarray(channels[None] - path.learned), placement)
-    target, _ = energy_by_frequency(np.asarray(channels), placement)
+    residual, frequency = energy_by_frequency(channels - np.asarray(path.learned), placement)
+    target, _ = energy_by_frequency(channels, placement)
     return xr.Dataset(
         {
             "residual_energy": variable(("step", "frequency"), residual.sum(axis=1), "energy of the residual"),
             "target_energy": variable("frequency", target.sum(axis=0), "energy of the labels"),
-            "error_bound": variable("step", path.error_bound, "bound on the residual's error, relative to the labels"),
+            "error_bound": variable("step", path.error_bound, "bound on the residual's error relative to the labels"),
         },
         coords={
             "step": times.coordinate(),

@@ -69,22 +69,21 @@ def steps_to(
 
     steps = [steps_at(value), steps_at(value - error)]
     bands = _bands(s, of_mode, steps[0], steps_at)
-    unit = {"units": "steps" if times.dynamics.discrete else "time"}
-    cycles = {"units": "cycles per unit"}
+    unit, cycles = "steps" if times.dynamics.discrete else "time", "cycles per unit"
     return xr.Dataset(
         {
             "eigenvalue": s.eigenvalue,
             "multiplicity": s.multiplicity,
-            "mode_frequency": ("mode", of_mode, {"long_name": "dominant frequency", **cycles}),
-            "steps": ("mode", steps[0], {"long_name": f"steps until {epsilon:g} is left", **unit}),
-            "steps_at_most": ("mode", np.maximum(*steps), {"long_name": "the same, for λ less its error", **unit}),
-            "waves": ("frequency", bands.waves, {"long_name": "plane waves of the frequency", "units": ""}),
-            "modes": ("frequency", bands.modes, {"long_name": "modes of the frequency", "units": ""}),
-            "fastest": ("frequency", bands.fastest, {"long_name": "steps of its fastest", **unit}),
-            "slowest": ("frequency", bands.slowest, {"long_name": "steps of its slowest", **unit}),
-            "by_eigenvalue": ("frequency", bands.known, {"long_name": "steps of modes, all known", "units": ""}),
+            "mode_frequency": variable("mode", of_mode, "dominant frequency", cycles),
+            "steps": variable("mode", steps[0], f"steps until {epsilon:g} is left", unit),
+            "steps_at_most": variable("mode", np.maximum(*steps), "the same, for λ less its error", unit),
+            "waves": variable("frequency", bands.waves, "plane waves of the frequency"),
+            "modes": variable("frequency", bands.modes, "modes of the frequency"),
+            "fastest": variable("frequency", bands.fastest, "steps of its fastest", unit),
+            "slowest": variable("frequency", bands.slowest, "steps of its slowest", unit),
+            "by_eigenvalue": variable("frequency", bands.known, "steps of modes, all known"),
         },
-        coords={"frequency": ("frequency", bands.frequency, {"long_name": "frequency", **cycles})},
+        coords={"frequency": variable("frequency", bands.frequency, "frequency", cycles)},
         attrs={
             **attributes(dynamics=times.dynamics),
             **times.attributes(),

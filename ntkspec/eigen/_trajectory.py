@@ -239,12 +239,12 @@ def _by_fft(K: Lattice, y: Array, times: Times) -> Trajectory:
 
 
 def warn_unless_converged(bound: np.ndarray, tolerance: float) -> None:
-    """Say aloud, to the caller of the caller, that an error bound is above the tolerance."""
+    """Warn, as the public caller, if the error bound exceeds the tolerance."""
     worst = float(np.max(bound))
     if worst > tolerance:
         warnings.warn(
             f"the error bound is {worst:.2g} of the labels, above the tolerance {tolerance:.2g}; give a larger "
-            "max_products, fewer steps or a smaller learning rate (`error_bound` tells which steps are good)",
+            "max_products, fewer steps or a smaller learning rate (`error_bound` says which steps are accurate)",
             ConvergenceWarning,
             stacklevel=3,
         )

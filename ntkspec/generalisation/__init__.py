@@ -1,4 +1,4 @@
-"""How well training points tell of others, from the kernel and the labels of the training points alone.
+"""How well training points predict others, from the kernel and the labels of the training points alone.
 
 Leave-one-out, generalised cross-validation and evidence ask the labels at hand; learning curves, risk and aliasing
 follow from the kernel's spectrum and a target's.

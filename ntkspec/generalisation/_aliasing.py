@@ -56,7 +56,7 @@ def aliasing(
     Raises:
         TypeError: if K is no lattice operator.
         ValueError: if the kernel is not periodic or the points are no regular grid, the target has another shape, or
-            steps or rate are no good.
+            steps do not increase, or the learning rate is past the stability limit.
 
     Source: `ntkspec.generalisation._fold`.
 

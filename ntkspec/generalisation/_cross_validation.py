@@ -108,7 +108,7 @@ def cross_validation(
         ConvergenceWarning: if the numerical error is above a thousandth of the result.
 
     Raises:
-        ValueError: if labels or steps are no good, or the learning rate is past the stability limit.
+        ValueError: if labels do not fit, steps do not increase, or the learning rate is past the stability limit.
 
     Source: Golub, Heath & Wahba 1979, "Generalized cross-validation as a method for choosing a good ridge parameter";
     for early stopping, Yao, Rosasco & Caponnetto 2007, "On early stopping in gradient descent learning".
@@ -145,7 +145,7 @@ def cross_validation(
     if not converged:
         warnings.warn(
             "the numerical error is above a thousandth of the result at some step; take a Sampling of more max_steps, "
-            "fewer training steps or a smaller learning rate (`numerical_error` tells which steps are good)",
+            "fewer training steps or a smaller learning rate (`numerical_error` says which steps are accurate)",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -30,6 +30,7 @@ equations 6 to 12. For projections, LeJeune et al. 2024, "Asymptotics of the ske
 from __future__ import annotations
 
 import numpy as np
+import scipy.optimize
 
 __all__ = ["capacity_ridge", "compression_shift"]
 
@@ -43,11 +44,11 @@ PATH, NEWTON = 24, 6
 def capacity_ridge(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float, ridge: float) -> float:
     """Return the κ > 0 that solves Σ w a/(a + κ) + δ/κ = n.
 
-    Newton's method for log(left side) in log κ, which is monotone, kept in a bracket.
+    The logarithm of the left side falls with log κ, so that a bracket has one root.
 
     Args:
         eigenvalue: a ≥ 0, shape (h,).
-        weight: how many modes each stands for, shape (h,).
+        weight: number of modes with each, shape (h,).
         num_points: n; without a ridge, fewer than there are positive eigenvalues.
         ridge: δ ≥ 0.
 
@@ -64,28 +65,15 @@ def capacity_ridge(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float
             "learned without an error; take fewer points, or a ridge"
         )
 
-    def sides(log: float) -> tuple[float, float]:
+    def excess(log: float) -> float:
         kappa = np.exp(log)
-        learned = eigenvalue / (eigenvalue + kappa)
-        total = weight @ learned + ridge / kappa
-        slope = -(weight @ (learned * (1 - learned)) + ridge / kappa)
-        return np.log(total / num_points), slope / total
+        return float(np.log((weight @ (eigenvalue / (eigenvalue + kappa)) + ridge / kappa) / num_points))
 
     # Σ w a/(a + κ) + δ/κ ≤ (Σ w a + δ)/κ.
-    high = float(np.log((weight @ eigenvalue + ridge) / num_points))
-    low = high
-    while sides(low)[0] <= 0:
-        high, low = low, low - 2.0
-    at = (low + high) / 2
-    for _ in range(200):
-        value, slope = sides(at)
-        low, high = (at, high) if value > 0 else (low, at)
-        step = at - value / slope if slope < 0 else np.nan
-        new = step if low < step < high else (low + high) / 2
-        if abs(new - at) <= PRECISION * max(1.0, abs(at)):
-            break
-        at = new
-    return float(np.exp(new))
+    high = low = float(np.log((weight @ eigenvalue + ridge) / num_points))
+    while excess(low) <= 0:
+        low -= 2.0
+    return float(np.exp(scipy.optimize.brentq(excess, low, high + 1e-9, xtol=PRECISION, rtol=PRECISION)))
 
 
 def compression_shift(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float, shift: np.ndarray) -> np.ndarray:
@@ -96,7 +84,7 @@ def compression_shift(eigenvalue: np.ndarray, weight: np.ndarray, num_points: fl
 
     Args:
         eigenvalue: Λ ≥ 0, shape (h,).
-        weight: how many modes each stands for, shape (h,), N in all.
+        weight: number of modes with each, shape (h,), N in all.
         num_points: n < N.
         shift: s, complex and not negative, shape (j,).
 

@@ -63,7 +63,7 @@ def check_ridge(K: Operator, ridge: float, name: str = "ridge") -> float:
 
 
 def check_resolved(K: Operator, ridge: float, largest: float, name: str) -> None:
-    """Refuse a ridge that a matrix-free solution cannot tell from the rounding of a product.
+    """Refuse a ridge below the rounding of a product, where a solution by products is not known.
 
     Raises:
         ValueError: naming the least ridge.

@@ -188,7 +188,8 @@ def leave_one_out_path(
         ConvergenceWarning: if an error bound is above the tolerance, as for many steps of descent with ηλ_max near 2.
 
     Raises:
-        ValueError: if the labels, steps or rate are no good, or K has more than 4,096 points and no structure.
+        ValueError: if the labels do not fit, steps do not increase, the learning rate is past the stability limit, or
+            K has more than 4,096 points and no structure.
 
     Source: Craven & Wahba 1978 for ridge regression; Trefethen, Weideman & Schmelzer 2006 for the contour.
 

@@ -6,7 +6,7 @@ with f̂ = A y the mean squared error at a point x is that of linear prediction,
 
     C(0) − 2 Σ_j A_xj C(x − x_j) + Σ_jj' A_xj A_xj' C(x_j − x_j') + σ² Σ_j A_xj²,
 
-exactly, however few modes there are. A draw of points, without any labels, stands for the mean over all N shifts.
+exactly, however few modes there are. A draw of points, without any labels, gives the mean over all N shifts.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class _Target:
     Attributes:
         covariance: C of each channel, at flat lags, shape (c, N).
         shape: of the lattice.
-        half: the half spectrum: which radial bin each is in, how many it stands for, its power (mean over channels) and
+        half: the half spectrum: which radial bin each is in, its number of waves, its power (mean over channels) and
             its frequency in turns a point on each axis, shapes (h,), (h,), (h,), (h, d).
     """
 

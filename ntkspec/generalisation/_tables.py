@@ -83,11 +83,10 @@ def frequency_variables(
 ) -> dict[str, tuple]:
     """Energies (f, frequency) and (frequency) on all points as mean squares, and their coordinate."""
     error = error.reshape(*cases.values(), len(frequency)) / len(labels)
-    axis = {"long_name": "frequency", "units": "cycles per unit"}
     return {
         "error_by_frequency": variable((*cases, "frequency"), error, "mean square error at each frequency"),
         "target_by_frequency": variable("frequency", target / len(labels), "mean square of the target"),
-        "frequency": ("frequency", frequency, axis),
+        "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
     }
 
 

@@ -91,5 +91,5 @@ def test_what_a_description_cannot_hold_is_asked_for(dynamics):
 def test_another_dynamics_than_the_described_is_refused():
     long = schedule(np.linspace(1, 2, 100))
     assert isinstance(from_description(kept(long), schedule(np.linspace(1, 2, 100))), Schedule)
-    with pytest.raises(ValueError, match="expected the same"):
+    with pytest.raises(ValueError, match="expected the described"):
         from_description(kept(long), schedule(np.linspace(1, 2, 101)))

@@ -88,9 +88,9 @@ def test_what_is_refused(problem):
         D.function_space_flow(K, y, point_loss=lambda f, y: jnp.sqrt(f), **options)
     with pytest.raises(RuntimeError, match=r"operator products did not reach step 60"):
         D.function_space_flow(K, y, point_loss=D.logistic, solver=D.Solver(max_products=20), **options)
-    with pytest.raises(ValueError, match=r"from -1 to 1, and the logistic loss is for .*\[0, 1\].*\(y \+ 1\)/2"):
+    with pytest.raises(ValueError, match=r"from -1 to 1: map them by \(y \+ 1\)/2.*for labels in \[0, 1\]"):
         D.function_space_flow(K, np.sign(np.asarray(y) - 0.5), point_loss=D.logistic, **options)
-    with pytest.raises(ValueError, match=r"for labels in \[0, 1\].*y.max\(\) − y.min\(\)"):
+    with pytest.raises(ValueError, match=r"y.max\(\) − y.min\(\).*for labels in \[0, 1\]"):
         D.function_space_flow(K, np.asarray(y) + 1, point_loss=D.logistic, **options)
     with pytest.raises(ValueError, match=r"threshold=0; expected a positive"):
         D.huber(0)
