@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -162,7 +161,7 @@ def tiles(points: int = 8192) -> Iterator[Record]:
     k = ns.kernel.compose(ns.mapping.gaussian(2, 256, scale=10.0), ns.kernel.MLP(depth=3))
     x = np.random.default_rng(0).random((points, 2))
     for side in (gram.TILE, gram.LARGE_TILE // 2, gram.LARGE_TILE, 2 * gram.LARGE_TILE):
-        with patch.object(gram, "LARGE_TILE", side):
+        with ns.limits.limited(block=side):
             seconds = timed(tiled=lambda: k.ntk(x))["tiled"]
         rates = Spread.of([points**2 / t for t in seconds])
         yield Record(f"entries a second of a dense NTK, float64, n = {points:,}, in tiles of {side}", rates, "/s")

@@ -28,6 +28,8 @@ class Limits:
         networks: number that is trained together; None takes as many as fit in memory.
         threads: number of networks that a processor trains at the same time, one after another in each thread; None
             takes its cores, 0 trains all side by side in one program.
+        tiles_together: number of tiles in one call of a compiled program, between two reports of progress.
+        covariances: entries of one array of covariances between positions, for networks of convolutions.
     """
 
     memory: int | None = None
@@ -39,6 +41,8 @@ class Limits:
     products: int = 2**28
     networks: int | None = None
     threads: int | None = None
+    tiles_together: int = 256
+    covariances: int = 2**25
 
     @property
     def available(self) -> int:

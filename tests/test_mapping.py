@@ -10,7 +10,6 @@ from hypothesis import given, settings
 
 import ntkspec as ns
 from ntkspec import mapping as mappings
-from ntkspec.mapping import _fourier as fourier
 
 EPS = np.finfo(np.float64).eps
 
@@ -166,17 +165,15 @@ def test_versine_is_even_and_between_0_and_2(delta):
     assert 0 <= there <= 2 * (1 + 4 * EPS)
 
 
-@pytest.mark.parametrize("limit", [None, 0], ids=["direct", "separable"])
+@pytest.mark.parametrize("options", [{}, {"direct_sines": 0}], ids=["direct", "separable"])
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])
-def test_versine_grid_is_versine_on_the_grid(dim, limit, monkeypatch, rng):
-    if limit is not None:
-        monkeypatch.setattr(fourier, "DIRECT_LIMIT", limit)
+def test_versine_grid_is_versine_on_the_grid(dim, options, rng):
     g = mappings.from_frequencies(rng.normal(scale=4, size=(10, dim)), rng.uniform(0.2, 1, 10))
     lags = [np.sort(rng.uniform(-1, 1, size)) for size in (5, 4, 3, 2)[:dim]]
     lags = [np.append(lag, 0.0) for lag in lags]
     points = np.stack(np.meshgrid(*lags, indexing="ij"), axis=-1)
     # Documented: a few units of rounding relative to 1.
-    np.testing.assert_allclose(g.versine_grid(tuple(lags)), g.versine(points), rtol=0, atol=40 * EPS)
+    np.testing.assert_allclose(g.versines_grid(tuple(lags), **options).near, g.versine(points), rtol=0, atol=40 * EPS)
 
 
 def test_versine_grid_takes_the_separable_path_above_the_limit(monkeypatch):
@@ -185,9 +182,8 @@ def test_versine_grid_takes_the_separable_path_above_the_limit(monkeypatch):
     def never(self, delta):
         raise AssertionError("the direct sum was taken")
 
-    monkeypatch.setattr(fourier, "DIRECT_LIMIT", 0)
-    monkeypatch.setattr(mappings.FourierMapping, "versine", never)
-    assert g.versine_grid((np.arange(3.0), np.arange(4.0))).shape == (3, 4)
+    monkeypatch.setattr(mappings.FourierMapping, "versines", never)
+    assert g.versines_grid((np.arange(3.0), np.arange(4.0)), direct_sines=0).near.shape == (3, 4)
 
 
 def test_pytree_roundtrip_and_jit(mapping):

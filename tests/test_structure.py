@@ -16,7 +16,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 #: A room may import those before it; rooms on one line do not know each other. Not all of them are built yet.
 ORDER = [
     ["extras"],
-    ["checks", "grid", "limits", "losses", "record", "progress", "recurrence"],
+    ["checks", "grid", "limits", "losses", "module", "record", "progress", "recurrence"],
     ["training"],
     ["mapping"],
     ["kernel"],
@@ -43,6 +43,7 @@ NUMERICS = [
     "checks",
     "grid",
     "limits",
+    "module",
     "mapping",
     "kernel",
     "operator",
@@ -117,6 +118,11 @@ def rooms_seen(path):
     return {name[1] for name in parts if name[0] == "ntkspec" and len(name) > 1} - {room_of(path)}
 
 
+def dotted(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def name_of(path):
     return str(path.relative_to(PACKAGE))
 
@@ -157,6 +163,42 @@ def test_arrows_go_one_way(path):
         if RANK[room] >= RANK["validation"]:
             before |= set(ASIDE)
         assert seen <= before, f"{room} must not import {sorted(seen - before)}"
+
+
+def cycle(arrows):
+    """A closed walk along arrows {name: names}, or none."""
+    done = set()
+
+    def walk(name, before):
+        if name in before:
+            return [*before[before.index(name) :], name]
+        closed = None
+        if name not in done:
+            closed = next(filter(None, (walk(other, [*before, name]) for other in arrows.get(name, ()))), None)
+            done.add(name)
+        return closed
+
+    return next(filter(None, (walk(name, []) for name in arrows)), None)
+
+
+def arrows_inside(paths):
+    """Which module of a room imports which, in functions too; a room's `__init__` gathers and is left out."""
+    names = {dotted(path) for path in paths if path.name != "__init__.py"}
+    seen = {dotted(path): imports(path) for path in paths}
+    return {
+        name: {other for found in seen[name] for other in (found, found.rpartition(".")[0]) if other in names}
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in modules()}))
+def test_arrows_inside_a_room_go_one_way(room):
+    assert cycle(arrows_inside([path for path in modules() if room_of(path) == room])) is None
+
+
+def test_a_circle_is_seen():
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}}) is None
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if room_of(p) in NUMERICS], ids=name_of)

@@ -21,7 +21,7 @@ from jax import Array
 
 from ntkspec.empirical._traced import factors_of
 from ntkspec.kernel import Network
-from ntkspec.kernel._factor import Factor, Layered, is_layered
+from ntkspec.kernel._base import Factor, Layered, is_layered
 from ntkspec.kernel._gram import Which
 
 __all__ = ["Rows", "bytes_of_row", "compute", "rows_of", "together"]

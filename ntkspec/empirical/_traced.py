@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Jaxpr, JaxprEqn
 
+from ntkspec.kernel._base import Factor
 from ntkspec.kernel._equation import evaluate, evaluated
-from ntkspec.kernel._factor import Factor
 
 __all__ = ["factors_of"]
 

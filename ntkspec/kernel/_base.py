@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.kernel._gram import Which
-from ntkspec.kernel._network import Kernels
+from ntkspec.mapping import Versines
 from ntkspec.progress import Progress
 
-__all__ = ["Network"]
+__all__ = ["Factor", "Kernels", "Layered", "Network", "is_layered"]
+
+
+class Kernels(NamedTuple):
+    """Both kernels of a network for pairs of inputs."""
+
+    nngp: Array
+    ntk: Array
 
 
 @runtime_checkable
@@ -40,8 +47,8 @@ class Network(Protocol):
         """`ntk` or `nngp` by name, reporting progress."""
         ...
 
-    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
-        """Both kernels from the inputs' mean squares |x|²/p and versines, broadcast."""
+    def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
+        """Both kernels from the inputs' mean squares |x|²/p and versines 1 − ρ, alone or with 1 + ρ, broadcast."""
         ...
 
     def init(self, key: Array, dim: int, outputs: int = ...) -> Any:
@@ -55,3 +62,36 @@ class Network(Protocol):
     def require_derivative(self) -> None:
         """Refuse an NTK that does not exist, by a ValueError that says why."""
         ...
+
+
+class Factor(NamedTuple):
+    """One Dense layer's part of the Jacobian: ∂f_c(x_i)/∂(its parameters) = inputs_i ⊗ signals_ic.
+
+    Its part of the empirical kernel of outputs c and c' is therefore (inputs_i · inputs_j)(signals_ic · signals_jc').
+
+    Attributes:
+        inputs: what the layer's parameters are multiplied by, shape (n, fan_in), biases and scales included.
+        signals: ∂f_c/∂(the layer's outputs), shape (n, outputs, fan_out).
+    """
+
+    inputs: Array
+    signals: Array
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A network that may know its Jacobian as factors."""
+
+    @property
+    def layered(self) -> bool:
+        """Whether it does; only then `factors` answers."""
+        ...
+
+    def factors(self, params: Any, x: ArrayLike) -> list[Factor]:
+        """One for each layer with trained parameters, at inputs (n, p)."""
+        ...
+
+
+def is_layered(network: Any) -> bool:
+    """Whether a network knows its Jacobian as factors."""
+    return isinstance(network, Layered) and network.layered

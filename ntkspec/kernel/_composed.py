@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import jax
@@ -11,20 +10,17 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.kernel._base import Network
-from ntkspec.kernel._coincidence import resolve_coincident
-from ntkspec.kernel._gram import Which, gram, tile_of_vectors, unit_vectors
-from ntkspec.kernel._network import Kernels
+from ntkspec.kernel._base import Kernels, Network
+from ntkspec.kernel._gram import Which, gram, resolve_coincident, tile_of_vectors, unit_vectors
 from ntkspec.kernel._overflow import is_false, refuse_overflow
-from ntkspec.mapping import Mapping, StationaryMapping
+from ntkspec.mapping import Mapping, StationaryMapping, Versines
+from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["ComposedKernel", "Which", "compose"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class ComposedKernel:
+class ComposedKernel(Module):
     """network ∘ γ, a pytree in the mapping's and the network's parameters.
 
     Attributes:
@@ -67,9 +63,6 @@ class ComposedKernel:
 
         Returns:
             Θ, shape (n, k); exactly symmetric where z is None.
-
-        Raises:
-            ValueError: if points do not have d columns.
         """
         return self.gram(x, z, "ntk")
 
@@ -106,12 +99,12 @@ class ComposedKernel:
         mapping = self._stationary_mapping()
         (points_x, unit_x), (points_z, unit_z) = x, z
         if unit_x is None or unit_z is None:
-            versine = mapping.versine(points_x[:, None] - points_z)
+            versines = mapping.versines(points_x[:, None] - points_z)
         else:
-            versine = resolve_coincident(
-                1 - unit_x @ unit_z.T, lambda i, j: mapping.versine(points_x[i] - points_z[j]), same
+            versines = resolve_coincident(
+                1 - unit_x @ unit_z.T, lambda i, j: mapping.versines(points_x[i] - points_z[j]), same
             )
-        return getattr(_of_versine(self, versine), which)
+        return getattr(_of_versines(self, versines), which)
 
     def ntk_lag(self, delta: ArrayLike) -> Array:
         """Return the NTK as a function of the lag.
@@ -121,15 +114,12 @@ class ComposedKernel:
 
         Returns:
             Θ(Δ), shape (...).
-
-        Raises:
-            ValueError: if the kernel is not stationary.
         """
-        return self._of_lag(self._stationary_mapping().versine(delta), self._exists("ntk"))
+        return self._of_lag(self._stationary_mapping().versines(delta), self._exists("ntk"))
 
     def nngp_lag(self, delta: ArrayLike) -> Array:
         """Return the NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
-        return self._of_lag(self._stationary_mapping().versine(delta), "nngp")
+        return self._of_lag(self._stationary_mapping().versines(delta), "nngp")
 
     def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
         """Return a kernel on a grid of lags, by matrix products.
@@ -140,12 +130,9 @@ class ComposedKernel:
 
         Returns:
             The kernel, shape (len(lags[0]), ..., len(lags[d-1])).
-
-        Raises:
-            ValueError: if the kernel is not stationary.
         """
         which = self._exists(which)
-        return self._of_lag(self._stationary_mapping().versine_grid(lags), which)
+        return self._of_lag(self._stationary_mapping().versines_grid(lags), which)
 
     def init(self, key: Array, outputs: int | None = None) -> Any:
         """Random parameters of the finite network behind the mapping; see `MLP.init` and `StaxNetwork.init`.
@@ -156,9 +143,6 @@ class ComposedKernel:
 
         Returns:
             Parameters as the network keeps them.
-
-        Raises:
-            ValueError: if the network has no width or other outputs, or the mapping no features.
         """
         if not self.mapping.finite:
             raise ValueError(
@@ -172,8 +156,8 @@ class ComposedKernel:
         """Return the finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
 
-    def _of_lag(self, versine: Array, which: Which) -> Array:
-        values = getattr(_of_versine(self, versine), which)
+    def _of_lag(self, versines: Versines, which: Which) -> Array:
+        values = getattr(_of_versines(self, versines), which)
         return self._checked(values, _all_finite(values))
 
     def _checked(self, values: Array, finite: Array) -> Array:
@@ -237,11 +221,7 @@ def compose(mapping: Mapping, network: Network) -> ComposedKernel:
 
 
 def check_composed(k: object) -> None:
-    """Refuse what is no kernel of raw coordinates, such as a network alone.
-
-    Raises:
-        TypeError: saying how to make one of it.
-    """
+    """Refuse what is no kernel of raw coordinates, such as a network alone."""
     if not isinstance(k, ComposedKernel):
         raise TypeError(
             f"the kernel is a {type(k).__name__}; expected a network behind a mapping, which knows the dimension of "
@@ -250,11 +230,7 @@ def check_composed(k: object) -> None:
 
 
 def check_which(which: str) -> str:
-    """`which`, if it names a kernel.
-
-    Raises:
-        ValueError: if it does not.
-    """
+    """`which`, if it names a kernel."""
     if which not in Kernels._fields:
         raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
     return which
@@ -266,7 +242,7 @@ def _all_finite(values: Array) -> Array:
 
 
 @jax.jit
-def _of_versine(kernel: ComposedKernel, versine: Array) -> Kernels:
+def _of_versines(kernel: ComposedKernel, versines: Versines) -> Kernels:
     mapping = kernel._stationary_mapping()
     q = mapping.norm_squared / mapping.num_features
-    return kernel.network.kernels(q, q, versine, mapping.num_features)
+    return kernel.network.kernels(q, q, versines, mapping.num_features)

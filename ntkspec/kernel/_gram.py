@@ -6,6 +6,7 @@ Of a symmetric matrix only the tiles on and above the diagonal are computed; eac
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -14,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.kernel._coincidence import resolve_coincident
+from ntkspec import limits
 from ntkspec.kernel.activation import safe_sqrt
+from ntkspec.mapping import Versines
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Tiled", "Which", "gram", "tile_of_vectors", "unit_vectors"]
@@ -25,8 +27,8 @@ Which = Literal["ntk", "nngp"]
 #: Rows and columns of a tile: half a megabyte, which with the temporaries of the recursion stays in a core's cache; and
 #: elsewhere enough for all units of an accelerator (an H200 computed 9.6e9 entries a second, and 1.7e9 in small tiles).
 TILE, LARGE_TILE = 256, 2048
-#: Tiles in one call of the compiled program; between two calls progress is reported.
-CHUNK = 256
+#: So near 0 and 2 the rounding of a matrix product (a few 1e-16) would show in the kernel beyond 1e-13.
+COINCIDENT = 1e-5
 
 #: The matrix so far, whether it is finite, the tile to be written next, and its corner.
 State = tuple[Array, Array, Array, Array]
@@ -35,7 +37,7 @@ State = tuple[Array, Array, Array, Array]
 class OfAngles(Protocol):
     """A network whose kernels depend on norms and angles."""
 
-    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Any:
+    def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Any:
         """Both kernels, from mean squares and versines."""
         ...
 
@@ -70,7 +72,7 @@ def gram(
     Returns:
         The matrix, shape (n, k), exactly symmetric where z is None; and whether all of it is finite.
     """
-    shape = (len(x), len(x) if z is None else len(z))
+    shape, chunk = (len(x), len(x) if z is None else len(z)), limits.current().tiles_together
     sizes, corners = _tiles(shape, symmetric=z is None)
     rows_x = _rows(kernel, x)
     rows_z = None if z is None else _rows(kernel, z)
@@ -78,10 +80,10 @@ def gram(
     matrix: Any = None
     finite: Array | bool = True
     with progress.start("Gram matrix", len(corners), "tiles") as stage:
-        for start in range(0, len(corners), CHUNK):
-            part = corners[start : start + CHUNK]
+        for start in range(0, len(corners), chunk):
+            part = corners[start : start + chunk]
             # A last call as long as the others is a program compiled already; the tile that fills it up is the last.
-            missing = min(CHUNK, len(corners)) - len(part)
+            missing = min(chunk, len(corners)) - len(part)
             part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
             matrix, finite = _fill(kernel, rows_x, rows_z, matrix, finite, part, shape, sizes, which)
             stage.advance(len(part) - missing)
@@ -102,18 +104,67 @@ def tile_of_vectors(
     """`tile` of a network on vectors."""
     (unit_x, q_x), (unit_z, q_z) = x, z
 
-    def exact(i: Array, j: Array) -> Array:
-        apart = jnp.sum((unit_x[i] - unit_z[j]) ** 2, axis=-1) / 2
-        return jnp.where(apart < 1, apart, 2 - jnp.sum((unit_x[i] + unit_z[j]) ** 2, axis=-1) / 2)
+    def exact(i: Array, j: Array) -> Versines:
+        near, far = (jnp.sum((unit_x[i] + sign * unit_z[j]) ** 2, axis=-1) / 2 for sign in (-1, 1))
+        return Versines(jnp.where(near < 1, near, 2 - far), jnp.where(near < 1, 2 - near, far))
 
-    versine = resolve_coincident(1 - unit_x @ unit_z.T, exact, same)
-    return getattr(network.kernels(q_x[:, None], q_z[None, :], versine, unit_x.shape[1]), which)
+    versines = resolve_coincident(1 - unit_x @ unit_z.T, exact, same)
+    return getattr(network.kernels(q_x[:, None], q_z[None, :], versines, unit_x.shape[1]), which)
+
+
+def resolve_coincident(
+    versine: Array, exact: Callable[[Array, Array], Versines], same: Array, without_branches: int = 4096
+) -> Versines:
+    """Replace the versines of nearly coincident and nearly opposite pairs, whose digits a matrix product has lost.
+
+    Args:
+        versine: 1 − ρ for all pairs, shape (n, k), good to a few units of rounding relative to 1.
+        exact: versines of pairs (i, j) from their differences, (t,), (t,) -> (t,).
+        same: whether a pair is one point twice, shape (n, k).
+        without_branches: number of pairs up to which all are computed both ways: a program without branches compiles
+            several times faster.
+
+    Returns:
+        Versines in [0, 2], shape (n, k).
+    """
+    rows, columns = versine.shape
+    versine = jnp.clip(versine, 0, 2)
+    near = (versine < COINCIDENT) | (versine > 2 - COINCIDENT)
+    versines = Versines.of(jnp.where(near & same, 0, versine))
+    near = near & ~same
+
+    def chosen(near: Array, exact: Versines, versines: Versines) -> Versines:
+        return Versines(*(jnp.where(near, e, v) for e, v in zip(exact, versines, strict=True)))
+
+    if rows * columns <= without_branches:
+        i, j = jnp.indices((rows, columns)).reshape(2, -1)
+        return chosen(near, Versines(*(v.reshape(rows, columns) for v in exact(i, j))), versines)
+    longest = max(rows, columns)
+
+    def gathered(budget: int) -> Callable[[Versines], Versines]:
+        def replace(versines: Versines) -> Versines:
+            i, j = jnp.nonzero(near, size=budget, fill_value=longest)
+            found = exact(jnp.minimum(i, rows - 1), jnp.minimum(j, columns - 1))
+            return Versines(*(v.at[i, j].set(e, mode="drop") for v, e in zip(versines, found, strict=True)))
+
+        return replace
+
+    def crowd(versines: Versines) -> Versines:
+        def row(i: Array, row_versines: Versines, row_near: Array) -> Versines:
+            return chosen(row_near, exact(jnp.full(columns, i), jnp.arange(columns)), row_versines)
+
+        return jax.lax.map(lambda args: row(*args), (jnp.arange(rows), versines, near))
+
+    # Mostly there are none; a handful of neighbours a point goes through one gather; a crowd row by row.
+    budgets = (0, longest // 8 + 1, 8 * longest)
+    branch = jnp.sum(jnp.sum(near) > jnp.asarray(budgets))
+    return jax.lax.switch(branch, [lambda v: v, gathered(budgets[1]), gathered(budgets[2]), crowd], versines)
 
 
 def _tiles(shape: tuple[int, int], symmetric: bool) -> tuple[tuple[int, int], np.ndarray]:
     """Size of a tile, and the upper left corners of all, (tiles, 2); the last ones overlap their neighbours."""
     sizes, starts = [], []
-    side = TILE if jax.default_backend() == "cpu" else LARGE_TILE
+    side = limits.current().block or (TILE if jax.default_backend() == "cpu" else LARGE_TILE)
     for n in shape:
         count = max(math.ceil(n / side), 1)
         sizes.append(math.ceil(n / count))

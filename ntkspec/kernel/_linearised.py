@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import jax
@@ -10,20 +9,17 @@ import jax.numpy as jnp
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.kernel._base import Network
+from ntkspec.kernel._base import Factor, Kernels, Layered, Network, is_layered
 from ntkspec.kernel._composed import ComposedKernel, compose
-from ntkspec.kernel._factor import Factor, Layered, is_layered
 from ntkspec.kernel._gram import Which
-from ntkspec.kernel._network import Kernels
-from ntkspec.kernel.activation._base import register
+from ntkspec.mapping import Versines
+from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["Linearised", "linearised"]
 
 
-@register
-@dataclass(frozen=True)
-class Linearised:
+class Linearised(Module):
     """f(θ₀) + J(θ₀)(θ − θ₀) for a network f; build one with `linearised`.
 
     Its parameters are {"start": θ₀, "shift": θ − θ₀}; only the shift has a gradient.
@@ -36,12 +32,10 @@ class Linearised:
 
     @property
     def width(self) -> int | None:
-        """That of the network."""
         return self.network.width
 
     @property
     def isotropic(self) -> bool:
-        """As the network."""
         return self.network.isotropic
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
@@ -49,17 +43,14 @@ class Linearised:
         return self.network.ntk(x, z)
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the NNGP kernel of the network; arguments and shape as `ntk`."""
         return self.network.nngp(x, z)
 
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
-        """`ntk` or `nngp` by name, with a progress reporter."""
         return self.network.gram(x, z, which, progress)
 
-    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
-        """Both kernels of the network, from the inputs' mean squares and versines."""
+    def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
         return self.network.kernels(q_x, q_z, versine, fan_in)
 
     def init(self, key: Array, dim: int, outputs: int | None = None) -> dict[str, Any]:
@@ -85,7 +76,6 @@ class Linearised:
 
     @property
     def layered(self) -> bool:
-        """As the network."""
         return is_layered(self.network)
 
     def factors(self, params: dict[str, Any], x: ArrayLike) -> list[Factor]:
@@ -93,11 +83,9 @@ class Linearised:
         return cast(Layered, self.network).factors(params["start"], x)
 
     def require_derivative(self) -> None:
-        """Refuse an NTK that does not exist."""
         self.network.require_derivative()
 
     def require_composable(self) -> None:
-        """Refuse to stand behind a mapping where the network would."""
         if hasattr(self.network, "require_composable"):
             self.network.require_composable()
 

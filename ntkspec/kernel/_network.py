@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import Refused, check_numbers, check_points
-from ntkspec.kernel._factor import Factor
+from ntkspec.checks import Refused, check_numbers, check_points, check_sizes
+from ntkspec.kernel._base import Factor, Kernels
 from ntkspec.kernel._gram import Which, gram, tile_of_vectors, unit_vectors
 from ntkspec.kernel._overflow import is_false, refuse_overflow
-from ntkspec.kernel._pair import add, constant, scale
 from ntkspec.kernel.activation import Activation, Pair, named
+from ntkspec.mapping import Versines
+from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["MLP", "Kernels", "Parameters"]
+__all__ = ["MLP", "Parameters"]
 
 Parametrization = Literal["ntk", "standard"]
 #: One layer: {"w": (fan_in, fan_out), "b": (fan_out,)}, and "skip": (p, fan_out) where the input comes in again.
@@ -29,16 +30,7 @@ Layer = dict[str, Array]
 Parameters = list[Layer]
 
 
-class Kernels(NamedTuple):
-    """Both kernels of a network for pairs of inputs."""
-
-    nngp: Array
-    ntk: Array
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class MLP:
+class MLP(Module):
     """A fully connected network: `depth` hidden layers, that is depth + 1 Dense layers, linear output.
 
     Each Dense layer of fan-in f computes
@@ -75,35 +67,38 @@ class MLP:
         [[1.0, 0.3183], [0.3183, 1.0]]
     """
 
-    depth: int = field(metadata={"static": True})
+    depth: int = eqx.field(static=True)
     activation: Activation | str = "relu"
     W_std: float | tuple[float, ...] | Array = 2**0.5
     b_std: float | tuple[float, ...] | Array = 0.0
-    parametrization: Parametrization = field(default="ntk", metadata={"static": True})
-    width: int | None = field(default=None, metadata={"static": True})
-    residual: bool = field(default=False, metadata={"static": True})
-    skip: int | None = field(default=None, metadata={"static": True})
-    trained: Literal["all", "last"] = field(default="all", metadata={"static": True})
+    parametrization: Parametrization = eqx.field(default="ntk", static=True)
+    width: int | None = eqx.field(default=None, static=True)
+    residual: bool = eqx.field(default=False, static=True)
+    skip: int | None = eqx.field(default=None, static=True)
+    trained: Literal["all", "last"] = eqx.field(default="all", static=True)
     #: The Jacobian is known as `factors`.
     layered: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        # JAX calls this again with tracers and placeholders as leaves: only concrete numbers are checked.
-        if not isinstance(self.depth, int | np.integer) or self.depth < 1:
-            raise ValueError(f"depth={self.depth!r}; expected a positive integer, the number of hidden layers")
-        if callable(self.activation) and not hasattr(self.activation, "dual"):
+        if isinstance(self.activation, str):
+            self.activation = named(self.activation)
+        for name in ("W_std", "b_std"):
+            value = getattr(self, name)
+            if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
+                setattr(self, name, tuple(value))
+
+    def __check_init__(self) -> None:
+        check_sizes(depth=self.depth, **({} if self.width is None else {"width": self.width}))
+        if not hasattr(self.activation, "dual"):
             raise TypeError(
                 "activation is a plain function, of which no expectations are known; wrap it as "
                 "ns.kernel.Numerical(function, kinks=(...)), which computes them by quadrature, or take a name"
             )
-        if isinstance(self.activation, str):
-            object.__setattr__(self, "activation", named(self.activation))
-        for name, least in (("W_std", "a positive number"), ("b_std", "a number that is not negative")):
-            object.__setattr__(self, name, _each_layer(name, getattr(self, name), self.depth, least))
-        if self.width is not None and (not isinstance(self.width, int | np.integer) or self.width < 1):
-            raise ValueError(f"width={self.width!r}; expected a positive integer")
-        if self.parametrization not in ("ntk", "standard"):
-            raise ValueError(f"parametrization={self.parametrization!r}; expected 'ntk' or 'standard'")
+        _check_std("W_std", self.W_std, self.depth, "a positive number", " (ReLU keeps its variance at 2**0.5)")
+        _check_std("b_std", self.b_std, self.depth, "a number that is not negative")
+        for name, allowed in (("parametrization", ("ntk", "standard")), ("trained", ("all", "last"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}; expected {allowed[0]!r} or {allowed[1]!r}")
         if self.parametrization == "standard" and self.width is None:
             raise Refused(
                 "parametrization='standard' needs a width: its kernel grows with the width; give {width}, or take "
@@ -113,8 +108,6 @@ class MLP:
             )
         if self.skip is not None and not (isinstance(self.skip, int | np.integer) and 1 <= self.skip <= self.depth):
             raise ValueError(f"skip={self.skip}; expected a Dense layer between 1 and depth={self.depth}, or None")
-        if self.trained not in ("all", "last"):
-            raise ValueError(f"trained={self.trained!r}; expected 'all' or 'last'")
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """Return the neural tangent kernel of inputs.
@@ -125,25 +118,15 @@ class MLP:
 
         Returns:
             Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
-
-        Raises:
-            ValueError: if the inputs are not matrices of one number of columns or not finite, the activation has no
-                derivative, or the variance overflows on its way through the layers.
         """
         return self.gram(x, z, "ntk")
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
-
-        Returns:
-            E[f(x_i) f(z_j)], shape (n, k).
-        """
         return self.gram(x, z, "nngp")
 
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
-        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
         if which == "ntk":
             self.require_derivative()
         x, z = _check_inputs(x, z)
@@ -154,20 +137,18 @@ class MLP:
         return matrix
 
     def rows(self, x: Array) -> tuple[Array, Array]:
-        """Return what `tile` needs of inputs (n, p): unit vectors (n, p) and mean squares (n,)."""
         return unit_vectors(x)
 
     def tile(self, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
-        """Return a kernel of all pairs of two `rows`, (n, k)."""
         return tile_of_vectors(self, x, z, same, which)
 
-    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
+    def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
         """Return the layer recursion, from the inputs' mean squares and versines.
 
         Args:
             q_x: |x|²/p, broadcastable.
             q_z: |z|²/p, broadcastable.
-            versine: 1 − x·z/(|x||z|), broadcastable.
+            versine: 1 − ρ, ρ = x·z/(|x||z|), broadcastable; near ρ = −1 a `Versines` with 1 + ρ keeps more digits.
             fan_in: p, the number of input coordinates.
 
         Returns:
@@ -176,7 +157,9 @@ class MLP:
         *_, (pair, theta, gradient) = self.layers(q_x, q_z, versine, fan_in)
         return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
 
-    def layers(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Iterator[tuple[Pair, Array, Array]]:
+    def layers(
+        self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int
+    ) -> Iterator[tuple[Pair, Array, Array]]:
         """Return the recursion behind each Dense layer: second moments, NTK, and the layer's own part of it."""
         source = Pair.of_versine(q_x, q_z, versine)
         pair, theta = source, jnp.zeros(())
@@ -186,16 +169,16 @@ class MLP:
                 inputs, derivative = self._activation.dual(pair)
                 inherited = theta * derivative
             W_variance, b_variance = self._std(layer)[0] ** 2, self._std(layer)[1] ** 2
-            new = add(scale(inputs, W_variance), constant(b_variance))
+            new = inputs.scaled(W_variance).plus(Pair.constant(b_variance))
             standard = self.parametrization == "standard"
             gradient = (self.width if layer else fan_in) * inputs.covariance + 1 if standard else new.covariance  # type: ignore[operator]  # checked on construction
             if layer == self.skip:
-                again = scale(source, W_variance)
-                new = add(new, again)
+                again = source.scaled(W_variance)
+                new = new.plus(again)
                 gradient = gradient + (fan_in * source.covariance if standard else again.covariance)
             new_theta = gradient + W_variance * inherited
             if self._adds_up(layer):
-                new, new_theta = add(pair, new), theta + new_theta
+                new, new_theta = pair.plus(new), theta + new_theta
             pair, theta = new, new_theta
             yield pair, theta, gradient
 
@@ -209,9 +192,6 @@ class MLP:
 
         Returns:
             One {"w": (fan_in, fan_out), "b": (fan_out,)} a layer; the one that `skip` names also has "skip".
-
-        Raises:
-            ValueError: if the network has no width.
         """
         if self.width is None:
             raise ValueError("this network has no width; build it with MLP(..., width=512) to train it")
@@ -238,9 +218,6 @@ class MLP:
 
         Returns:
             Outputs, shape (n, outputs), in the parameters' precision.
-
-        Raises:
-            ValueError: if the inputs have another shape than the parameters are for.
         """
         return self._forward(params, self._source(params, x))[0]
 
@@ -333,11 +310,7 @@ class MLP:
         return value[layer] if shape else value
 
     def require_derivative(self) -> None:
-        """Refuse an NTK that does not exist.
-
-        Raises:
-            ValueError: if the activation has no derivative, as a jump has not.
-        """
+        """Refuse an NTK that does not exist."""
         if not self._activation.differentiable:
             raise ValueError(
                 f"activation {type(self._activation).__name__} has no derivative, so the network has no NTK; its NNGP "
@@ -346,31 +319,24 @@ class MLP:
 
     @property
     def isotropic(self) -> bool:
-        """Whether the kernels depend on |x|, |z| and the angle between them alone: always."""
         return True
 
     @property
     def _activation(self) -> Activation:
-        return self.activation  # type: ignore[return-value]  # __post_init__ has turned a name into an object
+        return self.activation  # type: ignore[return-value]  # a name has become an object
 
 
-def _each_layer(name: str, value: Any, depth: int, least: str) -> Any:
-    """Return a standard deviation, or a tuple of one for each Dense layer; what JAX puts in its place passes."""
-    listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
-    many = tuple(value) if listed else None
-    if many is not None and len(many) != depth + 1:
+def _check_std(name: str, value: Any, depth: int, expected: str, hint: str = "") -> None:
+    """Refuse a standard deviation, or a tuple of one for each Dense layer, that is none; arrays pass unseen."""
+    if isinstance(value, tuple) and len(value) != depth + 1:
         raise ValueError(
-            f"{name} has {len(many)} values; expected one number, or one for each of {depth + 1} Dense layers"
+            f"{name} has {len(value)} values; expected one number, or one for each of {depth + 1} Dense layers"
         )
-    for one in many or (value,):
-        if isinstance(one, str | complex):
-            raise TypeError(f"{name}={one!r}; expected {least}")
-        if isinstance(one, int | float | np.floating) and not (
-            0 <= one < float("inf") and (one > 0 or least != "a positive number")
-        ):
-            hint = " (ReLU keeps its variance at 2**0.5)" if least == "a positive number" else ""
-            raise ValueError(f"{name}={one}; expected {least}{hint}")
-    return value if many is None else many
+    for std in value if isinstance(value, tuple) else (value,):
+        if isinstance(std, str | complex):
+            raise TypeError(f"{name}={std!r}; expected {expected}")
+        if isinstance(std, int | float | np.floating) and not (0 <= std < float("inf") and (std or not hint)):
+            raise ValueError(f"{name}={std}; expected {expected}{hint}")
 
 
 def _weights(key: Array, fan_in: int, fan_out: int, W_std: Array | float | None) -> Array:

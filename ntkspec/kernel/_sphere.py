@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import comb
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,13 +16,13 @@ from scipy.special import gammaln
 from ntkspec.checks import check_positive
 from ntkspec.kernel._base import Network
 from ntkspec.kernel._overflow import is_false, refuse_overflow
+from ntkspec.mapping import Versines
+from ntkspec.module import Module
 
 __all__ = ["Zonal", "zonal"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Zonal:
+class Zonal(Module):
     """h(ρ): the kernel between inputs of one norm whose cosine is ρ; build one with `zonal`.
 
     Attributes:
@@ -34,17 +34,18 @@ class Zonal:
 
     network: Network
     norm: float | Array
-    dim: int = field(metadata={"static": True})
-    which: str = field(metadata={"static": True})
+    dim: int = eqx.field(static=True)
+    which: str = eqx.field(static=True)
 
     def __call__(self, rho: ArrayLike) -> Array:
-        """h(ρ), shape as `rho`; near ρ = 1 `of_versine` keeps more digits."""
-        return self.of_versine(1 - jnp.asarray(rho, dtype=float))
+        """h(ρ), shape as `rho`; near ρ = ±1 `of_versine` keeps more digits."""
+        rho = jnp.asarray(rho, dtype=float)
+        return self.of_versine(Versines(1 - rho, 1 + rho))
 
-    def of_versine(self, versine: ArrayLike) -> Array:
-        """h(1 − v), shape as `versine`."""
+    def of_versine(self, versine: ArrayLike | Versines) -> Array:
+        """h(1 − v), shape as `versine`; near v = 2 a `Versines` of both ends keeps more digits."""
         q = jnp.asarray(self.norm**2 / self.dim, dtype=float)
-        values = getattr(self.network.kernels(q, q, jnp.asarray(versine, dtype=float), self.dim), self.which)
+        values = getattr(self.network.kernels(q, q, Versines.of(versine), self.dim), self.which)
         if is_false(jnp.isfinite(values).all()):
             refuse_overflow(self.network, q)
         return values
@@ -67,9 +68,6 @@ class Zonal:
         Returns:
             Dataset over `degree`: `eigenvalue`; `eigenvalue_error`, its change when the nodes are doubled;
             `multiplicity`, the number of spherical harmonics of that degree.
-
-        Raises:
-            ValueError: if `num_degrees` is not positive.
 
         Source: Bietti & Mairal 2019, "On the inductive bias of neural tangent kernels", section 3; Müller 1966.
 
@@ -97,7 +95,7 @@ class Zonal:
     def _funk_hecke(self, num_degrees: int, num_nodes: int) -> np.ndarray:
         node, weight = np.polynomial.legendre.leggauss(num_nodes)
         theta, weight = np.pi / 2 * (node + 1), np.pi / 2 * weight
-        values = np.asarray(self.of_versine(2 * np.sin(theta / 2) ** 2))
+        values = np.asarray(self.of_versine(Versines(*(jnp.asarray(2 * f(theta / 2) ** 2) for f in (np.sin, np.cos)))))
         area = np.exp(gammaln(self.dim / 2) - gammaln((self.dim - 1) / 2)) / np.sqrt(np.pi)
         measure = area * weight * np.sin(theta) ** (self.dim - 2) * values
         return _gegenbauer(np.cos(theta), num_degrees, self.dim) @ measure

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from ntkspec import limits
 from ntkspec.kernel import stax
+from ntkspec.kernel._base import Kernels
 from ntkspec.kernel._gram import Which
-from ntkspec.kernel._network import Kernels
 from ntkspec.kernel._stax_triple import Triple, examine
 from ntkspec.kernel.activation import safe_sqrt
-from ntkspec.kernel.activation._base import register
+from ntkspec.mapping import Versines
+from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["StaxNetwork", "from_stax"]
 
-#: Entries of one covariance array of a tile of a Gram: 256 MiB in float64, of which a handful live at once.
-TILE = 2**25
 
-
-@register
-@dataclass(frozen=True)
-class StaxNetwork:
+class StaxNetwork(Module):
     """A neural-tangents network as kernel and finite network; build one with `from_stax`.
 
     Its kernels have the digits that neural-tangents keeps: to 1e-12, and to 1e-7 where inputs nearly coincide.
@@ -44,12 +41,12 @@ class StaxNetwork:
         ntk_problem: why it has no NTK; None if it has.
     """
 
-    triple: Triple = field(metadata={"static": True})
-    width: int | None = field(metadata={"static": True})
-    input_shape: tuple[int, ...] = field(metadata={"static": True})
-    isotropic: bool = field(metadata={"static": True})
-    linear_output: bool = field(metadata={"static": True})
-    ntk_problem: str | None = field(metadata={"static": True})
+    triple: Triple = eqx.field(static=True)
+    width: int | None = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)
+    isotropic: bool = eqx.field(static=True)
+    linear_output: bool = eqx.field(static=True)
+    ntk_problem: str | None = eqx.field(static=True)
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """Return the neural tangent kernel of inputs.
@@ -60,24 +57,15 @@ class StaxNetwork:
 
         Returns:
             Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None. Large ones are made tile by tile.
-
-        Raises:
-            ValueError: if the network has no NTK, or does not take inputs of that shape.
         """
         return self.gram(x, z, "ntk")
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the kernel of the network's Gaussian process at initialisation; arguments as `ntk`.
-
-        Returns:
-            E[f(x_i) f(z_j)], shape (n, k).
-        """
         return self.gram(x, z, "nngp")
 
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
-        """`ntk` or `nngp` by name, with a progress reporter."""
         if which == "ntk":
             self.require_derivative()
         x = jnp.asarray(x, dtype=float)
@@ -90,11 +78,13 @@ class StaxNetwork:
                 )
         with progress.start("Gram matrix", 1, "matrix") as stage:
             # XLA may crash when it compiles a network of convolutions as one program (seen up to JAX 0.10).
-            kernel = (_tiled if len(self.input_shape) == 1 else _in_tiles)(self, x, z, which)
+            kernel = (_tiled if len(self.input_shape) == 1 else _in_tiles)(
+                self, x, z, which, limits.current().covariances
+            )
             stage.advance()
         return kernel if z is not None else _mirrored(kernel)
 
-    def kernels(self, q_x: Array, q_z: Array, versine: Array, fan_in: int) -> Kernels:
+    def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
         """Both kernels from the inputs' mean squares and versines, through a `neural_tangents.Kernel` of them.
 
         No inputs are formed, so there may be infinitely many features.
@@ -107,9 +97,6 @@ class StaxNetwork:
 
         Returns:
             NNGP and NTK of the output, broadcast shape; the NTK is NaN where there is none.
-
-        Raises:
-            ValueError: if the network is not `isotropic`.
         """
         if not self.isotropic:
             raise ValueError(
@@ -125,7 +112,7 @@ class StaxNetwork:
             k = self.triple.kernel_fn(kernel_of_pair(q_x, q_z, covariance, fan_in, self.ntk_problem is None))
             return k.nngp[0, 0], jnp.full_like(covariance, jnp.nan) if self.ntk_problem else k.ntk[0, 0]
 
-        return Kernels(*pair(*(jnp.asarray(a, dtype=float) for a in (q_x, q_z, versine))))
+        return Kernels(*pair(*(jnp.asarray(a, dtype=float) for a in (q_x, q_z, Versines.of(versine).near))))
 
     def init(self, key: Array, dim: int | tuple[int, ...], outputs: int | None = None) -> Any:
         """Random parameters of the finite network, as stax keeps them.
@@ -137,9 +124,6 @@ class StaxNetwork:
 
         Returns:
             The parameters.
-
-        Raises:
-            ValueError: if there is no finite network, or it has another number of outputs.
         """
         self._require_finite()
         shape = (dim,) if np.ndim(dim) == 0 else tuple(dim)  # type: ignore[arg-type]  # a number, or a shape
@@ -160,9 +144,6 @@ class StaxNetwork:
 
         Returns:
             Outputs, shape (n, outputs), in the parameters' precision.
-
-        Raises:
-            ValueError: if there is no finite network.
         """
         self._require_finite()
         dtype = next((leaf.dtype for leaf in jax.tree.leaves(params)), jnp.result_type(float))
@@ -173,11 +154,7 @@ class StaxNetwork:
         return self.triple.apply_fn(params, x).astype(dtype)
 
     def require_derivative(self) -> None:
-        """Refuse an NTK that does not exist.
-
-        Raises:
-            ValueError: if kernel_fn gives none.
-        """
+        """Refuse an NTK that does not exist."""
         if self.ntk_problem:
             raise ValueError(
                 f"this network has no NTK: {self.ntk_problem}; its NNGP kernel exists (`nngp`, `nngp_lag`, "
@@ -185,11 +162,7 @@ class StaxNetwork:
             )
 
     def require_composable(self) -> None:
-        """Refuse to stand behind a mapping, whose features are vectors (n, p).
-
-        Raises:
-            ValueError: if the network takes other inputs, or its last layer is not linear.
-        """
+        """Refuse to stand behind a mapping, whose features are vectors (n, p)."""
         if len(self.input_shape) != 1:
             raise ValueError(
                 f"this network takes inputs such as {self._expected} and a mapping gives features (n, p); "
@@ -290,21 +263,21 @@ def _takes_kernels(triple: Triple, fan_in: int) -> bool:
     return getattr(getattr(k, "nngp", None), "shape", None) == (1, 1)
 
 
-def _in_tiles(network: StaxNetwork, x: Array, z: Array | None, which: str) -> Array:
+def _in_tiles(network: StaxNetwork, x: Array, z: Array | None, which: str, entries: int) -> Array:
     """kernel_fn of all inputs at once, or tile by tile where its covariances between positions would be large."""
     rows, columns = x.shape[0], (x if z is None else z).shape[0]
     positions = _positions_per_pair(network.triple, x.shape[1:])
-    if rows * columns * positions <= TILE:
+    if rows * columns * positions <= entries:
         return _tile(network.triple, x, z, which)
-    width = max(1, min(columns, TILE // positions))
-    height = max(1, min(rows, TILE // (positions * width)))
+    width = max(1, min(columns, entries // positions))
+    height = max(1, min(rows, entries // (positions * width)))
     x_tiles, z_tiles = _tiles(x, height), _tiles(x if z is None else z, width)
     tiles = jax.lax.map(lambda a: jax.lax.map(lambda b: _tile(network.triple, a, b, which), z_tiles), x_tiles)
     whole = jnp.swapaxes(tiles, 1, 2).reshape(x_tiles.shape[0] * height, z_tiles.shape[0] * width)
     return whole[:rows, :columns]
 
 
-_tiled = jax.jit(_in_tiles, static_argnames="which")
+_tiled = jax.jit(_in_tiles, static_argnames=("which", "entries"))
 
 
 def _tile(triple: Triple, x: Array, z: Array | None, which: str) -> Array:

@@ -11,9 +11,16 @@ Source: Tancik et al. 2020, "Fourier features let networks learn high frequency 
 dimensional domains", equations 5 to 8.
 """
 
-from ntkspec.mapping._base import Mapping, StationaryMapping
+from ntkspec.mapping._base import (
+    JoinedMapping,
+    Mapping,
+    ProductMapping,
+    Stationary,
+    StationaryMapping,
+    SumMapping,
+    Versines,
+)
 from ntkspec.mapping._combined import concatenate, direct_product, direct_sum, multiply, rotate
-from ntkspec.mapping._compound import JoinedMapping, ProductMapping, SumMapping
 from ntkspec.mapping._conventions import bacon, from_radians, nerf, siren_first_layer, tiny_cuda_nn
 from ntkspec.mapping._describe import describe
 from ntkspec.mapping._fourier import FourierMapping, from_frequencies, with_amplitudes
@@ -29,8 +36,10 @@ __all__ = [
     "LimitMapping",
     "Mapping",
     "ProductMapping",
+    "Stationary",
     "StationaryMapping",
     "SumMapping",
+    "Versines",
     "bacon",
     "basic",
     "concatenate",

@@ -1,22 +1,39 @@
-"""What is asked of a mapping, and the arithmetic of versines that every stationary one shares."""
+"""What is asked of a mapping, sums and products of mappings, and the arithmetic of versines."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import reduce
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from operator import mul
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_positive
+from ntkspec.checks import check_points
+from ntkspec.module import Module
 
-if TYPE_CHECKING:
-    from ntkspec.mapping._combined import Combined
+__all__ = ["JoinedMapping", "Mapping", "ProductMapping", "Stationary", "StationaryMapping", "SumMapping", "Versines"]
 
-__all__ = ["Mapping", "StationaryMapping"]
+
+class Versines(NamedTuple):
+    """Distances of a correlation ρ from both of its ends, each to full relative precision.
+
+    Attributes:
+        near: 1 − ρ.
+        far: 1 + ρ.
+    """
+
+    near: Array
+    far: Array
+
+    @classmethod
+    def of(cls, near: ArrayLike | Versines) -> Versines:
+        """Both of 1 − ρ, the other one to rounding relative to 1; both stay as they are."""
+        return near if isinstance(near, Versines) else cls(jnp.asarray(near, dtype=float), 2 - jnp.asarray(near))
 
 
 @runtime_checkable
@@ -50,7 +67,10 @@ class Mapping(Protocol):
 
 @runtime_checkable
 class StationaryMapping(Mapping, Protocol):
-    """A mapping whose inner product k_γ is a function of the lag; kernels and lattices ask for no more than this."""
+    """A mapping whose inner product k_γ is a function of the lag; kernels and lattices ask for no more than this.
+
+    `Stationary` answers `inner`, `versine`, ``+`` and ``*`` for a class derived from it.
+    """
 
     @property
     def norm_squared(self) -> Array:
@@ -66,12 +86,12 @@ class StationaryMapping(Mapping, Protocol):
         """k_γ(Δ) for lags (..., d): inner products (...)."""
         ...
 
-    def versine(self, delta: ArrayLike) -> Array:
-        """1 − k_γ(Δ)/k_γ(0) for lags (..., d), to full relative precision where points nearly coincide."""
+    def versines(self, delta: ArrayLike) -> Versines:
+        """1 ∓ k_γ(Δ)/k_γ(0) for lags (..., d), to full relative precision where points nearly coincide or oppose."""
         ...
 
-    def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """Return the versine on the grid of d one-dimensional arrays of lags."""
+    def versines_grid(self, lags: tuple[ArrayLike, ...]) -> Versines:
+        """Return the versines on the grid of d one-dimensional arrays of lags."""
         ...
 
     def through(self, matrix: ArrayLike) -> StationaryMapping:
@@ -82,13 +102,20 @@ class StationaryMapping(Mapping, Protocol):
         """√w γ, so that the inner product is w k_γ."""
         ...
 
+    def __add__(self, other: Mapping) -> StationaryMapping | JoinedMapping:
+        """Features of both side by side: k_γ is the sum."""
+        ...
 
-class OfTheLag:
+    def __mul__(self, other: Mapping) -> StationaryMapping:
+        """All products of one feature of each: k_γ is the product."""
+        ...
+
+
+class Stationary(Module):
     """What follows for every stationary mapping: its inner product, and sums and products with others."""
 
     @property
     def stationary(self) -> bool:
-        """Whether γ(v)·γ(v') depends on v − v' alone: always."""
         return True
 
     def inner(self: StationaryMapping, delta: ArrayLike) -> Array:
@@ -100,19 +127,200 @@ class OfTheLag:
         Returns:
             Inner products γ(v)·γ(v'), shape (...).
         """
-        return self.norm_squared * (1 - self.versine(delta))
+        return self.norm_squared * (1 - self.versines(delta).near)
 
-    def __add__(self: StationaryMapping, other: StationaryMapping) -> Combined:
+    def versine(self: StationaryMapping, delta: ArrayLike) -> Array:
+        """1 − k_γ(Δ)/k_γ(0) for lags (..., d), to full relative precision where points nearly coincide."""
+        return self.versines(delta).near
+
+    def versines_grid(self: StationaryMapping, lags: tuple[ArrayLike, ...]) -> Versines:
+        return self.versines(jnp.stack(jnp.meshgrid(*check_axes(lags, self.dim), indexing="ij"), axis=-1))
+
+    def versine_grid(self: StationaryMapping, lags: tuple[ArrayLike, ...]) -> Array:
+        """Return the versine on the grid of d one-dimensional arrays of lags."""
+        return self.versines_grid(lags).near
+
+    def __add__(self: StationaryMapping, other: Mapping) -> StationaryMapping | JoinedMapping:
         """Features of both side by side: inner products add, and so do |γ|² (nothing is rescaled)."""
-        from ntkspec.mapping._combined import concatenate  # combined is built on this module
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        check_same_dim([self, other])
+        if not isinstance(other, StationaryMapping):
+            return joined([self, other], jnp.ones(2))
+        return SumMapping((*_parts(self, SumMapping), *_parts(other, SumMapping)))
 
-        return concatenate([self, other], normalize=False) if isinstance(other, Mapping) else NotImplemented
-
-    def __mul__(self: StationaryMapping, other: StationaryMapping) -> StationaryMapping:
+    def __mul__(self: StationaryMapping, other: Mapping) -> StationaryMapping:
         """All products of one feature of each: inner products multiply."""
-        from ntkspec.mapping._combined import multiply  # combined is built on this module
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        check_same_dim([self, other])
+        _, factor = check_stationary([self, other])
+        if isinstance(factor, ProductMapping):
+            return factor * self
+        # Fourier mappings, which merge, stand before limits.
+        return ProductMapping((factor, self) if factor.finite and not self.finite else (self, factor))
 
-        return multiply([self, other]) if isinstance(other, Mapping) else NotImplemented
+
+class _Compound(Stationary):
+    """Several stationary mappings of the same coordinates."""
+
+    parts: tuple[StationaryMapping, ...]
+
+    @property
+    def dim(self) -> int:
+        return self.parts[0].dim
+
+    @property
+    def finite(self) -> bool:
+        return all(part.finite for part in self.parts)
+
+    @property
+    def periodic(self) -> bool:
+        return all(part.periodic for part in self.parts)
+
+    def versines(self, delta: ArrayLike) -> Versines:
+        return self._combined([part.versines(delta) for part in self.parts])
+
+    def versines_grid(self, lags: tuple[ArrayLike, ...]) -> Versines:
+        return self._combined([part.versines_grid(lags) for part in self.parts])
+
+    def through(self, matrix: ArrayLike) -> Self:
+        return replace(self, parts=tuple(part.through(matrix) for part in self.parts))
+
+    def _combined(self, versines: list[Versines]) -> Versines:
+        raise NotImplementedError
+
+
+class SumMapping(_Compound):
+    """Features of stationary mappings side by side, one of them a limit: k_γ = Σ k_i. Build one with `concatenate`.
+
+    Attributes:
+        parts: mappings of the same coordinates.
+    """
+
+    @property
+    def num_features(self) -> int:
+        return sum(part.num_features for part in self.parts)
+
+    @property
+    def norm_squared(self) -> Array:
+        return jnp.sum(jnp.stack([part.norm_squared for part in self.parts]))
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Features of all parts, shape (n, p); refused where a part has infinitely many."""
+        return jnp.concatenate([part(x) for part in self.parts], axis=-1)
+
+    def scaled(self, weight: ArrayLike) -> SumMapping:
+        return SumMapping(tuple(part.scaled(weight) for part in self.parts))
+
+    def _combined(self, versines: list[Versines]) -> Versines:
+        """Σ |γ_i|² v_i / Σ |γ_i|²: sums of what is not negative keep every digit."""
+        share = [part.norm_squared / self.norm_squared for part in self.parts]
+        return Versines(*(sum(s * v for s, v in zip(share, end, strict=True)) for end in zip(*versines, strict=True)))
+
+
+class ProductMapping(_Compound):
+    """All products of one feature of each part, one part a limit: k_γ = Π k_i. Build one with `multiply`.
+
+    Attributes:
+        parts: mappings of the same coordinates.
+    """
+
+    @property
+    def num_features(self) -> int:
+        return math.prod(part.num_features for part in self.parts)
+
+    @property
+    def norm_squared(self) -> Array:
+        return jnp.prod(jnp.stack([part.norm_squared for part in self.parts]))
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Products of features, shape (n, p); refused where a part has infinitely many."""
+        features = jnp.ones((check_points(x, self.dim).shape[0], 1))
+        for part in self.parts:
+            features = (features[:, :, None] * part(x)[:, None, :]).reshape(features.shape[0], -1)
+        return features
+
+    def __mul__(self, other: Mapping) -> StationaryMapping:
+        if isinstance(other, ProductMapping):
+            return reduce(mul, other.parts, self)
+        first, *others = self.parts
+        product = first * other
+        # Fourier mappings merge.
+        return ProductMapping((*(product.parts if isinstance(product, ProductMapping) else (product,)), *others))
+
+    def scaled(self, weight: ArrayLike) -> ProductMapping:
+        return ProductMapping((self.parts[0].scaled(weight), *self.parts[1:]))
+
+    def _combined(self, versines: list[Versines]) -> Versines:
+        return product_of_versines(versines)
+
+
+class JoinedMapping(Module):
+    """Features side by side where a part (raw coordinates) is not stationary. Build one with `concatenate`.
+
+    Attributes:
+        parts: mappings of the same coordinates.
+        weights: w, shape (parts,); γ = [√w_1 γ_1, √w_2 γ_2, …].
+    """
+
+    parts: tuple[Mapping, ...]
+    weights: Array
+
+    @property
+    def dim(self) -> int:
+        return self.parts[0].dim
+
+    @property
+    def num_features(self) -> int:
+        return sum(part.num_features for part in self.parts)
+
+    @property
+    def stationary(self) -> bool:
+        return False
+
+    @property
+    def finite(self) -> bool:
+        return True
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Features of all parts, shape (n, p), in their order."""
+        roots = jnp.sqrt(self.weights)
+        return jnp.concatenate([root * part(x) for root, part in zip(roots, self.parts, strict=True)], axis=-1)
+
+
+def _parts(mapping: StationaryMapping, kind: type[_Compound]) -> tuple[StationaryMapping, ...]:
+    return mapping.parts if isinstance(mapping, kind) else (mapping,)
+
+
+def joined(parts: list[Mapping], weights: Array) -> JoinedMapping:
+    """Return mappings side by side with raw coordinates among them."""
+    if not all(part.finite for part in parts):
+        raise ValueError(
+            "raw coordinates beside a limit have neither features nor a function of the lag; sample the limit "
+            "(ns.mapping.gaussian and the like), or leave the coordinates out"
+        )
+    return JoinedMapping(tuple(parts), weights)
+
+
+def check_same_dim(parts: list[Mapping]) -> None:
+    """Refuse mappings of different coordinates."""
+    if len({part.dim for part in parts}) > 1:
+        raise ValueError(
+            f"the mappings have {[part.dim for part in parts]} coordinates; expected the same number, "
+            "or take direct_sum and direct_product for those of different inputs"
+        )
+
+
+def check_stationary(parts: list[Mapping]) -> list[StationaryMapping]:
+    """Return the mappings, all of them functions of the lag."""
+    stationary = [part for part in parts if isinstance(part, StationaryMapping)]
+    if len(stationary) < len(parts):
+        raise ValueError(
+            "a mapping with raw coordinates is not stationary: it can stand beside others in `concatenate`, but it "
+            "can be neither multiplied, turned nor spread over other inputs"
+        )
+    return stationary
 
 
 def as_array(values: ArrayLike) -> Array:
@@ -124,11 +332,7 @@ def as_array(values: ArrayLike) -> Array:
 
 
 def check_lags(delta: ArrayLike, dim: int) -> Array:
-    """`delta` as an array (..., dim).
-
-    Raises:
-        ValueError: if the last axis is not `dim` long.
-    """
+    """`delta` as an array (..., dim)."""
     delta = jnp.asarray(delta, dtype=float)
     if delta.ndim == 0 or delta.shape[-1] != dim:
         raise ValueError(f"`delta` has shape {delta.shape}; expected (..., {dim}), one column a coordinate")
@@ -136,38 +340,15 @@ def check_lags(delta: ArrayLike, dim: int) -> Array:
 
 
 def check_axes(lags: tuple[ArrayLike, ...], dim: int) -> list[Array]:
-    """Return the one-dimensional arrays of lags, one an axis.
-
-    Raises:
-        ValueError: if there are not `dim` of them.
-    """
+    """Return the one-dimensional arrays of lags, one an axis."""
     axes = [jnp.asarray(lag, dtype=float) for lag in lags]
     if len(axes) != dim or any(axis.ndim != 1 for axis in axes):
         raise ValueError(f"`lags` holds {[axis.shape for axis in axes]}; expected {dim} one-dimensional arrays")
     return axes
 
 
-def check_scale(scale: ArrayLike, dim: int, hint: str) -> Array:
-    """One positive scale an axis, from a number for all or one for each; traced ones pass unseen.
-
-    Raises:
-        ValueError: on another length, or a value that is not positive.
-    """
-    scales = as_array(scale)
-    if scales.shape not in ((), (dim,)):
-        raise ValueError(f"scale has shape {scales.shape}; expected one number, or {dim}, one for each axis")
-    if not isinstance(scales, jax.core.Tracer):
-        for value in np.atleast_1d(np.asarray(scales)):
-            check_positive("scale", float(value), hint)
-    return jnp.broadcast_to(scales, (dim,))
-
-
 def check_matrix(matrix: ArrayLike, rows: int) -> Array:
-    """Return a change of coordinates, shape (rows, d').
-
-    Raises:
-        ValueError: on another shape.
-    """
+    """Return a change of coordinates, shape (rows, d')."""
     matrix = as_array(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != rows or matrix.shape[1] == 0:
         raise ValueError(
@@ -184,9 +365,19 @@ def reduced(turns: Array) -> Array:
     return turns - jnp.round(turns)
 
 
-def product_of_versines(versines: list[Array]) -> Array:
-    """1 − Π(1 − v_i), with no digit lost while the v_i are small: v + u − vu = v + u(1 − v), one by one."""
-    return reduce(lambda v, u: v + u * (1 - v), versines)
+def product_of_versines(versines: list[Versines]) -> Versines:
+    """1 ∓ Πρ_i, without cancellation: 1 − ρσ = v + u(1 − v) of v = 1 − ρ, u = 1 − σ, or of both from the other end."""
+
+    def both(one: Versines, other: Versines) -> Versines:
+        (near, far), (near_other, far_other) = one, other
+        opposed = (far < near) & (far_other < near_other)
+        v, u = jnp.where(opposed, far, near), jnp.where(opposed, far_other, near_other)
+        # 1 + ρσ with σ ≤ 0 of the two if there is one, so that all terms are positive where they are small.
+        swap = far < near
+        w, v_ = jnp.where(swap, far, far_other), jnp.where(swap, near_other, near)
+        return Versines(v + u * (1 - v), w + v_ * (1 - w))
+
+    return reduce(both, versines)
 
 
 def outer_sum(columns: list[Array]) -> Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add, mul
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +12,23 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.mapping._base import Mapping, StationaryMapping, as_array, check_matrix
-from ntkspec.mapping._compound import JoinedMapping, ProductMapping, SumMapping
-from ntkspec.mapping._fourier import FourierMapping
+from ntkspec.mapping._base import (
+    JoinedMapping,
+    Mapping,
+    StationaryMapping,
+    as_array,
+    check_matrix,
+    check_same_dim,
+    check_stationary,
+    joined,
+)
 
 __all__ = ["concatenate", "direct_product", "direct_sum", "multiply", "rotate"]
 
 
-#: What a sum of mappings is: stationary if all parts are.
-Combined = FourierMapping | SumMapping | JoinedMapping
-
-
-def concatenate(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True) -> Combined:
+def concatenate(
+    mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True
+) -> StationaryMapping | JoinedMapping:
     """Features of several mappings of the same coordinates, side by side: k_γ = Σ w_i k_i.
 
     ``g + h`` is the same without weights and without rescaling.
@@ -51,22 +58,8 @@ def concatenate(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *
     if not all(part.stationary for part in parts):
         if normalize:
             raise ValueError("raw coordinates have no constant norm, so nothing to normalize by; pass normalize=False")
-        if not all(part.finite for part in parts):
-            raise ValueError(
-                "raw coordinates beside a limit have neither features nor a function of the lag; sample the limit "
-                "(ns.mapping.gaussian and the like), or leave the coordinates out"
-            )
-        return JoinedMapping(tuple(parts), w)
-    scaled = [part.scaled(w[i]) for i, part in enumerate(_stationary(parts))]
-    flat = [p for part in scaled for p in (part.parts if isinstance(part, SumMapping) else (part,))]
-    fourier = [part for part in flat if isinstance(part, FourierMapping)]
-    if len(fourier) == len(flat):
-        frequencies = jnp.concatenate([part.frequencies for part in fourier])
-        total: FourierMapping | SumMapping = FourierMapping(
-            frequencies, jnp.concatenate([part.amplitudes for part in fourier])
-        )
-    else:
-        total = SumMapping(tuple(flat))
+        return joined(parts, w)
+    total = reduce(add, [part.scaled(w[i]) for i, part in enumerate(check_stationary(parts))])
     return total.scaled(1 / total.norm_squared) if normalize else total
 
 
@@ -92,19 +85,13 @@ def multiply(mappings: Sequence[Mapping]) -> StationaryMapping:
         >>> g.frequencies[:, 0].tolist()
         [4.0, 2.0]
     """
-    parts = [p for part in _stationary(_checked(mappings)) for p in _factors(part)]
-    fourier = [part for part in parts if isinstance(part, FourierMapping)]
-    limits = [part for part in parts if not isinstance(part, FourierMapping)]
-    if not fourier:
-        return limits[0] if len(limits) == 1 else ProductMapping(tuple(limits))
-    product = fourier[0]
-    for other in fourier[1:]:
-        product = _product(product, other)
-    return ProductMapping((product, *limits)) if limits else product
+    return reduce(mul, check_stationary(_checked(mappings)))
 
 
-def direct_sum(mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True) -> Combined:
-    """Put mappings of different inputs side by side, as for (position, direction): k_γ(Δx, Δd) = Σ w_i k_i(Δ_i).
+def direct_sum(
+    mappings: Sequence[Mapping], weights: ArrayLike | None = None, *, normalize: bool = True
+) -> StationaryMapping | JoinedMapping:
+    """Return mappings of different inputs side by side, as for (position, direction): k_γ(Δx, Δd) = Σ w_i k_i(Δ_i).
 
     Args:
         mappings: all stationary; their coordinates follow one another, d = Σ d_i.
@@ -172,7 +159,7 @@ def rotate(mapping: StationaryMapping, rotation: ArrayLike) -> StationaryMapping
         >>> [round(abs(float(b)), 12) for b in g.frequencies[0]]
         [0.0, 3.0]
     """
-    (part,) = _stationary(_checked([mapping]))
+    (part,) = check_stationary(_checked([mapping]))
     matrix = as_array(rotation)
     if matrix.ndim == 0:
         if part.dim != 2:
@@ -199,22 +186,8 @@ def _checked(mappings: Sequence[Mapping]) -> list[Mapping]:
             raise TypeError(f"a {type(part).__name__} is no mapping; expected those from ntkspec.mapping")
     if not parts:
         raise ValueError("no mappings were given; expected at least one")
-    if len({part.dim for part in parts}) > 1:
-        raise ValueError(
-            f"the mappings have {[part.dim for part in parts]} coordinates; expected the same number, "
-            "or take direct_sum and direct_product for those of different inputs"
-        )
+    check_same_dim(parts)
     return parts
-
-
-def _stationary(parts: Sequence[Mapping]) -> list[StationaryMapping]:
-    found = [part for part in parts if isinstance(part, StationaryMapping)]
-    if len(found) < len(parts):
-        raise ValueError(
-            "a mapping with raw coordinates is not stationary: it can stand beside others in `concatenate`, but it "
-            "can be neither multiplied, turned nor spread over other inputs"
-        )
-    return found
 
 
 def _weights(weights: ArrayLike | None, count: int) -> Array:
@@ -231,17 +204,6 @@ def _weights(weights: ArrayLike | None, count: int) -> Array:
 
 def _side_by_side(mappings: Sequence[Mapping]) -> list[StationaryMapping]:
     """Every mapping on the coordinates of all, each reading its own block."""
-    parts = _stationary([part for mapping in mappings for part in _checked([mapping])])
+    parts = check_stationary([part for mapping in mappings for part in _checked([mapping])])
     ends = np.cumsum([0, *[part.dim for part in parts]])
     return [part.through(np.eye(ends[-1])[start : start + part.dim]) for start, part in zip(ends, parts, strict=False)]
-
-
-def _factors(part: StationaryMapping) -> tuple[StationaryMapping, ...]:
-    return part.parts if isinstance(part, ProductMapping) else (part,)
-
-
-def _product(one: FourierMapping, other: FourierMapping) -> FourierMapping:
-    first, second = one.frequencies[:, None, :], other.frequencies[None, :, :]
-    pairs = jnp.stack([first + second, first - second], axis=2).reshape(-1, one.dim)
-    amplitudes = jnp.repeat((one.amplitudes[:, None] * other.amplitudes).ravel(), 2) / jnp.sqrt(2.0)
-    return FourierMapping(pairs, amplitudes)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_positive, check_sizes
-from ntkspec.mapping._combined import JoinedMapping
+from ntkspec.mapping._base import JoinedMapping
 from ntkspec.mapping._fourier import FourierMapping, from_frequencies
 from ntkspec.mapping._identity import check_range, identity
 from ntkspec.mapping._ladder import axis_aligned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,24 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
-from ntkspec.mapping._base import OfTheLag, as_array, check_axes, check_lags, check_matrix, reduced
+from ntkspec.mapping._base import (
+    JoinedMapping,
+    Mapping,
+    Stationary,
+    StationaryMapping,
+    Versines,
+    as_array,
+    check_axes,
+    check_lags,
+    check_matrix,
+    check_same_dim,
+    reduced,
+)
 
 __all__ = ["FourierMapping", "from_frequencies", "with_amplitudes"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class FourierMapping(OfTheLag):
+class FourierMapping(Stationary):
     """The mapping γ(v) = [a cos 2πb·v, a sin 2πb·v] of m frequencies; a pytree in both fields.
 
     Build one with `gaussian`, `positional`, `nerf`, `from_frequencies` and the like, which check their input.
@@ -43,7 +52,6 @@ class FourierMapping(OfTheLag):
 
     @property
     def dim(self) -> int:
-        """Number of coordinates d."""
         return self.frequencies.shape[1]
 
     @property
@@ -53,12 +61,10 @@ class FourierMapping(OfTheLag):
 
     @property
     def num_features(self) -> int:
-        """Length of γ(v): 2m."""
         return 2 * self.num_frequencies
 
     @property
     def finite(self) -> bool:
-        """Whether γ(v) has finitely many components: always."""
         return True
 
     @property
@@ -82,57 +88,44 @@ class FourierMapping(OfTheLag):
 
         Returns:
             Features, shape (n, 2m): all cosines, then all sines.
-
-        Raises:
-            ValueError: if `x` does not have d columns.
         """
         x = check_points(x, self.dim)
         turns = x @ self.frequencies.T
         phase = 2 * jnp.pi * reduced(turns)
         return jnp.concatenate([self.amplitudes * jnp.cos(phase), self.amplitudes * jnp.sin(phase)], axis=-1)
 
-    def versine(self, delta: ArrayLike) -> Array:
-        """1 − k_γ(Δ)/k_γ(0) = Σ 2a² sin²(πb·Δ) / Σ a², to full relative precision.
+    def versines(self, delta: ArrayLike) -> Versines:
+        """1 − ρ = Σ 2a² sin²(πb·Δ) / Σ a² and 1 + ρ = Σ 2a² cos²(πb·Δ) / Σ a², to full relative precision.
 
         Args:
             delta: lags, shape (..., d).
 
         Returns:
-            Versines in [0, 2], shape (...).
-
-        Raises:
-            ValueError: if the last axis of `delta` is not d.
+            Versines in [0, 2], shape (...) each.
         """
-        delta = check_lags(delta, self.dim)
-        # A sum over axes instead of a product with B keeps the (..., m) phases inside one fused loop.
-        turns = jnp.zeros(())
-        for i in range(self.dim):
-            turns = turns + delta[..., i, None] * self.frequencies[:, i]
-        weights = self.amplitudes**2
-        return jnp.sum(2 * weights * jnp.sin(jnp.pi * reduced(turns)) ** 2, axis=-1) / jnp.sum(weights)
+        return _direct(self.frequencies, self.amplitudes, check_lags(delta, self.dim))
 
-    def versine_grid(self, lags: tuple[ArrayLike, ...]) -> Array:
-        """Return the versine on a grid of lags, as matrix products instead of an n·m loop.
+    def versines_grid(self, lags: tuple[ArrayLike, ...], direct_sines: int = 4_000_000) -> Versines:
+        """Return the versines on a grid of lags, as matrix products instead of an n·m loop.
 
         sin²(A + B) = sin²A cos²B + cos²A sin²B + 2 sin A cos A sin B cos B is a sum of products, so that the sum
-        over frequencies is three matrix products. Against `versine` its error is a few units of rounding
+        over frequencies is three matrix products. Against `versines` its error is a few units of rounding
         relative to 1, not to the versine; a small grid therefore takes the direct sum.
 
         Args:
             lags: d one-dimensional arrays of lags, one an axis.
+            direct_sines: number of sines up to which the direct sum is taken (0.05 s on two cores).
 
         Returns:
-            Versines, shape (len(lags[0]), ..., len(lags[d-1])).
-
-        Raises:
-            ValueError: if there are not d arrays.
+            Versines, shape (len(lags[0]), ..., len(lags[d-1])) each.
         """
         axes = check_axes(lags, self.dim)
-        if self.dim == 1 or math.prod(len(axis) for axis in axes) * self.num_frequencies <= DIRECT_LIMIT:
-            return self.versine(jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1))
+        sines = math.prod(len(axis) for axis in axes) * self.num_frequencies
+        if self.dim == 1 or sines <= direct_sines:
+            return super().versines_grid(lags)
         *leading, last = [_half_angles(axis, self.frequencies[:, i]) for i, axis in enumerate(axes)]
         weights = 2 * self.amplitudes**2 / self.norm_squared
-        return jnp.clip(_versine_over(leading, last, weights), 0, 2)
+        return Versines.of(jnp.clip(_versine_over(leading, last, weights), 0, 2))
 
     def through(self, matrix: ArrayLike) -> FourierMapping:
         """γ(A·): the frequencies become B A.
@@ -142,20 +135,85 @@ class FourierMapping(OfTheLag):
 
         Returns:
             The mapping of u, on d' coordinates.
-
-        Raises:
-            ValueError: if the matrix has not d rows.
         """
         matrix = check_matrix(matrix, self.dim)
         return FourierMapping(jnp.matmul(self.frequencies, matrix, precision="highest"), self.amplitudes)
 
     def scaled(self, weight: ArrayLike) -> FourierMapping:
-        """√w γ, whose inner product is w k_γ."""
         return FourierMapping(self.frequencies, jnp.sqrt(jnp.asarray(weight, dtype=float)) * self.amplitudes)
 
+    def __add__(self, other: Mapping) -> StationaryMapping | JoinedMapping:
+        if not isinstance(other, FourierMapping):
+            return super().__add__(other)
+        check_same_dim([self, other])
+        return FourierMapping(
+            jnp.concatenate([self.frequencies, other.frequencies]), jnp.concatenate([self.amplitudes, other.amplitudes])
+        )
 
-#: Sines that a grid of lags may cost before the separable product takes over (about 0.05 s on two cores).
-DIRECT_LIMIT = 4_000_000
+    def __mul__(self, other: Mapping) -> StationaryMapping:
+        if not isinstance(other, FourierMapping):
+            return super().__mul__(other)
+        check_same_dim([self, other])
+        first, second = self.frequencies[:, None, :], other.frequencies[None, :, :]
+        pairs = jnp.stack([first + second, first - second], axis=2).reshape(-1, self.dim)
+        amplitudes = jnp.repeat((self.amplitudes[:, None] * other.amplitudes).ravel(), 2) / jnp.sqrt(2.0)
+        return FourierMapping(pairs, amplitudes)
+
+
+#: sin x / x = Σ (−1)^k x^2k / (2k + 1)! to 1e-19 up to π/4, highest power first.
+_SINE_SERIES = np.array([(-1) ** k / math.factorial(2 * k + 1) for k in reversed(range(10))])
+
+
+@jax.jit
+def _direct(frequencies: Array, amplitudes: Array, delta: Array) -> Versines:
+    # A loop over axes instead of a product with B keeps the (..., m) phases inside one fused loop.
+    turns, rest = jnp.zeros(()), jnp.zeros(())
+    for i in range(frequencies.shape[1]):
+        product, error = _exact_product(delta[..., i, None], frequencies[:, i])
+        turns, rounding = _exact_sum(turns, reduced(product)) if i else (reduced(product), jnp.zeros(()))
+        rest = rest + (error + rounding)
+    weights = amplitudes**2
+    # Of phases of millions of turns the rest is no small one.
+    turns, rest = _exact_sum(reduced(turns), reduced(rest))
+    sine2, cosine2 = _squares(reduced(turns), rest)
+    # One complex sum is one loop, where two sums would make the sines twice.
+    total = jnp.sum(jax.lax.complex(2 * weights * sine2, 2 * weights * cosine2), axis=-1)
+    energy = jnp.sum(weights)
+    return Versines(jnp.real(total) / energy, jnp.imag(total) / energy)
+
+
+def _exact_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """A·b as two numbers, the first of which has no rounding error, by halves of the digits of both.
+
+    Near a period or the opposite of a point a unit of rounding of b·Δ would be all that is left of the lag.
+
+    Source: Dekker 1971, "A floating-point technique for extending the available precision".
+    """
+    exponent, digits = jnp.finfo(a.dtype).nexp, jnp.finfo(a.dtype).nmant // 2 - 1
+    a_high, b_high = (jax.lax.reduce_precision(c, exponent, digits) for c in (a, b))
+    a_low, b_low = a - a_high, b - b_high
+    return a_high * b_high, a_high * b_low + a_low * b
+
+
+def _exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a + b, and its rounding error (Knuth's two-sum)."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
+
+
+def _squares(turns: Array, rest: Array) -> tuple[Array, Array]:
+    """sin² and cos² of π(turns + rest), turns in [−1/2, 1/2] and a small rest, to full relative precision.
+
+    Both by one short series, of the angle to the nearer axis.
+    """
+    sign = jnp.where(turns < 0, -1.0, 1.0)
+    turns, rest = sign * turns, sign * rest
+    acute = turns < 0.25
+    square = (jnp.pi * jnp.where(acute, turns + rest, (0.5 - turns) - rest)) ** 2
+    small = square * jnp.polyval(_SINE_SERIES, square) ** 2
+    return jnp.where(acute, small, 1 - small), jnp.where(acute, 1 - small, small)
+
 
 HalfAngles = tuple[Array, Array]
 

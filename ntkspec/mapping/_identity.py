@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import jax
+import equinox as eqx
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points, check_sizes
+from ntkspec.module import Module
 
 __all__ = ["IdentityMapping", "check_range", "identity"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class IdentityMapping:
+class IdentityMapping(Module):
     """No mapping: γ(v) = v, or its range moved to [low, high). A network behind it has no stationary kernel.
 
     Attributes:
@@ -30,31 +27,24 @@ class IdentityMapping:
         (1, 2)
     """
 
-    dim: int = field(metadata={"static": True})
-    low: float = field(default=0.0, metadata={"static": True})
-    high: float = field(default=1.0, metadata={"static": True})
+    dim: int = eqx.field(static=True)
+    low: float = eqx.field(default=0.0, static=True)
+    high: float = eqx.field(default=1.0, static=True)
 
     @property
     def num_features(self) -> int:
-        """Length of γ(v): d."""
         return self.dim
 
     @property
     def stationary(self) -> bool:
-        """Whether γ(v)·γ(v') depends on v − v' alone: never."""
         return False
 
     @property
     def finite(self) -> bool:
-        """Whether γ(v) has finitely many components: always."""
         return True
 
     def __call__(self, x: ArrayLike) -> Array:
-        """Return the points themselves in their range, shape (n, d).
-
-        Raises:
-            ValueError: if `x` does not have d columns.
-        """
+        """Return the points themselves in their range, shape (n, d)."""
         return self.low + (self.high - self.low) * check_points(x, self.dim)
 
 

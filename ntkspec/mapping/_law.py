@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import ArrayLike
 from scipy import special
 
-from ntkspec.mapping._base import reduced
+from ntkspec.checks import check_positive
+from ntkspec.mapping._base import as_array, reduced
 
 __all__ = ["GAUSSIAN", "LAPLACE", "UNIFORM", "Law"]
 
@@ -27,6 +30,7 @@ class Law:
         deviation: √E[z²].
         highest: sup |z|.
         tail: P(|z| > t), elementwise.
+        scale: meaning of a scale, the number that z is multiplied by.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Law:
     deviation: float
     highest: float
     tail: Callable[[np.ndarray], np.ndarray]
+    scale: str
 
 
 def _gaussian_versine(t: Array) -> Array:
@@ -71,6 +76,7 @@ GAUSSIAN = Law(
     deviation=1.0,
     highest=math.inf,
     tail=lambda t: special.erfc(t / math.sqrt(2)),
+    scale="standard deviation of b",
 )
 LAPLACE = Law(
     name="laplace",
@@ -79,6 +85,7 @@ LAPLACE = Law(
     deviation=math.sqrt(2),
     highest=math.inf,
     tail=lambda t: np.exp(-t),
+    scale="mean |b|",
 )
 UNIFORM = Law(
     name="uniform",
@@ -87,4 +94,16 @@ UNIFORM = Law(
     deviation=1 / math.sqrt(3),
     highest=1.0,
     tail=lambda t: np.maximum(1 - t, 0),
+    scale="highest |b|",
 )
+
+
+def check_scale(scale: ArrayLike, dim: int, law: Law) -> Array:
+    """One positive scale an axis, from a number for all or one for each; traced ones pass unseen."""
+    scales = as_array(scale)
+    if scales.shape not in ((), (dim,)):
+        raise ValueError(f"scale has shape {scales.shape}; expected one number, or {dim}, one for each axis")
+    if not isinstance(scales, jax.core.Tracer):
+        for value in np.atleast_1d(np.asarray(scales)):
+            check_positive("scale", float(value), f"the {law.scale}, cycles per unit; a photograph wants about 1 to 10")
+    return jnp.broadcast_to(scales, (dim,))

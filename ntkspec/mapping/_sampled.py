@@ -2,107 +2,73 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_positive, check_sizes
-from ntkspec.mapping._base import check_scale
 from ntkspec.mapping._fourier import FourierMapping, from_frequencies
-from ntkspec.mapping._law import GAUSSIAN, LAPLACE, UNIFORM, Law
+from ntkspec.mapping._law import GAUSSIAN, LAPLACE, UNIFORM, Law, check_scale
 
 __all__ = ["gaussian", "laplace", "log_uniform", "uniform"]
 
 
-def gaussian(
-    dim: int, num_frequencies: int, scale: ArrayLike, *, seed: int = 0, normalize: bool = True
-) -> FourierMapping:
-    """Frequencies b ~ N(0, scale²) on each axis, equal amplitudes.
+class Sampler(Protocol):
+    """A function that draws frequencies from a law."""
 
-    Args:
-        dim: number of coordinates d.
-        num_frequencies: m.
-        scale: standard deviation of each coordinate of b, cycles per unit; one number, or one for each axis. Two
-            calls that differ only in `scale` draw the same directions.
-        seed: of the draw (numpy's default generator).
-        normalize: scale the amplitudes to Σ a² = 1; otherwise a = 1.
-
-    Returns:
-        The mapping, frequencies (m, d).
-
-    Raises:
-        ValueError: if a size is not a positive integer or a scale is not positive.
-
-    Source: Tancik et al. 2020, section 6.1.
-
-    Example:
-        >>> import ntkspec as ns
-        >>> ns.mapping.gaussian(dim=3, num_frequencies=256, scale=4.0).frequencies.shape
-        (256, 3)
-    """
-    hint = "cycles per unit; a photograph wants about 1 to 10"
-    return _sampled(GAUSSIAN, dim, num_frequencies, scale, hint, seed, normalize)
+    def __call__(
+        self, dim: int, num_frequencies: int, scale: ArrayLike, *, seed: int = 0, normalize: bool = True
+    ) -> FourierMapping:
+        """Return the mapping of m frequencies."""
+        ...
 
 
-def laplace(
-    dim: int, num_frequencies: int, scale: ArrayLike, *, seed: int = 0, normalize: bool = True
-) -> FourierMapping:
-    """Frequencies with density exp(−|b|/scale)/(2 scale) on each axis, equal amplitudes.
+_DOCUMENTATION = """Frequencies {law} on each axis, equal amplitudes.
 
-    Args:
-        dim: number of coordinates d.
-        num_frequencies: m.
-        scale: mean |b| on each axis, cycles per unit (the standard deviation is √2 scale); one number, or one for
-            each axis.
-        seed: of the draw (numpy's default generator).
-        normalize: scale the amplitudes to Σ a² = 1; otherwise a = 1.
+Args:
+    dim: number of coordinates d.
+    num_frequencies: m.
+    scale: {scale} on each axis, cycles per unit{deviation}; one number, or one for each axis. Two calls that differ
+        only in `scale` draw the same directions.
+    seed: seed of the draw (numpy's default generator).
+    normalize: scale the amplitudes to Σ a² = 1; otherwise a = 1.
 
-    Returns:
-        The mapping, frequencies (m, d).
+Returns:
+    The mapping, frequencies (m, d).
 
-    Raises:
-        ValueError: if a size is not a positive integer or a scale is not positive.
+Raises:
+    ValueError: if a size is not a positive integer or a scale is not positive.
 
-    Source: Tancik et al. 2020, figure 4.
+Source: Tancik et al. 2020, {source}.
 
-    Example:
-        >>> import ntkspec as ns
-        >>> ns.mapping.laplace(dim=1, num_frequencies=16, scale=4.0).num_features
-        32
-    """
-    hint = "the mean |b|, cycles per unit"
-    return _sampled(LAPLACE, dim, num_frequencies, scale, hint, seed, normalize)
+Example:
+    >>> import ntkspec as ns
+    >>> ns.mapping.{name}(dim=3, num_frequencies=256, scale=4.0).frequencies.shape
+    (256, 3)
+"""
 
 
-def uniform(
-    dim: int, num_frequencies: int, scale: ArrayLike, *, seed: int = 0, normalize: bool = True
-) -> FourierMapping:
-    """Frequencies uniform on [−scale, scale] on each axis, equal amplitudes.
+def _sampler(law: Law, described: str, deviation: str = "", source: str = "figure 4") -> Sampler:
+    def sample(
+        dim: int, num_frequencies: int, scale: ArrayLike, *, seed: int = 0, normalize: bool = True
+    ) -> FourierMapping:
+        check_sizes(dim=dim, num_frequencies=num_frequencies)
+        scales = check_scale(scale, dim, law)
+        draw = law.draw(np.random.default_rng(seed), (num_frequencies, dim))
+        return from_frequencies(scales * draw, normalize=normalize)
 
-    The paper's code draws from [0, scale) in one dimension; a sign changes no inner product there.
+    sample.__name__ = sample.__qualname__ = law.name
+    sample.__doc__ = _DOCUMENTATION.format(
+        law=described, scale=law.scale, deviation=deviation, source=source, name=law.name
+    )
+    return sample
 
-    Args:
-        dim: number of coordinates d.
-        num_frequencies: m.
-        scale: highest |b| on each axis, cycles per unit (the standard deviation is scale/√3); one number, or one for
-            each axis.
-        seed: of the draw (numpy's default generator).
-        normalize: scale the amplitudes to Σ a² = 1; otherwise a = 1.
 
-    Returns:
-        The mapping, frequencies (m, d).
-
-    Raises:
-        ValueError: if a size is not a positive integer or a scale is not positive.
-
-    Source: Tancik et al. 2020, figure 4.
-
-    Example:
-        >>> import ntkspec as ns
-        >>> bool((abs(ns.mapping.uniform(dim=2, num_frequencies=16, scale=4.0).frequencies) <= 4).all())
-        True
-    """
-    hint = "the highest |b|, cycles per unit"
-    return _sampled(UNIFORM, dim, num_frequencies, scale, hint, seed, normalize)
+gaussian = _sampler(GAUSSIAN, "b ~ N(0, scale²)", source="section 6.1")
+laplace = _sampler(LAPLACE, "with density exp(−|b|/scale)/(2 scale)", " (the standard deviation is √2 scale)")
+# The paper's code draws from [0, scale) in one dimension; a sign changes no inner product there.
+uniform = _sampler(UNIFORM, "uniform on [−scale, scale]", " (the standard deviation is scale/√3)")
 
 
 def log_uniform(
@@ -118,7 +84,7 @@ def log_uniform(
         num_frequencies: m.
         scale: highest |b|, cycles per unit.
         lowest: lowest |b|, cycles per unit.
-        seed: of the draw (numpy's default generator).
+        seed: seed of the draw (numpy's default generator).
         normalize: scale the amplitudes to Σ a² = 1; otherwise a = 1.
 
     Returns:
@@ -145,12 +111,3 @@ def log_uniform(
     direction = generator.standard_normal((num_frequencies, dim))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     return from_frequencies(length[:, None] * direction, normalize=normalize)
-
-
-def _sampled(
-    law: Law, dim: int, num_frequencies: int, scale: ArrayLike, hint: str, seed: int, normalize: bool
-) -> FourierMapping:
-    check_sizes(dim=dim, num_frequencies=num_frequencies)
-    scales = check_scale(scale, dim, hint)
-    draw = law.draw(np.random.default_rng(seed), (num_frequencies, dim))
-    return from_frequencies(scales * draw, normalize=normalize)

@@ -12,8 +12,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.empirical._rows import rows_of
-from ntkspec.kernel._base import Network
-from ntkspec.kernel._factor import is_layered
+from ntkspec.kernel._base import Network, is_layered
 from ntkspec.kernel.activation import ACTIVATIONS, named
 from ntkspec.limits import limited
 

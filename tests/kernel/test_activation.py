@@ -34,7 +34,7 @@ def dual_of(activation, q_x, q_z, versine):
     padded = (np.resize(np.broadcast_to(a, shape), size) for a in (q_x, q_z, versine))
     pair, derivative = oracle_accuracy.dual(activation, *padded)
     back = [np.asarray(a[:count]).reshape(shape) for a in (*pair, derivative)]
-    return Pair(*back[:4]), back[4]
+    return Pair(*back[:5]), back[5]
 
 
 @pytest.fixture(params=oracle_accuracy.names())
@@ -356,7 +356,7 @@ def test_relu_dual_against_mpmath_to_relative_precision():
 
 @pytest.mark.parametrize(("versine", "theta"), [(0, 0), (1, np.pi / 2), (2, np.pi), (0.5, np.pi / 3)])
 def test_angles(versine, theta):
-    near, far = angles(versine)
+    near, far = angles(ns.mapping.Versines.of(versine))
     assert float(near) == pytest.approx(theta, rel=2 * EPS)
     assert float(far) == pytest.approx(np.pi - theta, rel=3 * EPS)
 

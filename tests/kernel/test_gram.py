@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.kernel import _gram as gram_module
+from ntkspec import limits
 from ntkspec.kernel._gram import _tiles
 
 EPS = np.finfo(np.float64).eps
@@ -23,9 +23,9 @@ def kernel(request):
 
 
 @pytest.fixture
-def small_tiles(monkeypatch):
-    monkeypatch.setattr(gram_module, "TILE", 8)
-    monkeypatch.setattr(gram_module, "CHUNK", 4)
+def small_tiles():
+    with limits.limited(block=8, tiles_together=4):
+        yield
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (8, 8), (17, 40), (0, 5)])
@@ -43,17 +43,16 @@ def test_tiles_cover_the_matrix(shape, symmetric, small_tiles):
     assert covered.all()
 
 
-def test_tiles_make_the_matrix_of_one_piece(kernel, monkeypatch, rng):
+def test_tiles_make_the_matrix_of_one_piece(kernel, rng):
     x, z = rng.random((30, 2)), rng.random((19, 2))
     x[20], x[29], z[11] = x[3], x[3] + 1e-9, x[3]
     x[7], z[3] = 0.0, 0.0
     square, rectangle = kernel.ntk(x), kernel.ntk(x, z)
-    monkeypatch.setattr(gram_module, "TILE", 8)
-    monkeypatch.setattr(gram_module, "CHUNK", 4)
-    in_tiles = np.asarray(kernel.ntk(x))
+    with limits.limited(block=8, tiles_together=4):
+        in_tiles, rectangle_in_tiles = np.asarray(kernel.ntk(x)), kernel.ntk(x, z)
     np.testing.assert_array_equal(in_tiles, in_tiles.T)
     np.testing.assert_allclose(in_tiles, square, rtol=8 * EPS)
-    np.testing.assert_allclose(kernel.ntk(x, z), rectangle, rtol=8 * EPS)
+    np.testing.assert_allclose(rectangle_in_tiles, rectangle, rtol=8 * EPS)
 
 
 def test_no_points_make_an_empty_matrix(kernel):

@@ -8,8 +8,7 @@ from mpmath import mpf
 
 import ntkspec as ns
 from ntkspec.kernel import MLP, Polynomial, Relu
-from ntkspec.kernel import _coincidence as coincidence
-from ntkspec.kernel._coincidence import resolve_coincident
+from ntkspec.kernel._gram import resolve_coincident
 
 EPS = np.finfo(np.float64).eps
 PARAMETRIZATIONS = ["ntk", "standard"]
@@ -95,16 +94,14 @@ def test_gram_is_exactly_symmetric_and_positive(parametrization, name, rng):
     )
 
 
-def test_all_inputs_alike_take_the_crowd_branch(monkeypatch):
-    # At a depth of its own, so that no program compiled before is taken.
-    monkeypatch.setattr(coincidence, "SMALL", 0)
+def test_all_inputs_alike_take_the_crowd_branch():
     rng = np.random.default_rng(1)
     one = rng.standard_normal((1, 5))
-    crowd = one + 1e-9 * rng.standard_normal((40, 5))
+    crowd = one + 1e-9 * rng.standard_normal((70, 5))  # more pairs than are computed both ways
     net = network(1)
-    scattered = np.stack([np.asarray(net.ntk(crowd[[i]], crowd))[0] for i in range(40)])  # one row: few pairs
+    scattered = np.stack([np.asarray(net.ntk(crowd[[i]], crowd))[0] for i in range(70)])  # one row: few pairs
     np.testing.assert_allclose(net.ntk(crowd), scattered, rtol=4 * EPS)
-    same = np.repeat(one, 40, axis=0)
+    same = np.repeat(one, 70, axis=0)
     np.testing.assert_allclose(net.ntk(same), float(net.ntk(one)[0, 0]), rtol=4 * EPS)
 
 
@@ -114,23 +111,28 @@ NEVER = np.zeros((30, 30), dtype=bool)
 
 @pytest.mark.parametrize("small", [0, 4096])
 @pytest.mark.parametrize("alike", [0, 3, 12, 30], ids=["none", "few", "some", "crowd"])
-def test_resolve_coincident_replaces_exactly_the_small_versines(alike, small, monkeypatch):
-    monkeypatch.setattr(coincidence, "SMALL", small)
+def test_resolve_coincident_replaces_exactly_the_small_versines(alike, small):
     rng = np.random.default_rng(2)
     versine = rng.uniform(0.1, 2.0, (30, 30))
     versine[:alike, :alike] = rng.uniform(-1e-15, 1e-15, (alike, alike))
     exact = rng.uniform(0, 1e-15, (30, 30))
-    resolved = resolve_coincident(jnp.asarray(versine), lambda i, j: jnp.asarray(exact)[i, j], NEVER)
+    resolved = resolve_coincident(
+        jnp.asarray(versine),
+        lambda i, j: ns.mapping.Versines.of(jnp.asarray(exact)[i, j]),
+        NEVER,
+        without_branches=small,
+    )
     expected = versine.copy()
     expected[:alike, :alike] = exact[:alike, :alike]
-    np.testing.assert_array_equal(resolved, expected)
+    np.testing.assert_array_equal(resolved.near, expected)
 
 
-def test_resolve_coincident_of_a_wide_matrix_drops_the_padding(monkeypatch):
-    monkeypatch.setattr(coincidence, "SMALL", 0)
+def test_resolve_coincident_of_a_wide_matrix_drops_the_padding():
     versine = jnp.full((2, 9), 1.0).at[1, 3].set(1e-9)
-    resolved = resolve_coincident(versine, lambda i, j: 1e-7 * (10 * i + j), NEVER[:2, :9])
-    np.testing.assert_array_equal(resolved, versine.at[1, 3].set(1e-7 * jnp.asarray(13)))
+    resolved = resolve_coincident(
+        versine, lambda i, j: ns.mapping.Versines.of(1e-7 * (10 * i + j)), NEVER[:2, :9], without_branches=0
+    )
+    np.testing.assert_array_equal(resolved.near, versine.at[1, 3].set(1e-7 * jnp.asarray(13)))
 
 
 def test_exactly_opposite_inputs_have_an_angle_of_pi(rng):
@@ -139,12 +141,15 @@ def test_exactly_opposite_inputs_have_an_angle_of_pi(rng):
     K = np.asarray(network(1, W_std=1.0, b_std=0.0).ntk(x, -2 * x))
     np.testing.assert_array_equal(np.diag(K), 0)
     k = ns.kernel.compose(ns.mapping.basic(2), network(1, W_std=1.0, b_std=0.0))
-    assert float(k.ntk([[0.1, 0.2]], [[0.6, 0.7]])[0, 0]) == 0
+    # Points whose difference is exactly ½ in binary, as that of 0.7 and 0.2 is not.
+    assert float(k.ntk([[0.125, 0.25]], [[0.625, 0.75]])[0, 0]) == 0
 
 
 def test_resolve_coincident_takes_one_point_twice_for_a_versine_of_zero():
     versine = jnp.asarray([[3e-16, 0.5], [0.5, 1.0]])
-    resolved = resolve_coincident(versine, lambda i, j: jnp.full(i.shape, jnp.nan), np.eye(2, dtype=bool))
+    resolved = resolve_coincident(
+        versine, lambda i, j: ns.mapping.Versines.of(jnp.full(i.shape, jnp.nan)), np.eye(2, dtype=bool)
+    ).near
     # The second point has no direction (a zero-norm input), and keeps the versine that says so.
     np.testing.assert_array_equal(resolved, [[0, 0.5], [0.5, 1.0]])
 
@@ -228,7 +233,7 @@ def test_vmap_over_stds(inputs):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: MLP(depth=0), "depth=0; expected a positive integer, the number of hidden layers"),
+        (lambda: MLP(depth=0), "depth=0; expected a positive integer"),
         (lambda: MLP(depth=1.5), r"depth=1\.5; expected a positive integer"),
         (lambda: MLP(depth=1, activation="mish"), "activation='mish' is not known"),
         (lambda: MLP(depth=1, W_std=0.0), r"W_std=0\.0; expected a positive number"),

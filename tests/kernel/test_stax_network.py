@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec import limits
 from ntkspec.kernel import _stax_network as stax_network
 
 EPS = np.finfo(np.float64).eps
@@ -148,7 +149,7 @@ def test_a_convolution_on_raw_images_is_its_kernel_fn(images, oracle):
     assert not net.isotropic
 
 
-def test_large_grams_are_made_of_tiles(images, oracle, monkeypatch):
+def test_large_grams_are_made_of_tiles(images, oracle):
     init_fn, apply_fn, kernel_fn = CONV
     seen = []
 
@@ -158,8 +159,8 @@ def test_large_grams_are_made_of_tiles(images, oracle, monkeypatch):
 
     net = ns.kernel.from_stax(init_fn, apply_fn, watched)
     seen.clear()
-    monkeypatch.setattr(stax_network, "TILE", 2 * 36**2)  # two pairs of 6 × 6 pixels, all positions against all
-    K = net.nngp(images)
+    with limits.limited(covariances=2 * 36**2):  # two pairs of 6 × 6 pixels, all positions against all
+        K = net.nngp(images)
     assert set(seen) == {(1, 2)}
     np.testing.assert_allclose(K, oracle(images, None, "nngp"), rtol=1e-7)
     np.testing.assert_array_equal(K, K.T)

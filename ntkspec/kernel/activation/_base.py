@@ -1,8 +1,8 @@
 """What every activation answers, and the arithmetic of correlations that they share.
 
 A pair of Gaussian inputs (u, v) ~ N(0, [[q_x, c], [c, q_z]]) is carried as its second moments, its covariance and the
-versine 1 − ρ of its correlation ρ = c/√(q_x q_z): near ρ = 1, where close points live, 1 − ρ has digits that c has
-lost, and near c = 0 the other way round.
+versines 1 − ρ and 1 + ρ of its correlation ρ = c/√(q_x q_z): near ρ = ±1, where points coincide or oppose, they have
+digits that c has lost, and near c = 0 the other way round.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+
+from ntkspec.mapping import Versines
 
 __all__ = [
     "Activation",
@@ -25,7 +28,6 @@ __all__ = [
     "register",
     "safe_divide",
     "safe_sqrt",
-    "sine_squared",
     "spread",
 ]
 
@@ -37,25 +39,86 @@ class Pair(NamedTuple):
         second_x: E[u²].
         second_z: E[v²].
         covariance: E[uv].
-        versine: 1 − E[uv]/√(E[u²] E[v²]).
+        versine: 1 − ρ, ρ = E[uv]/√(E[u²] E[v²]).
+        coversine: 1 + ρ.
     """
 
     second_x: Array
     second_z: Array
     covariance: Array
     versine: Array
+    coversine: Array
 
     @classmethod
-    def of_versine(cls, second_x: ArrayLike, second_z: ArrayLike, versine: ArrayLike) -> Pair:
-        """Return the pair whose versine is known to full precision."""
-        second_x, second_z, versine = (jnp.asarray(a, dtype=float) for a in (second_x, second_z, versine))
-        return cls(second_x, second_z, safe_sqrt(second_x) * safe_sqrt(second_z) * (1 - versine), versine)
+    def of_versine(cls, second_x: ArrayLike, second_z: ArrayLike, versine: ArrayLike | Versines) -> Pair:
+        """Return the pair whose versine (or both, see `Versines`) is known to full precision."""
+        second_x, second_z = (jnp.asarray(a, dtype=float) for a in (second_x, second_z))
+        near, far = Versines.of(versine)
+        return cls(second_x, second_z, safe_sqrt(second_x) * safe_sqrt(second_z) * (1 - near), near, far)
 
     @classmethod
     def of_covariance(cls, second_x: Array, second_z: Array, covariance: Array) -> Pair:
-        """Return the pair of a smooth activation: its versine is good to a few units of rounding relative to 1."""
-        norm = safe_sqrt(second_x) * safe_sqrt(second_z)
-        return cls(second_x, second_z, covariance, 1 - safe_divide(covariance, norm))
+        """Return the pair of a smooth activation: its versines are good to a few units of rounding relative to 1."""
+        correlation = safe_divide(covariance, safe_sqrt(second_x) * safe_sqrt(second_z))
+        return cls(second_x, second_z, covariance, 1 - correlation, 1 + correlation)
+
+    @classmethod
+    def of_smaller(cls, second_x: Array, second_z: Array, covariance: Array, smaller: Array) -> Pair:
+        """Return the pair of which the smaller versine, that of |c|, is known to full precision."""
+        near, far = jnp.where(covariance < 0, 2 - smaller, smaller), jnp.where(covariance < 0, smaller, 2 - smaller)
+        return cls(second_x, second_z, covariance, near, far)
+
+    @classmethod
+    def constant(cls, variance: Array | float) -> Pair:
+        """Return the same variable for every input: a bias."""
+        same = jnp.asarray(variance, dtype=float)
+        return cls(same, same, same, jnp.zeros(()), jnp.full((), 2.0))
+
+    @property
+    def norm(self) -> Array:
+        """√(E[u²] E[v²])."""
+        return safe_sqrt(self.second_x) * safe_sqrt(self.second_z)
+
+    @property
+    def sine_squared(self) -> Array:
+        """1 − ρ², which loses nothing at either end."""
+        return self.versine * self.coversine
+
+    @property
+    def correlation(self) -> Array:
+        """ρ, with the digits of a small covariance."""
+        return jnp.where(self.norm > 0, safe_divide(self.covariance, self.norm), 1 - self.versine)
+
+    def scaled(self, variance: Array | float) -> Pair:
+        """Each variable times an independent weight of that variance."""
+        q_x, q_z, c = (variance * moment for moment in self[:3])
+        return Pair(q_x, q_z, c, self.versine, self.coversine)
+
+    def plus(self, other: Pair) -> Pair:
+        """Return the sum of independent pairs.
+
+        With s_i = √(q_ix q_iz), by Lagrange's identity
+        √(q_x q_z) ∓ c = s_1 v_1 + s_2 v_2 + (√(q_1x q_2z) − √(q_1z q_2x))² / (√(q_x q_z) + s_1 + s_2),
+        v the versines of that sign.
+        """
+        x1, z1, x2, z2 = (safe_sqrt(q) for q in (self.second_x, self.second_z, other.second_x, other.second_z))
+        second_x, second_z = self.second_x + other.second_x, self.second_z + other.second_z
+        size = safe_sqrt(second_x) * safe_sqrt(second_z)
+        total = size + x1 * z1 + x2 * z2
+        # Larger less smaller, which no compiler contracts: exchanging x and z changes no digit.
+        crossed = jnp.maximum(x1 * z2, z1 * x2) - jnp.minimum(x1 * z2, z1 * x2)
+        spread = crossed**2 / jnp.where(total > 0, total, 1)
+        # Scalars behind a stationary mapping. A variable that is always zero is uncorrelated with everything.
+        parts = (x1 * z1, x2 * z2, spread)
+        one, two, rest = (jnp.where(size > 0, part / jnp.where(size > 0, size, 1), 0) for part in parts)
+        rest = jnp.where(size > 0, rest, 1)
+        return Pair(
+            second_x,
+            second_z,
+            self.covariance + other.covariance,
+            one * self.versine + (two * other.versine + rest),
+            one * self.coversine + (two * other.coversine + rest),
+        )
 
 
 class Activation(Protocol):
@@ -115,51 +178,43 @@ def safe_divide(a: Array, b: Array) -> Array:
     return jnp.where(positive, a / jnp.where(positive, b, 1), 0)
 
 
-def angles(versine: Array) -> tuple[Array, Array]:
-    """θ = arccos(1 − versine) and π − θ, each to full relative precision."""
-    versine = jnp.asarray(versine, dtype=float)
-    acute = _acute_angle(versine)
+def angles(pair: Versines | Pair) -> tuple[Array, Array]:
+    """θ = arccos ρ and π − θ, each to full relative precision."""
+    near, far = pair[-2:]
+    acute = _acute_angle(near, far)
     obtuse = jnp.pi - acute
-    far = versine > 1
-    return jnp.where(far, obtuse, acute), jnp.where(far, acute, obtuse)
+    return jnp.where(far < near, obtuse, acute), jnp.where(far < near, acute, obtuse)
 
 
-def angle_differences(versine: Array) -> tuple[Array, Array]:
+def angle_differences(pair: Versines | Pair) -> tuple[Array, Array]:
     """Sin θ − θ cos θ, and the same of π − θ, each to full relative precision.
 
     Up to a right angle by series, where the difference cancels; the supplement's adds π cos θ.
     """
-    versine = jnp.asarray(versine, dtype=float)
-    acute = _acute_angle(versine)
-    small = acute**3 * _horner(DIFFERENCE_SERIES, acute**2)
-    large = small + jnp.pi * jnp.abs(1 - versine)
-    far = versine > 1
-    return jnp.where(far, large, small), jnp.where(far, small, large)
+    near, far = pair[-2:]
+    acute = _acute_angle(near, far)
+    small = acute**3 * jnp.polyval(DIFFERENCE_SERIES, acute**2)
+    # Not the minimum, which has no slope where both are 1.
+    large = small + jnp.pi * (1 - jnp.where(far < near, far, near))
+    return jnp.where(far < near, large, small), jnp.where(far < near, small, large)
 
 
-def _acute_angle(versine: Array) -> Array:
+def _acute_angle(near: Array, far: Array) -> Array:
     """Return the smaller of θ and π − θ.
 
-    By θ = 4 asin √r with r = w/(2 + 2√(1 − w)), w = v/2, where r ≤ 0.15 makes the series of asin short: an arc
-    tangent costs five times as much.
+    By θ = 4 asin √r with r = w/(2 + 2√(1 − w)), w the smaller versine's half, where r ≤ 0.15 makes the series of asin
+    short: an arc tangent costs five times as much.
     """
-    w = jnp.where(versine > 1, 2 - versine, versine) / 2
+    w = jnp.where(far < near, far, near) / 2
     r = w / (2 + 2 * safe_sqrt(1 - w))
-    return 4 * safe_sqrt(r) * _horner(ASIN_SERIES, r)
+    return 4 * safe_sqrt(r) * jnp.polyval(ASIN_SERIES, r)
 
 
-def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
-    total = jnp.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = coefficient + x * total
-    return total
-
-
-def _economised(coefficients: list[Fraction], upper: Fraction, degree: int) -> tuple[float, ...]:
-    """Return a power series cut to a degree with the least error on [0, upper], by Chebyshev economisation.
+def _economised(coefficients: list[Fraction], upper: Fraction, degree: int) -> np.ndarray:
+    """Return a power series cut to a degree with the least error on [0, upper], highest power first.
 
     From the highest power k down, c_k x^k gives way to what c_k (upper/4)^k 2 T_k(2x/upper − 1) leaves of it, which
-    is nowhere larger than 2 |c_k| (upper/4)^k. In exact arithmetic.
+    is nowhere larger than 2 |c_k| (upper/4)^k (Chebyshev economisation, in exact arithmetic).
 
     Source: Lanczos 1956, "Applied analysis", section 7.9.
     """
@@ -170,7 +225,7 @@ def _economised(coefficients: list[Fraction], upper: Fraction, degree: int) -> t
             # T_k(2x − 1) = Σ_j (−1)^(k−j) 4^j k/(k+j) C(k+j, 2j) x^j.
             chebyshev = (-1) ** (k - j) * Fraction(4**j * k * math.comb(k + j, 2 * j), k + j)
             left[j] -= top * chebyshev / upper**j
-    return tuple(float(c) for c in left[: degree + 1])
+    return np.array([float(c) for c in reversed(left[: degree + 1])])
 
 
 #: asin √x / √x = Σ_k C(2k, k)/(4^k (2k+1)) x^k on [0, 0.15], to 1e-17.
@@ -183,11 +238,6 @@ DIFFERENCE_SERIES = _economised(
     upper=Fraction(math.pi**2 / 4),
     degree=7,
 )
-
-
-def sine_squared(versine: Array) -> Array:
-    """1 − ρ² = v (2 − v), which loses nothing at either end."""
-    return versine * (2 - versine)
 
 
 def spread(second_x: Array, second_z: Array) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.kernel.activation._base import Pair, safe_divide, safe_sqrt
+from ntkspec.kernel.activation._base import Pair, safe_sqrt
 
 __all__ = ["dual", "reaches"]
 
@@ -47,10 +47,8 @@ def _series(function: Function, terms: int, nodes: int, pair: Pair) -> tuple[Pai
     both = _coefficients(function, jnp.concatenate([sigma_x.ravel(), sigma_z.ravel()]), terms, nodes)
     of_x = tuple(c[:, : sigma_x.size].reshape(terms, *sigma_x.shape) for c in both)
     of_z = tuple(c[:, sigma_x.size :].reshape(terms, *sigma_z.shape) for c in both)
-    norm = sigma_x * sigma_z
     # 1 − v has lost the digits of a small covariance.
-    small = (norm > 0) & (jnp.abs(1 - pair.versine) < 0.5)
-    correlation = jnp.where(small, safe_divide(pair.covariance, norm), 1 - pair.versine)
+    correlation = jnp.where(jnp.abs(1 - pair.versine) < 0.5, pair.correlation, 1 - pair.versine)
     covariance, derivative = _power_sums(of_x, of_z, correlation)
     second_x, second_z = jnp.sum(of_x[0] ** 2, axis=0), jnp.sum(of_z[0] ** 2, axis=0)
     return Pair.of_covariance(second_x, second_z, covariance), derivative

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +21,8 @@ from jax import Array
 
 from ntkspec.kernel.activation import _hermite as hermite
 from ntkspec.kernel.activation import _split as split
-from ntkspec.kernel.activation._base import Pair, register
+from ntkspec.kernel.activation._base import Pair
+from ntkspec.module import Module
 
 __all__ = ["Numerical"]
 
@@ -29,9 +30,7 @@ __all__ = ["Numerical"]
 CHECKED = (1e-6, 1e-3, 0.1, 1.0, 4.0, 20.0, 100.0)
 
 
-@register
-@dataclass(frozen=True)
-class Numerical:
+class Numerical(Module):
     """φ from a Python function, with E[φφ] and E[φ'φ'] by quadrature.
 
     The rule is measured on the host when it is first used, at second moments from 1e-6 to 100, relative to E[φ²] and
@@ -59,21 +58,21 @@ class Numerical:
         >>> elu = ns.kernel.Numerical(jax.nn.elu, kinks=(0.0,), tolerance=1e-10)
     """
 
-    function: Callable[[Any], Any] = field(metadata={"static": True})
-    kinks: tuple[float, ...] = field(default=(), metadata={"static": True})
-    tolerance: float = field(default=1e-12, metadata={"static": True})
+    function: Callable[[Any], Any] = eqx.field(static=True)
+    kinks: tuple[float, ...] = eqx.field(
+        default=(), static=True, converter=lambda kinks: tuple(sorted({float(kink) for kink in kinks}))
+    )
+    tolerance: float = eqx.field(default=1e-12, static=True)
 
-    def __post_init__(self) -> None:
+    def __check_init__(self) -> None:
         if not callable(self.function):
             raise ValueError(f"function={self.function!r}; expected an elementwise function of JAX arrays")
-        object.__setattr__(self, "kinks", tuple(sorted({float(kink) for kink in self.kinks})))
         if not np.isfinite(self.kinks).all():
             raise ValueError(f"kinks={self.kinks}; expected finite numbers")
         if not 1e-13 <= self.tolerance < 1:
             raise ValueError(f"tolerance={self.tolerance}; expected between 1e-13, what float64 sums reach, and 1")
 
     def __call__(self, u: Array) -> Array:
-        """φ(u)."""
         return self.function(u)
 
     @property
@@ -89,7 +88,6 @@ class Numerical:
         return _split_reach(self.function, self.kinks, self.tolerance)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Return the expectations by the rule for this kind of function."""
         if self.reach < 1:
             raise ValueError(
                 f"{self!r} does not meet its tolerance for second moments up to 1 (it reaches {self.reach:g}); "

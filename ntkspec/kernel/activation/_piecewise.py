@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkspec.kernel.activation._base import (
-    Pair,
-    angle_differences,
-    angles,
-    register,
-    safe_divide,
-    safe_sqrt,
-    sine_squared,
-)
+from ntkspec.kernel.activation._base import Pair, angle_differences, angles, safe_sqrt
+from ntkspec.module import Module
 
 __all__ = ["Abs", "Identity", "LeakyRelu", "Relu", "Sign"]
 
 
-@register
-@dataclass(frozen=True)
-class Identity:
+class Identity(Module):
     """φ(u) = u: E[φφ] = c and E[φ'φ'] = 1, a deep linear network."""
 
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """Return the input itself."""
         return u
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
@@ -38,9 +27,7 @@ class Identity:
         return pair, jnp.ones(())
 
 
-@register
-@dataclass(frozen=True)
-class Relu:
+class Relu(Module):
     """φ(u) = max(u, 0).
 
     With θ = arccos ρ: E[φφ] = √(q_x q_z) (sin θ + (π − θ) cos θ)/2π and E[φ'φ'] = (π − θ)/2π.
@@ -57,7 +44,6 @@ class Relu:
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """max(u, 0)."""
         return jax.nn.relu(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
@@ -65,9 +51,7 @@ class Relu:
         return _leaky_dual(pair, 0.0)
 
 
-@register
-@dataclass(frozen=True)
-class LeakyRelu:
+class LeakyRelu(Module):
     """φ(u) = u for u > 0 and a·u below, with the slope a a parameter that differentiates.
 
     φ(u) = a u + (1 − a) max(u, 0), hence E[φφ] = a c + (1 − a)² R and E[φ'φ'] = a + (1 − a)² (π − θ)/2π with R
@@ -83,7 +67,6 @@ class LeakyRelu:
     negative_slope: float | Array = 0.01
 
     def __call__(self, u: Array) -> Array:
-        """Return the input where positive, a times it below."""
         return jnp.where(u > 0, u, self.negative_slope * u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
@@ -91,9 +74,7 @@ class LeakyRelu:
         return _leaky_dual(pair, self.negative_slope)
 
 
-@register
-@dataclass(frozen=True)
-class Abs:
+class Abs(Module):
     """φ(u) = |u|: E[φφ] = 2 √(q_x q_z) (sin θ + (π/2 − θ) cos θ)/π and E[φ'φ'] = 1 − 2θ/π.
 
     Source: Cho & Saul 2009; |u| = −u + 2 max(u, 0).
@@ -102,7 +83,6 @@ class Abs:
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """|u|."""
         return jnp.abs(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
@@ -110,9 +90,7 @@ class Abs:
         return _leaky_dual(pair, -1.0)[0], _arcsine(pair)
 
 
-@register
-@dataclass(frozen=True)
-class Sign:
+class Sign(Module):
     """φ(u) = sign u: E[φφ] = 1 − 2θ/π = 2 asin(ρ)/π.
 
     φ' is zero but for a jump, and E[φ'φ'] = 2/(π √(q_x q_z) sin θ) is infinite on the diagonal: the network has an
@@ -124,37 +102,34 @@ class Sign:
     differentiable: ClassVar[bool] = False
 
     def __call__(self, u: Array) -> Array:
-        """−1, 0 or 1."""
         return jnp.sign(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Arcsine kernel; a zero-norm input has sign 0."""
-        theta, _ = angles(pair.versine)
         one_x, one_z = (jnp.where(q > 0, 1.0, 0.0) for q in (pair.second_x, pair.second_z))
         both = one_x * one_z
-        moments = Pair(one_x, one_z, both * _arcsine(pair), jnp.where(both > 0, 2 * theta / jnp.pi, 1))
-        return moments, jnp.full((), jnp.nan)
+        versines = (jnp.where(both > 0, 2 * angle / jnp.pi, 1) for angle in angles(pair))
+        return Pair(one_x, one_z, both * _arcsine(pair), *versines), jnp.full((), jnp.nan)
 
 
 def _arcsine(pair: Pair) -> Array:
-    """(2/π) asin ρ = (2/π) atan2(c, √(q_x q_z) sin θ), to relative precision also where ρ is small or near ±1."""
-    norm = safe_sqrt(pair.second_x) * safe_sqrt(pair.second_z)
-    correlation = jnp.where(norm > 0, safe_divide(pair.covariance, norm), 1 - pair.versine)
-    return 2 / jnp.pi * jnp.arctan2(correlation, safe_sqrt(sine_squared(pair.versine)))
+    """(2/π) asin ρ = (2/π) atan2(ρ, sin θ), to relative precision also where ρ is small or near ±1."""
+    return 2 / jnp.pi * jnp.arctan2(pair.correlation, safe_sqrt(pair.sine_squared))
 
 
 def _leaky_dual(pair: Pair, slope: float | Array) -> tuple[Pair, Array]:
-    _, supplement = angles(pair.versine)
-    norm = safe_sqrt(pair.second_x) * safe_sqrt(pair.second_z)
     gain, rectified = 1 + slope**2, (1 - slope) ** 2
-    near, far = angle_differences(pair.versine)
+    near, far = (rectified * difference / jnp.pi for difference in angle_differences(pair))
     # From θ = 0 and from θ = π: each without the terms that would cancel at its own end (slope 0 needs only one).
-    near_versine = pair.versine - rectified / gain * near / jnp.pi
-    far_versine = ((1 + slope) ** 2 - 2 * slope * (2 - pair.versine) - rectified * far / jnp.pi) / gain
+    from_near = pair.versine - near / gain
+    from_far = ((1 + slope) ** 2 - 2 * slope * pair.coversine - far) / gain
+    opposite = pair.coversine < pair.versine
+    far_end = (rectified + 2 * slope * pair.coversine + far) / gain
     moments = Pair(
         second_x=pair.second_x * gain / 2,
         second_z=pair.second_z * gain / 2,
-        covariance=slope * pair.covariance + rectified * norm * far / (2 * jnp.pi),
-        versine=jnp.where(pair.versine < 1, near_versine, far_versine),
+        covariance=slope * pair.covariance + pair.norm * far / 2,
+        versine=jnp.where(opposite, from_far, from_near),
+        coversine=jnp.where(opposite, far_end, 2 - from_near),
     )
-    return moments, slope + rectified * supplement / (2 * jnp.pi)
+    return moments, slope + rectified * angles(pair)[1] / (2 * jnp.pi)

@@ -7,21 +7,21 @@ frequencies of SIREN, `Erf` and `Gaussian` of a large variance) keep the relativ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import reduce
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkspec.kernel.activation._base import Pair, register, safe_divide, safe_sqrt, sine_squared, spread
+from ntkspec.kernel.activation._base import Pair, safe_divide, safe_sqrt, spread
+from ntkspec.module import Module
 
 __all__ = ["Erf", "Gaussian", "Gelu", "Polynomial", "Sin", "cos", "rbf", "siren"]
 
 
-@register
-@dataclass(frozen=True)
-class Erf:
+class Erf(Module):
     """φ(u) = erf u.
 
     E[φφ] = (2/π) asin(2c/√((1 + 2q_x)(1 + 2q_z))) and E[φ'φ'] = (4/π)/√Δ with Δ = (1 + 2q_x)(1 + 2q_z) − 4c².
@@ -32,26 +32,26 @@ class Erf:
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """Erf u."""
         return jax.scipy.special.erf(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Return the arcsine as atan2(2c, √Δ), with Δ a sum of positive terms."""
-        q_x, q_z, c, versine = pair
-        sine2 = sine_squared(versine)
+        q_x, q_z, c, *_ = pair
+        sine2 = pair.sine_squared
         root = jnp.sqrt(1 + 2 * (q_x + q_z) + 4 * q_x * q_z * sine2)
         second_x, second_z = (2 / jnp.pi * jnp.arctan2(2 * q, jnp.sqrt(1 + 4 * q)) for q in (q_x, q_z))
         covariance = 2 / jnp.pi * jnp.arctan2(2 * c, root)
-        # Small versines: √(s_x s_z) − E = ((s_x − E) + (s_z − E) − (√s_x − √s_z)²)/2, each by a difference of angles.
-        positive = jnp.where(c > 0, c, 1)
+        # Of |c|, erf being odd: √(s_x s_z) − E = ((s_x − E) + (s_z − E) − (√s_x − √s_z)²)/2, each by a difference of
+        # angles where they nearly cancel.
+        size = jnp.where(c < 0, -c, jnp.where(c > 0, c, 1))
         excess = sum(
-            jnp.arctan2(_erf_sine(q, other, positive, sine2, root), jnp.sqrt(1 + 4 * q) * root + 4 * q * positive)
+            jnp.arctan2(_erf_sine(q, other, size, sine2, root), jnp.sqrt(1 + 4 * q) * root + 4 * q * size)
             for q, other in ((q_x, q_z), (q_z, q_x))
         )
-        norm = safe_sqrt(second_x) * safe_sqrt(second_z)
-        near = safe_divide(excess / jnp.pi - spread(second_x, second_z), norm)
-        far = 1 - safe_divide(covariance, norm)
-        moments = Pair(second_x, second_z, covariance, jnp.where(covariance > norm / 2, near, far))
+        norm, magnitude = safe_sqrt(second_x) * safe_sqrt(second_z), jnp.where(c < 0, -covariance, covariance)
+        small = safe_divide(excess / jnp.pi - spread(second_x, second_z), norm)
+        smaller = jnp.where(magnitude > norm / 2, small, 1 - safe_divide(magnitude, norm))
+        moments = Pair.of_smaller(second_x, second_z, covariance, smaller)
         return moments, 4 / jnp.pi / root
 
 
@@ -61,9 +61,7 @@ def _erf_sine(q: Array, other: Array, c: Array, sine2: Array, root: Array) -> Ar
     return numerator / (2 * q * root + 2 * c * jnp.sqrt(1 + 4 * q))
 
 
-@register
-@dataclass(frozen=True)
-class Gelu:
+class Gelu(Module):
     """φ(u) = u Φ(u) with Φ the normal distribution function: the exact GELU, not the tanh approximation.
 
     With Δ = (1 + q_x)(1 + q_z) − c², B = E[Φ(u)Φ(v)] = 1/4 + asin(c/√((1 + q_x)(1 + q_z)))/2π, G = 1/(2π√Δ)
@@ -76,14 +74,13 @@ class Gelu:
     differentiable: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
-        """Return the exact GELU."""
         return jax.nn.gelu(u, approximate=False)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Return the closed forms, Δ as a sum of positive terms and q_x q_z − c² as q_x q_z sin²θ."""
-        q_x, q_z, c, versine = pair
+        q_x, q_z, c, *_ = pair
         second_x, second_z = (_gelu(q, q, q, jnp.zeros(()))[0] for q in (q_x, q_z))
-        covariance, derivative = _gelu(q_x, q_z, c, sine_squared(versine))
+        covariance, derivative = _gelu(q_x, q_z, c, pair.sine_squared)
         return Pair.of_covariance(second_x, second_z, covariance), derivative
 
 
@@ -96,9 +93,7 @@ def _gelu(q_x: Array, q_z: Array, c: Array, sine2: Array) -> tuple[Array, Array]
     return c * both + density * (q_x * q_z * sine2 + c**2 * mean), both + c * density * (mean + 1 / delta)
 
 
-@register
-@dataclass(frozen=True)
-class Sin:
+class Sin(Module):
     """φ(u) = A sin(ω u + p); `cos`, `rbf` and `siren` are members of this family.
 
     With D = (q_x + q_z)/2 − c, S = q_x + q_z and κ = cos 2p:
@@ -119,7 +114,6 @@ class Sin:
     amplitude: float | Array = 1.0
 
     def __call__(self, u: Array) -> Array:
-        """Return a sin(ω u + p)."""
         return self.amplitude * jnp.sin(self.omega * u + self.phase)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
@@ -128,7 +122,7 @@ class Sin:
         kappa = jnp.cos(2 * self.phase)
         less, more = 2 * jnp.sin(self.phase) ** 2, 2 * jnp.cos(self.phase) ** 2  # 1 − κ and 1 + κ
         norm, apart = safe_sqrt(q_x) * safe_sqrt(q_z), spread(q_x, q_z)
-        near, far = apart + norm * pair.versine, apart + norm * (2 - pair.versine)  # ω²D and ω²(S − D)
+        near, far = apart + norm * pair.versine, apart + norm * pair.coversine  # ω²D and ω²(S − D)
         covariance = _difference(near, far, c, kappa, less)
         derivative = _difference(near, far, c, -kappa, more)
         second_x, second_z = (_difference(jnp.zeros(()), 2 * q, q, kappa, less) for q in (q_x, q_z))
@@ -136,14 +130,15 @@ class Sin:
         gap = jnp.exp(-jnp.minimum(q_x, q_z)) * jnp.expm1(-jnp.abs(q_x - q_z))
         gram = -jnp.expm1(-2 * near) * (less * more - kappa**2 * jnp.expm1(-2 * far)) - kappa * gap**2
         root = safe_sqrt(second_x) * safe_sqrt(second_z)
-        close = covariance > root / 2
-        versine = jnp.where(
+        magnitude = jnp.where(covariance < 0, -covariance, covariance)
+        close = magnitude > root / 2
+        smaller = jnp.where(
             close,
-            safe_divide(gram, root * (root + jnp.where(close, covariance, root))),
-            1 - safe_divide(covariance, root),
+            safe_divide(gram, root * (root + jnp.where(close, magnitude, root))),
+            1 - safe_divide(magnitude, root),
         )
         half = self.amplitude**2 / 2
-        moments = Pair(half * second_x, half * second_z, half * covariance, versine)
+        moments = Pair.of_smaller(half * second_x, half * second_z, half * covariance, smaller)
         return moments, half * self.omega**2 * derivative
 
 
@@ -174,9 +169,7 @@ def rbf(gamma: float | Array = 1.0) -> Sin:
     return Sin(omega=(2 * gamma) ** 0.5, phase=math.pi / 4, amplitude=2**0.5)
 
 
-@register
-@dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Module):
     """φ(u) = e^(−β u²).
 
     E[φφ] = 1/√Δ and E[φ'φ'] = 4β²c/Δ^(3/2) with Δ = (1 + 2βq_x)(1 + 2βq_z) − 4β²c².
@@ -191,24 +184,20 @@ class Gaussian:
     rate: float | Array = 1.0
 
     def __call__(self, u: Array) -> Array:
-        """e^(−β u²)."""
         return jnp.exp(-self.rate * u**2)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Return the closed forms, and 1 − ρ' = 1 − (1 + y)^(−1/4) with y = Δ²/((1 + 4βq_x)(1 + 4βq_z)) − 1 ≥ 0."""
         a, b, c = (2 * self.rate * moment for moment in pair[:3])
-        sum_, twist = 1 + a + b, a * b * sine_squared(pair.versine)
+        sum_, twist = 1 + a + b, a * b * pair.sine_squared
         delta = sum_ + twist
         y = ((a - b) ** 2 + twist * (2 * sum_ + twist)) / ((1 + 2 * a) * (1 + 2 * b))
-        moments = Pair(
-            1 / jnp.sqrt(1 + 2 * a), 1 / jnp.sqrt(1 + 2 * b), 1 / jnp.sqrt(delta), -jnp.expm1(-jnp.log1p(y) / 4)
-        )
+        versine = -jnp.expm1(-jnp.log1p(y) / 4)
+        moments = Pair(1 / jnp.sqrt(1 + 2 * a), 1 / jnp.sqrt(1 + 2 * b), 1 / jnp.sqrt(delta), versine, 2 - versine)
         return moments, 2 * self.rate * c / delta**1.5
 
 
-@register
-@dataclass(frozen=True)
-class Polynomial:
+class Polynomial(Module):
     """φ(u) = Σ_i p_i uⁱ.
 
     In Hermite polynomials of variance q, φ = Σ_k b_k(q) He_k with
@@ -231,27 +220,23 @@ class Polynomial:
     coefficients: tuple[float | Array, ...] | Array
 
     def __call__(self, u: Array) -> Array:
-        """Σ_i p_i uⁱ, by Horner."""
-        value = jnp.zeros_like(u)
-        for coefficient in reversed(self.coefficients):
-            value = value * u + coefficient
-        return value
+        return _polynomial(self.coefficients, u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Return the finite Hermite sums."""
-        q_x, q_z, c, _ = pair
+        q_x, q_z, c, *_ = pair
         h_x, h_z = self._hermite(q_x), self._hermite(q_z)
         terms = [math.factorial(k) * x * z for k, (x, z) in enumerate(zip(h_x, h_z, strict=True))]
         second_x, second_z = (
-            _horner([math.factorial(k) * b**2 for k, b in enumerate(h)], q) for h, q in ((h_x, q_x), (h_z, q_z))
+            _polynomial([math.factorial(k) * b**2 for k, b in enumerate(h)], q) for h, q in ((h_x, q_x), (h_z, q_z))
         )
-        derivative = _horner([k * term for k, term in enumerate(terms)][1:], c)
-        return Pair.of_covariance(second_x, second_z, _horner(terms, c)), derivative
+        derivative = _polynomial([k * term for k, term in enumerate(terms)][1:], c)
+        return Pair.of_covariance(second_x, second_z, _polynomial(terms, c)), derivative
 
     def _hermite(self, q: Array) -> list[Array]:
         p = self.coefficients
         return [
-            _horner(
+            _polynomial(
                 [
                     p[n] * (math.factorial(n) / (2**m * math.factorial(m) * math.factorial(k)))
                     for m, n in enumerate(range(k, len(p), 2))
@@ -262,8 +247,6 @@ class Polynomial:
         ]
 
 
-def _horner(coefficients: list[Array], x: Array) -> Array:
-    value = jnp.zeros_like(x)
-    for coefficient in reversed(coefficients):
-        value = value * x + coefficient
-    return value
+def _polynomial(coefficients: Sequence[float | Array] | Array, x: Array) -> Array:
+    """Σ_i p_i xⁱ, where a p_i may be an array like x."""
+    return reduce(lambda value, coefficient: value * x + coefficient, reversed(coefficients), jnp.zeros_like(x))

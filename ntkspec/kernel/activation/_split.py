@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkspec.kernel.activation._base import Pair, angles, safe_sqrt, sine_squared
+from ntkspec.kernel.activation._base import Pair, angles, safe_sqrt
 
 __all__ = ["dual", "error"]
 
@@ -34,6 +34,7 @@ BATCH = 16
 class _Integrals(NamedTuple):
     covariance: Array
     versine: Array
+    coversine: Array
     derivative: Array
 
 
@@ -48,35 +49,40 @@ def dual(function: Function, kinks: tuple[float, ...], pair: Pair) -> tuple[Pair
 
     if single and pair.versine.size > ANGLES:
         arguments = [jnp.reshape(a, ()) for a in (pair.second_x, pair.second_z, second_x, second_z)]
-        found = _interpolated(lambda versine: rule(*arguments, versine), pair.versine)
+        found = _interpolated(lambda versines: rule(*arguments, *versines), pair)
     else:
         shape = jnp.broadcast_shapes(*(a.shape for a in pair))
-        flat = [jnp.broadcast_to(a, shape).ravel() for a in (pair.second_x, pair.second_z, second_x, second_z)]
-        versines = jnp.broadcast_to(pair.versine, shape).ravel()
-        found = jax.lax.map(lambda a: rule(*a), (*flat, versines), batch_size=BATCH)
+        flat = [
+            jnp.broadcast_to(a, shape).ravel()
+            for a in (pair.second_x, pair.second_z, second_x, second_z, pair.versine, pair.coversine)
+        ]
+        found = jax.lax.map(lambda a: rule(*a), tuple(flat), batch_size=BATCH)
         found = _Integrals(*(a.reshape(shape) for a in found))
-    return Pair(second_x, second_z, found.covariance, found.versine), found.derivative
+    return Pair(second_x, second_z, *found[:3]), found.derivative
 
 
-def _interpolated(rule: Callable[[Array], _Integrals], versine: Array) -> _Integrals:
-    """Chebyshev interpolation in θ ∈ [0, π]; of the versine, its ratio to the versine of the inputs."""
-    nodes = np.cos((np.arange(ANGLES) + 0.5) * np.pi / ANGLES)
-    at_nodes = 2 * np.sin((nodes + 1) * np.pi / 4) ** 2
-    values = jax.lax.map(rule, jnp.asarray(at_nodes), batch_size=BATCH)
-    values = values._replace(versine=values.versine / at_nodes)
+def _interpolated(rule: Callable[[tuple[Array, Array]], _Integrals], pair: Pair) -> _Integrals:
+    """Chebyshev interpolation in θ ∈ [0, π]; of the versines, their rise from the near end by that of the inputs."""
+    half = (np.cos((np.arange(ANGLES) + 0.5) * np.pi / ANGLES) + 1) * np.pi / 4
+    near, far = (np.append(2 * f(half) ** 2, end) for f, end in ((np.sin, 2.0), (np.cos, 0.0)))
+    values = jax.lax.map(rule, (jnp.asarray(near), jnp.asarray(far)), batch_size=BATCH)
+    # Of an odd function the coversine vanishes where the points are opposite.
+    least = values.coversine[-1]
+    values = jax.tree.map(lambda a: a[:-1], values)
+    values = values._replace(versine=values.versine / near[:-1], coversine=(values.coversine - least) / far[:-1])
     k = np.arange(ANGLES)
     transform = np.cos(k[:, None] * (k + 0.5) * np.pi / ANGLES) * np.where(k[:, None] > 0, 2, 1) / ANGLES
-    x = angles(versine)[0] * (2 / np.pi) - 1
+    x = angles(pair)[0] * (2 / np.pi) - 1
 
     def clenshaw(carry: tuple[Array, Array], coefficient: Any) -> tuple[tuple[Array, Array], None]:
         later, latest = carry
         return (latest, coefficient.reshape(-1, *[1] * x.ndim) + 2 * x * latest - later), None
 
-    coefficients = jnp.asarray(transform) @ jnp.stack(values, axis=-1)  # (ANGLES, 3)
-    zero = jnp.zeros((3, *x.shape))
+    coefficients = jnp.asarray(transform) @ jnp.stack(values, axis=-1)  # (ANGLES, 4)
+    zero = jnp.zeros((4, *x.shape))
     (later, latest), _ = jax.lax.scan(clenshaw, (zero, zero), coefficients, reverse=True)
-    covariance, ratio, derivative = latest - x * later
-    return _Integrals(covariance, ratio * versine, derivative)
+    covariance, rise, fall, derivative = latest - x * later
+    return _Integrals(covariance, rise * pair.versine, least + fall * pair.coversine, derivative)
 
 
 def _second(function: Function, kinks: tuple[float, ...], q: Array) -> Array:
@@ -95,15 +101,16 @@ def _integrals(
     second_x: Array,
     second_z: Array,
     versine: Array,
+    coversine: Array,
 ) -> _Integrals:
-    """E[φφ], ½E[(φ(u)/√s_x − φ(v)/√s_z)²] and E[φ'φ'] of one pair.
+    """E[φφ], ½E[(φ(u)/√s_x ∓ φ(v)/√s_z)²] and E[φ'φ'] of one pair.
 
     u = σ_x x and v = σ_z (ρ x + τ t) with x, t standard normal: x runs over panels that end at the kinks of φ(σ_x ·)
     and where those of φ(σ_z ·) cross |t| = 9, within which the inner integral is smooth; t over panels that end at
     the latter.
     """
     sigma_x, sigma_z = safe_sqrt(q_x), safe_sqrt(q_z)
-    rho, tau = 1 - versine, safe_sqrt(sine_squared(versine))
+    rho, tau = 1 - versine, safe_sqrt(versine * coversine)
     inner = _breaks(kinks, sigma_z)
     safe_rho = jnp.where(jnp.abs(rho) > 1e-6, rho, 1e-6)
     lines = _breaks(kinks, sigma_z, (0.0,))
@@ -121,6 +128,7 @@ def _integrals(
     return _Integrals(
         jnp.sum(weights * phi_u * phi_v),
         jnp.sum(weights * (phi_u / root_x - phi_v / root_z) ** 2) / 2,
+        jnp.sum(weights * (phi_u / root_x + phi_v / root_z) ** 2) / 2,
         jnp.sum(weights * slope_u * slope_v),
     )
 
@@ -149,8 +157,9 @@ def _normal(x: Array) -> Array:
 
 
 def error(function: Function, kinks: tuple[float, ...], q: float) -> float:
-    """Return the largest difference of the rule from its finer one, relative to E[φ²] and E[φ'²], over the angles."""
-    versines = jnp.asarray(2 * np.sin(np.array([1e-6, 1e-3, 0.1, 1.0, np.pi / 2, 2.5, 3.1]) / 2) ** 2)
+    """Return the largest difference of the two rules over the angles, relative to E[φ²] and E[φ'²]."""
+    half = np.array([1e-6, 1e-3, 0.1, 1.0, np.pi / 2, 2.5, 3.1]) / 2
+    versines = jnp.asarray(2 * np.sin(half) ** 2), jnp.asarray(2 * np.cos(half) ** 2)
     coarse, fine, second = _orders(function, kinks, jnp.asarray(q), versines)
     return max(
         float(jnp.max(jnp.abs(coarse.covariance - fine.covariance)) / second),
@@ -161,11 +170,11 @@ def error(function: Function, kinks: tuple[float, ...], q: float) -> float:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _orders(
-    function: Function, kinks: tuple[float, ...], q: Array, versines: Array
+    function: Function, kinks: tuple[float, ...], q: Array, versines: tuple[Array, Array]
 ) -> tuple[_Integrals, _Integrals, Array]:
     second = _second(function, kinks, q)
     coarse, fine = (
-        jax.lax.map(lambda v, order=order: _integrals(function, kinks, order, q, q, second, second, v), versines)
+        jax.lax.map(lambda v, order=order: _integrals(function, kinks, order, q, q, second, second, *v), versines)
         for order in (ORDER, FINER)
     )
     return coarse, fine, second
