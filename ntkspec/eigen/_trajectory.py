@@ -13,7 +13,8 @@ from jax import Array
 from ntkspec.dynamics import Times
 from ntkspec.eigen._lanczos import Krylov, grow_until
 from ntkspec.limits import current, refuse_if_too_large
-from ntkspec.operator import Lattice, Operator
+from ntkspec.operator import Operator
+from ntkspec.operator._modes import Modes
 from ntkspec.progress import NO_PROGRESS, Progress
 
 __all__ = ["ConvergenceWarning", "Trajectory", "trajectory", "warn_unless_converged"]
@@ -87,7 +88,7 @@ def trajectory(
         progress: reporter.
 
     Returns:
-        The trajectory; it is exact, up to rounding, on a circulant lattice.
+        The trajectory; it is exact, up to rounding, where the operator knows its modes.
 
     Raises:
         ValueError: if the learning rate is past the stability limit, or the results would not fit in memory.
@@ -99,8 +100,9 @@ def trajectory(
         f"{len(times.steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
         "ask for fewer steps, or for channels one by one",
     )
-    if isinstance(K, Lattice) and K.circulant:
-        return _by_fft(K, y, times)
+    modes = K.modes()
+    if modes is not None:
+        return _by_modes(K, modes, y, times)
     # A basis holds many vectors of every channel. Beyond this, running side by side gains nothing: one after the other,
     # each stops at its own number of steps, and there is the basis of only one at a time.
     group = max(1, current().side_by_side // BASIS // y.shape[1])
@@ -219,21 +221,21 @@ def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
     return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
 
 
-def _by_fft(K: Lattice, y: Array, times: Times) -> Trajectory:
-    shape = K.sublattice.shape
-    axes = tuple(range(-len(shape), 0))
-    eigenvalue = np.asarray(K.transform)
-    top = float(eigenvalue.max())
+def _by_modes(K: Operator, modes: Modes, y: Array, times: Times) -> Trajectory:
+    top = float(modes.eigenvalue.max())
     times.require_stable(top)
-    modes = jnp.fft.rfftn(y.reshape(-1, *shape), axes=axes)
+    coefficients = modes.coefficients(y.T)
 
     def apply(function: Callable[[Times], np.ndarray]) -> Array:
-        columns = [jnp.fft.irfftn(modes * function(one), s=shape, axes=axes) for one in times.each()]
+        # One step at a time: the values of all would be as large as the results.
+        columns = [jnp.asarray(modes.combine(function(one), coefficients)[0]).T for one in times.each()]
         return jnp.stack(columns).reshape(len(times.steps), *y.shape)
 
-    weights = apply(lambda one: one.weights(eigenvalue)[..., 0])
-    learned = apply(lambda one: one.learned(eigenvalue)[..., 0])
-    unit = float(jnp.finfo(K.dtype).eps) * np.log2(2 * K.num_points)
+    weights = apply(lambda one: one.weights(modes.eigenvalue))
+    learned = apply(lambda one: one.learned(modes.eigenvalue))
+    # Of a transform, or of a matrix of eigenvectors.
+    growth = np.log2(2 * K.num_points) if modes.waves is not None else ROUNDINGS * np.sqrt(K.num_points)
+    unit = float(jnp.finfo(K.dtype).eps) * growth
     rounding = unit * (1 + times.rate * times.filters.acceleration * top * times.steps)
     return Trajectory(learned, weights, rounding, rounding, 0, top, passes=0)
 

@@ -86,6 +86,14 @@ def test_its_norm_and_spectrum_take_no_products(toy, matrix):
     assert float(trace.trace) == pytest.approx(float(np.exp(expected.eigenvalue).sum()), rel=1e-13)
 
 
+def test_a_prediction_is_exact_and_takes_no_products(toy, matrix):
+    y = np.random.default_rng(1).standard_normal((15, 2))
+    asked = {"steps": [1, 10, 1000], "learning_rate": 0.5 / ns.operator.largest_eigenvalue(toy)}
+    found, expected = ns.predict(toy, y, **asked), ns.predict(matrix, y, tolerance=1e-11, **asked)
+    assert found.attrs["num_products"] == 0
+    np.testing.assert_allclose(found.train, expected.train, rtol=0, atol=1e-11 * np.linalg.norm(y))
+
+
 def test_generalisation_takes_them_whatever_the_size(toy, matrix):
     y = np.random.default_rng(1).standard_normal(15)
     with limited(exact_points=0):
