@@ -80,7 +80,7 @@ def test_every_derivative_is_that_of_finite_differences(name):
 @pytest.mark.slow
 def test_a_gradient_through_a_long_series_keeps_coefficients_alone():
     """Its memory is that of the points times terms, and of the pairs; not of pairs, or of nodes, times terms."""
-    from ntkspec.kernel.activation import hermite
+    from ntkspec.kernel.activation import _hermite as hermite
 
     n, (longest, nodes) = 100, hermite.RULES[-1]
     with_respect_to = jax.jit(jax.grad(lambda x: MLP(depth=1, activation="tanh").ntk(x).sum()))
