@@ -27,7 +27,10 @@ __all__ = [
 
 #: Names of causes in a sentence, each with what removes it.
 CAUSES = {
-    "optimizer": ("the optimizer", "predict the dynamics of the optimizer, or train by gradient descent"),
+    "optimizer": (
+        "the optimizer",
+        "predict the optimizer's own dynamics (momentum has one), or train by gradient descent",
+    ),
     "discrete_step": (
         "the discrete step",
         "predict gradient descent instead of its flow, or take a smaller learning rate",
@@ -41,7 +44,7 @@ CAUSES = {
     "precision": ("the precision of arithmetic", "train in float64"),
     "fluctuation": ("finite-width fluctuation", "train wider networks, or average several"),
     "moving_kernel": ("the moving kernel (feature learning)", "train wider networks, or stop earlier"),
-    "unexplained": ("none of the causes", "train more networks, to see what the rest is"),
+    "unexplained": ("none of the causes", "train more networks, which shows smaller shares"),
 }
 #: Why the control of a cause was not run, though the cause may matter.
 REASONS = {
@@ -117,7 +120,9 @@ def _advice(v: Verdict, causes: xr.Dataset | None) -> str:
     if v.holds:
         more = "; train more of them to be sure" * (v.seeds < 3 or v.open is not None)
         return f"use the prediction up to step {v.last_step} for networks like these{more}"
-    use = f"use the prediction up to step {v.holds_until} only" if v.holds_until > 0 else "do not use the prediction"
+    use = f"do not rely on the prediction to {percent(v.tolerance)}"
+    if v.holds_until > 0:
+        use = f"use the prediction up to step {v.holds_until} only"
     if causes is not None:
         return f"{use}; to come closer, {_cure(causes)}"
     if v.differences:
@@ -279,12 +284,14 @@ def _shares(at: xr.Dataset, step: int) -> list[str]:
         clauses.append(f"{percent(in_doubt)} goes with causes within their errors")
     left, error = float(at.unexplained_share), float(at.unexplained_share_error)
     within = f"no more than {percent(SEEN * error)} is unexplained"
+    if SEEN * error > 1:
+        within = "how much is unexplained these networks do not show; train more"
     return [*clauses, within if abs(left) < SEEN * error else f"{percent(left, error)} is unexplained"]
 
 
 def _share(part: xr.DataArray, error: xr.DataArray) -> str:
     """Return a share of the whole, which is more than that where others are below zero."""
-    more = float(part) > 1 and percent(part) != percent(1.0)
+    more = float(part) - np.nan_to_num(float(error)) > 1 and percent(part) != percent(1.0)
     return f"{percent(part, error)}{' (above 100 %, for other causes take some off)' if more else ''}"
 
 

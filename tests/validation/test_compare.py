@@ -233,7 +233,7 @@ def test_only_common_steps_are_compared():
         (
             trained([0, 0.2, 0.2, 0.3], seeds=5),
             [
-                "Do not use the prediction",
+                "Do not rely on the prediction to 5\N{NO-BREAK SPACE}%",
                 "does not hold to 5\N{NO-BREAK SPACE}%: the error reaches 30\N{NO-BREAK SPACE}%",
             ],
         ),
