@@ -161,16 +161,16 @@ def test_report_on_a_photograph_is_whole_and_self_contained(capsys, photograph, 
     out = tmp_path / "report"
     result = run_json(capsys, ["report", photograph, "--out", str(out), "--scales", "1", "3", "--seeds", "3", *SMALL])
     assert result["best_scale"] in (1.0, 3.0)
-    assert set(result["checks"]) == {"paper's 1-D signal", "small photograph"}
+    assert set(result["checks"]) == {"paper's 1-D signal", "whole photograph"}
     page = (out / "report.html").read_text()
     assert result["verdict"].split(":")[0] in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     groups = ns.record.load_groups(out / "results.nc")
-    assert {"spectrum", "prediction", "convergence", "paper_validation", "small_training"} <= set(groups)
+    assert {"spectrum", "prediction", "convergence", "paper_validation", "piece_training"} <= set(groups)
     assert groups["prediction"].sizes["axis0"] == 20
     names = {path.stem for path in (out / "figures").glob("*.svg")}
     assert names == {path.stem for path in (out / "figures").glob("*.png")}
-    assert {"spectrum", "kernel", "convergence", "quality", "learned", "error-paper", "error-small"} <= names
+    assert {"spectrum", "kernel", "convergence", "quality", "learned", "error-paper", "error-piece"} <= names
 
 
 @pytest.mark.slow

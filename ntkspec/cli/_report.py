@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, load
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, load, own_line, own_units
 from ntkspec.cli._validate import check_summary
 from ntkspec.config import StudyConfig
 from ntkspec.progress import TerminalProgress
@@ -36,23 +36,23 @@ class Report:
 
     def run(self) -> dict[str, Any]:
         """Do the whole job."""
-        from ntkspec import report, study, task
+        from ntkspec import report, study
         from ntkspec.report._page import refuse_foreign
 
         refuse_foreign(self.out)
         check_early(self)
         chosen = load(self)
-        if isinstance(chosen, task.Scattered):
-            raise ValueError("a report is of a signal or an image; for points take predict, design and validate")
-        small = load(replace(self, size=min(32, self.size), length=min(128, self.length)))
-        assert isinstance(small, task.Task)
-        found = study.run(chosen, small, self.study, seeds=self.seeds, progress=TerminalProgress())
+        found = study.run(chosen, self.study, seeds=self.seeds, progress=TerminalProgress())
         page = report.write(found, self.out)
         return {
             "verdict": found.verdict,
             "best_scale": found.best_scale,
             "best_step": found.best_step,
-            "checks": {one.name: check_summary(one.validation) for one in found.checks},
+            "checks": {
+                one.name: {**check_summary(one.validation), "notices": list(one.notices)} for one in found.checks
+            },
+            "unchecked": found.unchecked,
+            **own_units(chosen, found.best_scale),
             "notices": list(chosen.notices),
             "report": str(page),
             "results": str(page.with_name("results.nc")),
@@ -62,5 +62,7 @@ class Report:
     @staticmethod
     def text(result: dict[str, Any]) -> str:
         """Return the verdict, and where to look."""
-        lines = [*(f"note: {notice}" for notice in result["notices"]), result["verdict"], ""]
+        lines = [*(f"note: {notice}" for notice in result["notices"])]
+        lines += [f"note: check: {notice}" for one in result["checks"].values() for notice in one["notices"]]
+        lines += [result["verdict"], *own_line(result), ""]
         return "\n".join([*lines, *(f"{name:8} {result[name]}" for name in ("report", "results", "figures"))])

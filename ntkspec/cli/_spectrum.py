@@ -57,11 +57,16 @@ class Spectrum:
                     eigen.steps_to(here, self.steps_to, learning_rate=rate),
                     eigen.stability(here, learning_rate=rate),
                 )
+
+        def draw() -> Any:
+            # Scattered points have no frequencies.
+            return plot.spectrum(by_scale, against="frequency" if next(iter(found.values())).K.placement else "mode")
+
         return {
             "notices": list(task.notices),
             "num_points": s.attrs["num_points"],
             "scales": summaries,
-            "files": keep(self.out, "spectrum", s, lambda: plot.spectrum(by_scale)),
+            "files": keep(self.out, "spectrum", s, draw),
         }
 
     @staticmethod

@@ -13,7 +13,7 @@ from ntkspec import plot
 from ntkspec.record import configuration, save_groups, versions
 from ntkspec.report._page import Figure, Section, Table, replacing, write_page
 from ntkspec.study import Check, Study, first_good_step
-from ntkspec.task import Task
+from ntkspec.task import Scattered, Task
 
 __all__ = ["PAGE_FILES", "write"]
 
@@ -43,8 +43,12 @@ def write(study: Study, out: str | Path) -> Path:
             verdict=study.verdict,
             tone="good" if study.trusted else "caution",
             lead=_lead(study),
-            sections=[_frequencies(study), _speed(study), _pictures(study), *map(_check, study.checks)],
-            notices=study.task.notices,
+            sections=[_frequencies(study), *_speed(study), _pictures(study), *map(_check, study.checks)],
+            notices=[
+                *study.task.notices,
+                *(f"Check on a part: {text}" for one in study.checks for text in one.notices),
+                *([f"Not checked on the signal itself: {study.unchecked}"] if study.unchecked else []),
+            ],
             details=_details(study),
         )
     return out / PAGE_FILES[0]
@@ -52,12 +56,14 @@ def write(study: Study, out: str | Path) -> Path:
 
 def _lead(study: Study) -> str:
     task, network = study.task, study.config.network
-    size = " × ".join(map(str, task.shape))
+    scattered = f"{len(task.train_points) + len(task.test_points):,} scattered"
+    size = scattered if task.shape is None else " × ".join(map(str, task.shape))
+    kinds = " and ".join(one.name for one in study.checks)
     return (
         f"{task.source}: {size} points, of which {len(task.train_points):,} train and {len(task.test_points):,} are "
         f"held out. The network has {network.depth} hidden {network.activation} layers behind "
-        f"{study.config.num_frequencies} Gaussian Fourier frequencies. Everything but the last two sections is theory "
-        "of the infinitely wide network: no training was done for it."
+        f"{study.config.num_frequencies} Gaussian Fourier frequencies. Everything but the checks (on the {kinds}) is "
+        "theory of the infinitely wide network: no training was done for it."
     )
 
 
@@ -87,8 +93,10 @@ def _frequencies(study: Study) -> Section:
             Figure(
                 "spectrum",
                 f"Points: the {modes} largest of {points:,} eigenvalues against the frequency that dominates their "
-                "eigenvector. Lines: the mean rate (Rayleigh quotient) of the plane waves of each frequency.",
-                plot.spectrum(by_scale),
+                "eigenvector. Lines: the mean rate (Rayleigh quotient) of the plane waves of each frequency."
+                if study.convergence is not None
+                else f"The {modes} largest of {points:,} eigenvalues; scattered points have no discrete frequencies.",
+                plot.spectrum(by_scale, against="mode" if study.convergence is None else "frequency"),
             ),
             Figure(
                 "kernel",
@@ -106,14 +114,17 @@ def _frequencies(study: Study) -> Section:
     )
 
 
-def _speed(study: Study) -> Section:
-    chosen = study.convergence.sel(scale=study.best_scale)
-    scales = [float(scale) for scale in study.convergence.scale.values]
+def _speed(study: Study) -> list[Section]:
+    c = study.convergence
+    if c is None:
+        return []
+    chosen = c.sel(scale=study.best_scale)
+    scales = [float(scale) for scale in c.scale.values]
     rows = []
     for frequency in _present_frequencies(chosen):
-        left = _relative_residual(study.convergence.sel(frequency=frequency))
+        left = _relative_residual(c.sel(frequency=frequency))
         rows.append([float(frequency), *(_first_step_below(left.sel(scale=scale), 0.1) for scale in scales)])
-    return Section(
+    section = Section(
         "How fast it learns them",
         f"At scale {study.best_scale:g}, the part of each frequency of the signal that is still to be learned.",
         [
@@ -127,6 +138,7 @@ def _speed(study: Study) -> Section:
             ),
         ],
     )
+    return [section]
 
 
 def _present_frequencies(c: xr.Dataset) -> np.ndarray:
@@ -164,7 +176,8 @@ def _pictures(study: Study) -> Section:
         quality = one.test_psnr if "test_psnr" in one else one.train_psnr
         step = first_good_step(quality)
         rows.append([float(scale), float(one.learning_rate), step, float(quality.sel(step=step))])
-    worst = float(p.field_error_bound.max())
+    (bounds, *_) = [p[name] for name in ("field_error_bound", "unseen_error_bound", "error_bound") if name in p]
+    worst = float(bounds.max())
     return Section(
         "What it will look like",
         "The whole trajectory of gradient descent, predicted on every point. "
@@ -176,9 +189,7 @@ def _pictures(study: Study) -> Section:
                 "noise and to frequencies that the training points do not resolve.",
                 plot.quality(curves),
             ),
-            _learned(
-                "learned", f"Predicted at scale {study.best_scale:g}.", chosen, study.task.values, study.best_step
-            ),
+            _learned("learned", f"Predicted at scale {study.best_scale:g}.", chosen, study.task, study.best_step),
             Table(
                 "The first step of each scale that is within 0.1 dB of its best.",
                 [
@@ -194,9 +205,13 @@ def _pictures(study: Study) -> Section:
     )
 
 
-def _learned(name: str, caption: str, result: xr.Dataset, truth: np.ndarray, last: int | None = None) -> Figure:
-    """Return the learned function at several steps up to `last`: pictures of an image, curves of a signal."""
+def _learned(name: str, caption: str, result: xr.Dataset, task: Task | Scattered, last: int | None = None) -> Figure:
+    """Return the learned function at several steps up to `last`: pictures, curves, or a map of points at the last."""
     result = result.sel(step=slice(0, last))
+    if not isinstance(task, Task):
+        where = "held-out" if "unseen" in result else "training"
+        return Figure(name, f"{caption} At the {where} points.", plot.points(result))
+    truth = task.values
     if "axis1" in result.dims:
         later = [int(step) for step in result.step.values if step > 0]
         picked = [later[int(i)] for i in np.linspace(0, len(later) - 1, 4)]
@@ -208,7 +223,6 @@ def _check(one: Check) -> Section:
     task, tag = one.problem.task, one.key
     same = f"{one.training.sizes['seed']} networks of width {one.training.attrs['width']}"
     first = one.training.isel(seed=0)
-    truth = task.values if isinstance(task, Task) else task.train_values
     figures = [
         Figure(
             f"error-{tag}",
@@ -218,23 +232,27 @@ def _check(one: Check) -> Section:
                 one.validation.drop_attrs(deep=False).assign_attrs(tolerance=one.validation.attrs["tolerance"])
             ),
         ),
-        Figure(
-            f"frequencies-{tag}",
-            "What is left of each frequency: predicted (lines) and trained (points, with standard errors over seeds).",
-            plot.validation(one.validation, by="frequency"),
-        ),
-        _learned(f"predicted-{tag}", "Predicted.", one.prediction, truth),
-        _learned(f"trained-{tag}", "Trained: the first network.", first, truth),
+        *_by_frequency(one),
+        _learned(f"predicted-{tag}", "Predicted.", one.prediction, task),
+        _learned(f"trained-{tag}", "Trained: the first network.", first, task),
     ]
     last = int(one.validation.step[-1])
     return Section(
         f"Does it hold? The {one.name}",
-        f"{same} were trained by full-batch gradient descent at learning rate {one.problem.learning_rate:.3g} on "
+        f"{' '.join([*one.notices, same])} were trained by full-batch gradient descent at learning rate "
+        f"{one.problem.learning_rate:.3g} on "
         f"{len(task.train_points)} points, in {one.training.attrs['dtype']}, for {last} steps. Prediction and training "
         "start from the same function, zero (each network learns the difference from its own start), and the "
         f"prediction uses nothing of the trained networks.\n\n{one.validation.attrs['verdict']}",
         figures,
     )
+
+
+def _by_frequency(one: Check) -> list[Figure]:
+    if "error_by_frequency" not in one.validation:
+        return []
+    caption = "What is left of each frequency: predicted (lines) and trained (points, with standard errors over seeds)."
+    return [Figure(f"frequencies-{one.key}", caption, plot.validation(one.validation, by="frequency"))]
 
 
 def _details(study: Study) -> dict[str, dict[str, object] | str]:

@@ -37,6 +37,7 @@ class Check:
         training: from `ntkspec.trainer.train`.
         validation: from `ntkspec.validate`.
         causes: from `ntkspec.validation.explain`; None where no controls were run.
+        notices: what was cut from the whole signal, one sentence each.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Check:
     training: xr.Dataset
     validation: xr.Dataset
     causes: xr.Dataset | None = None
+    notices: tuple[str, ...] = ()
 
 
 def plan(

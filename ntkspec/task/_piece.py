@@ -11,7 +11,7 @@ import numpy as np
 from ntkspec.task._scattered import Scattered
 from ntkspec.task._task import Task
 
-__all__ = ["Piece", "piece"]
+__all__ = ["Piece", "cut", "piece"]
 
 
 class Piece(NamedTuple):
@@ -50,13 +50,14 @@ def piece(task: Task | Scattered, num_points: int) -> Piece:
         >>> part.task.shape, part.lengths.tolist(), part.notice
         ((26,), [0.25], 'Samples 38 to 63 of 104, where the signal has most detail.')
     """
-    return _of_lattice(task, num_points) if isinstance(task, Task) else _of_points(task, num_points)
+    return Piece(*cut(task, num_points)) if isinstance(task, Task) else _of_points(task, num_points)
 
 
-def _of_lattice(task: Task, num_points: int) -> Piece:
+def cut(task: Task, num_points: int) -> tuple[Task, np.ndarray, str]:
+    """Cut the piece out of a task on a lattice."""
     sides = _sides(task.shape, num_points)
     if sides == task.shape:
-        return Piece(task, np.ones(task.dim), "")
+        return task, np.ones(task.dim), ""
     starts = _busiest(task, sides)
     box = tuple(slice(start, start + n) for start, n in zip(starts, sides, strict=True))
     names = {1: ("Samples",), 2: ("Rows", "columns")}.get(task.dim, [f"axis {i}:" for i in range(task.dim)])
@@ -73,7 +74,7 @@ def _of_lattice(task: Task, num_points: int) -> Piece:
         test_mask=task.test_mask[box],
         notices=(*task.notices, notice),
     )
-    return Piece(part, np.array(sides) / np.array(task.shape), notice)
+    return part, np.array(sides) / np.array(task.shape), notice
 
 
 def _sides(shape: tuple[int, ...], budget: int) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from ntkspec.extras import needs
 from ntkspec.task._decode import Decoded, decode
+from ntkspec.task._piece import cut
 from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
 
 __all__ = ["PHOTOGRAPHS", "astronaut", "from_file", "photograph"]
@@ -96,7 +99,9 @@ def from_file(path: str | Path, *, max_size: int = 128, white: float | None = No
     Unsigned integers are divided by the largest of their depth; signed ones, and floats beyond [0, 1], are mapped from
     their own range. Grey stays grey and colour stays colour. Transparency is dropped, the first frame of several is
     taken, an orientation is applied, a larger image is reduced by area means with its aspect ratio kept; each
-    leaves a notice. Even pixels train ([::2, ::2]), pixels with both indices odd test ([1::2, 1::2]).
+    leaves a notice. A strip whose short side would fall below 8 pixels keeps more, up to max_size² pixels in all; what
+    is longer still is cut to where it has most detail. Even pixels train ([::2, ::2]), pixels with both indices odd
+    test ([1::2, 1::2]).
 
     Args:
         path: the file.
@@ -129,20 +134,16 @@ def _task(name: str, decoded: Decoded, size: int, source: str) -> Task:
     height, width = values.shape[:2]
     longest = max(height, width)
     if longest > size:
-        new_height, new_width = (max(1, round(side * size / longest)) for side in (height, width))
-        if min(new_height, new_width) < MIN_SIDE:
-            raise ValueError(
-                f"{source} with {width} × {height} pixels would shrink to {new_width} × {new_height}; "
-                f"expected at least {MIN_SIDE} a side: crop it, or raise the limit of {size}."
-            )
+        new_height, new_width = _reduced(height, width, size)
         with needs("app", "skimage"):
             from skimage.transform import resize_local_mean
 
         # In float64, since it computes floats in their own precision.
         axis = None if values.ndim == 2 else -1
-        values = resize_local_mean(values.astype(np.float64), (new_height, new_width), channel_axis=axis)
-        notices += (f"Reduced from {width} × {height} to {new_width} × {new_height} pixels (area means).",)
-        check_varying(values, f"{source}, reduced to {new_width} × {new_height} pixels,")
+        if (new_height, new_width) != (height, width):
+            values = resize_local_mean(values.astype(np.float64), (new_height, new_width), channel_axis=axis)
+            notices += (f"Reduced from {width} × {height} to {new_width} × {new_height} pixels (area means).",)
+            check_varying(values, f"{source}, reduced to {new_width} × {new_height} pixels,")
     # Halves, because the span of two finite numbers may overflow.
     span = decoded.white / 2 - decoded.black / 2
     values = (values / 2 - decoded.black / 2) / span
@@ -151,4 +152,20 @@ def _task(name: str, decoded: Decoded, size: int, source: str) -> Task:
     test = np.zeros_like(train)
     test[1::2, 1::2] = True
     # Clipped, because a mean of numbers in [0, 1] may leave it by one rounding.
-    return Task(name, np.clip(values, 0, 1), train, test, notices=notices, source=source)
+    task = Task(name, np.clip(values, 0, 1), train, test, notices=notices, source=source)
+    # A strip that is too long even at MIN_SIDE.
+    return task if math.prod(task.shape) <= size**2 else replace(cut(task, size**2)[0], name=name)
+
+
+def _reduced(height: int, width: int, size: int) -> tuple[int, int]:
+    """Sides of a picture that is larger than `size`: in proportion, the longer one `size`.
+
+    A strip whose short side would fall below MIN_SIDE is reduced to size² pixels instead, or as far as MIN_SIDE.
+    """
+    short, longest = min(height, width), max(height, width)
+    share = size / longest
+    if round(short * share) < MIN_SIDE:
+        # Of floors, so that no more than size² pixels are left.
+        share = min(1.0, max(size / math.sqrt(short * longest), MIN_SIDE / short))
+        return tuple(max(MIN_SIDE, math.floor(side * share + 1e-9)) for side in (height, width))  # type: ignore[return-value]
+    return tuple(round(side * share) for side in (height, width))  # type: ignore[return-value]

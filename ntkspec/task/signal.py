@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkspec.task._piece import cut
 from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
 
 __all__ = ["from_file", "paper"]
@@ -73,8 +74,8 @@ def paper(*, alpha: float = 1.0, num_points: int = 32, oversampling: int = 8, se
 def from_file(path: str | Path, *, max_length: int = 2048) -> Task:
     """Load a 1-D signal from a `.npy` array or a `.wav` recording; even samples train, odd samples test.
 
-    Values are mapped to [−½, ½]. A longer signal is low-pass filtered and decimated by a whole factor. Both
-    leave a notice.
+    Values are mapped to [−½, ½]. A longer signal is low-pass filtered and decimated by a whole factor, or, where
+    nothing of it would be left, cut to the window with most detail. Each leaves a notice.
 
     Args:
         path: the file. A `.npy` holds a real array, shape (n,), (n, 1) or (1, n).
@@ -173,10 +174,10 @@ def _decimate(values: np.ndarray, max_length: int, label: str) -> tuple[np.ndarr
     kept = np.std(short) / np.std(values / scale)
     # The filter leaves a thousandth of what it removes; stretched to full height, that would be a signal.
     if kept < 0.01:
-        raise ValueError(
-            f"{label} varies only above what {short.size} of its {values.size} samples resolve; "
-            "raise max_length or cut a piece out."
-        )
+        every = np.ones(values.shape, bool)
+        part, _, where = cut(Task(label, values / scale, every, ~every), max_length)
+        words = f"Cut, for all of it varies faster than {short.size:,} samples of the whole would resolve. {where}"
+        return part.values * scale, words
     notice = f"Reduced from {values.size} to {short.size} samples (low-pass filtered, 1 in {factor} kept)"
     lost = 1 - kept**2
     return short * scale, notice + (f"; {lost:.0%} of its variance was too fast." if lost > 0.01 else ".")

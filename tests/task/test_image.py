@@ -88,14 +88,27 @@ def test_any_size_of_file(tmp_path, height, width, colour, max_size):
     shape = (height, width, 3) if colour else (height, width)
     path = saved(tmp_path, np.random.default_rng(1).integers(0, 256, shape, np.uint8))
     longest = max(height, width)
-    if longest > max_size and round(min(height, width) * max_size / longest) < 8:
-        with pytest.raises(ValueError, match=r"would shrink to \d+ × \d+; expected at least 8 a side"):
-            image.from_file(path, max_size=max_size)
-        return
     task = image.from_file(path, max_size=max_size)
-    assert max(task.shape) == min(longest, max_size)
     assert task.channels == (3 if colour else None)
-    assert bool(task.notices) == (longest > max_size)
+    if longest > max_size and round(min(height, width) * max_size / longest) < 8:
+        # A strip keeps its short side, and at most max_size² pixels.
+        assert min(task.shape) >= 8
+        assert np.prod(task.shape) <= max_size**2
+    else:
+        assert max(task.shape) == min(longest, max_size)
+    assert bool(task.notices) == (task.shape != (height, width))
+
+
+def test_a_strip_keeps_its_short_side(tmp_path):
+    strip = np.random.default_rng(0).integers(0, 256, (24, 600), np.uint8)
+    whole = image.from_file(saved(tmp_path, strip), max_size=128)
+    np.testing.assert_array_equal(whole.values, strip / 255)
+    assert whole.notices == ()
+    cut = image.from_file(saved(tmp_path, strip), max_size=32)
+    assert cut.shape == (8, 128)
+    assert "Reduced from 600 × 24 to 200 × 8 pixels (area means)." in cut.notices
+    assert any(notice.startswith("Rows 0 to 7 of 8, columns ") for notice in cut.notices)
+    assert image.from_file(saved(tmp_path, strip.T), max_size=64).shape == (320, 12)
 
 
 def test_too_large_a_file_is_reduced_with_both_sizes_told(tmp_path):

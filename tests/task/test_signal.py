@@ -219,8 +219,14 @@ def test_decimation_keeps_slow_waves_and_drops_fast_ones(tmp_path):
 
 
 def test_decimation_of_fast_waves_alone(tmp_path):
-    with pytest.raises(ValueError, match="varies only above what 128 of its 1024 samples resolve"):
-        signal.from_file(saved(tmp_path, np.tile([0.0, 1.0], 512) - 0.5), max_length=128)
+    values = np.tile([-0.25, 0.25], 512)
+    values[700:800] *= 2
+    task = signal.from_file(saved(tmp_path, values), max_length=128)
+    (notice,) = [notice for notice in task.notices if notice.startswith("Cut")]
+    assert "varies faster than 128 samples of the whole would resolve. Samples " in notice
+    start = int(notice.split("Samples ")[1].split()[0])
+    assert 671 <= start <= 700
+    np.testing.assert_array_equal(task.values, values[start : start + 128])
 
 
 def test_decimation_does_not_ring_at_the_ends(tmp_path):
