@@ -19,7 +19,8 @@ class Limits:
 
     Attributes:
         memory: bytes that an allocation may take; None asks the operating system what is available.
-        exact_points: number of points up to which a matrix is decomposed as a whole.
+        exact_points: number of points up to which a matrix is decomposed as a whole if nothing else is exact. If a few
+            products would do, it is decomposed up to a quarter of that, in a second (`cheap_points`).
         side_by_side: numbers in the arrays that are worked on at once; more of them are worked on in turn.
         direct_points: number of points up to which a product of exact entries may replace a long Fourier series.
         block: number of points on a side of the blocks of a matrix that is not kept; None takes what suits the device.
@@ -43,6 +44,11 @@ class Limits:
     threads: int | None = None
     tiles_together: int = 256
     covariances: int = 2**25
+
+    @property
+    def cheap_points(self) -> int:
+        """Number of points up to which a matrix is decomposed even if a few products would do."""
+        return self.exact_points // 4
 
     @property
     def available(self) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import as_columns
 from ntkspec.eigen._density import density, steps_taken, sum_reaching
 from ntkspec.eigen._quadrature import quadrature
+from ntkspec.limits import current
 from ntkspec.operator import Operator
 from ntkspec.operator._modes import all_modes
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -116,5 +117,5 @@ def alignment(
 
 def _powers(K: Operator, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Eigenvalues and the labels' power in their eigenvectors; None if they are too expensive."""
-    modes = all_modes(K)
+    modes = all_modes(K, current().cheap_points)
     return None if modes is None else (modes.eigenvalue, modes.power(columns.T).sum(axis=1))

@@ -20,7 +20,7 @@ def all_eigenvalues(K: Operator) -> tuple[np.ndarray, np.ndarray] | None:
     modes = K.modes()
     if modes is not None:
         return modes.eigenvalue, modes.weight
-    if K.num_points > current().exact_points:
+    if K.num_points > current().cheap_points:
         return None
     value = np.concatenate([np.linalg.eigvalsh(matrix) for matrix in blocks_of(K).matrices])
     return value, np.ones(len(value), dtype=np.int8)

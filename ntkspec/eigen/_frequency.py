@@ -6,12 +6,10 @@ import numpy as np
 import scipy.fft
 
 from ntkspec.grid import Grid, Placement, half_weights
+from ntkspec.limits import current
 from ntkspec.operator import Lattice
 
 __all__ = ["dominant", "half_frequencies", "half_radius", "one_sign", "rates", "rayleigh_quotients"]
-
-#: Numbers in the transforms of the eigenvectors that exist side by side.
-SIDE_BY_SIDE = 2**24
 
 
 def dominant(vectors: np.ndarray, placement: Placement | None) -> dict[str, tuple]:
@@ -28,7 +26,7 @@ def dominant(vectors: np.ndarray, placement: Placement | None) -> dict[str, tupl
     dim = 1 if placement is None else placement.grid.dim
     frequency, power, spread = np.full((num_modes, dim), np.nan), *np.full((2, num_modes), np.nan)
     if placement is not None:
-        batch = max(1, SIDE_BY_SIDE // placement.grid.size)
+        batch = max(1, current().side_by_side // placement.grid.size)
         for first in range(0, num_modes, batch):
             part = slice(first, first + batch)
             frequency[part], power[part], spread[part] = _dominant(vectors[:, part], placement)

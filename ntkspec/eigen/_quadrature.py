@@ -19,7 +19,7 @@ import numpy as np
 import scipy.linalg
 from jax import Array
 
-from ntkspec.limits import refuse_if_too_large
+from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.recurrence import begin, recur_only
@@ -29,9 +29,8 @@ __all__ = ["Function", "Quadrature", "precision", "quadrature"]
 #: A function of eigenvalues: (k,) -> (k,), or (k, f) for f functions at once.
 Function = Callable[[np.ndarray], np.ndarray]
 
-#: Steps in one compiled program, and numbers in the vectors that go through it side by side.
+#: Steps in one compiled program.
 CHUNK = 16
-SIDE_BY_SIDE = 2**22
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def quadrature(
     vectors = (vectors / jnp.where(norm > 0, norm, 1)[:, None]).astype(
         np.float32 if precision(K) > 1e-10 else vectors.dtype
     )
-    batch = max(1, SIDE_BY_SIDE // n)
+    batch = max(1, current().side_by_side // n)
     states = [begin(vectors[first : first + batch]) for first in range(0, count, batch)]
     empty = np.zeros((0, count))
     rules = Quadrature(empty, empty, np.asarray(norm, dtype=float) ** 2, precision(K))

@@ -78,11 +78,11 @@ def spectrum(
     if modes is not None and modes.waves is not None:
         columns = _plane_waves(modes, modes.waves, num_modes or n, rounding)
     else:
-        limit = current().exact_points
+        limit = current().cheap_points
         count = num_modes or (n if n <= limit else 128)
         if modes is not None:
             pairs = _of_modes(modes, num_modes or n)
-        elif n <= limit // 4 or 2 * count > n:
+        elif n <= limit or 2 * count > n:
             pairs = _dense(K)
         else:
             # Below the rounding of a product no residual can come.

@@ -262,10 +262,15 @@ class FactorModes(Modes):
         return (functions[-1] + self.basis**2 @ (functions[:-1] - functions[-1])).T
 
 
-def all_modes(K: Operator) -> Modes | None:
-    """Modes from the structure of K, else by eigendecomposition up to `limits.current().exact_points`; None beyond."""
+def all_modes(K: Operator, max_points: int | None = None) -> Modes | None:
+    """Modes from the structure of K, else by eigendecomposition up to so many points; None beyond.
+
+    Args:
+        K: an operator.
+        max_points: None is `limits.current().exact_points`.
+    """
     modes = K.modes()
-    if modes is None and K.num_points <= current().exact_points:
+    if modes is None and K.num_points <= (current().exact_points if max_points is None else max_points):
         return modes_by_eigh(K)
     return modes
 
