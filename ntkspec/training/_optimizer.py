@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -61,13 +62,8 @@ class Optimizer:
             momentum, ahead = settings.get("momentum"), settings.get("nesterov", False)
             name = "gradient_descent" if momentum is None else "nesterov" if ahead else "heavy_ball"
             settings = {} if momentum is None else {"momentum": momentum}
-        if name not in OWN:
-            _check_of_optax(name, settings)
-        elif unknown := sorted(set(settings) - set(OWN[name])):
-            takes = " and ".join(OWN[name]) or "none but the learning rate"
-            raise ValueError(f"optimizer {name} has no setting {', '.join(unknown)}; it takes {takes}")
-        elif not isinstance(beta := settings.get("momentum", MOMENTUM), Real) or not 0 <= float(beta) < 1:
-            raise ValueError(f"momentum={beta!r}; expected a number in [0, 1), mostly 0.9")
+        if refusal := next(_refusals(name, settings), None):
+            raise refusal
         return cls(name, tuple(sorted(settings.items())))
 
     @property
@@ -97,6 +93,7 @@ class Optimizer:
         return f"{self.name}({settings})" if settings else self.name
 
 
+@lru_cache
 def constructor_of(name: str) -> tuple[Callable[..., Any], inspect.Parameter]:
     """Return the function of optax that builds an optimizer, and its first parameter, the learning rate."""
     import optax
@@ -110,24 +107,38 @@ def constructor_of(name: str) -> tuple[Callable[..., Any], inspect.Parameter]:
     raise ValueError(f"optimizer={name!r}; expected one of {', '.join(OWN)}, or of optax, such as adam or contrib.muon")
 
 
-def _check_of_optax(name: str, settings: Mapping[str, Any]) -> None:
-    for key, value in settings.items():
-        try:
-            # Compiled programs are told apart by it.
-            hash(value)
-        except TypeError:
-            raise TypeError(
-                f"setting {key} of optimizer {name} is a {type(value).__name__}; expected a number, a tuple or a "
-                "function, such as mask=lambda params: ..."
-            ) from None
-    constructor, rate = constructor_of(name)
-    parameters = inspect.signature(constructor).parameters
-    taken = [key for key in parameters if key != rate.name]
+def _refusals(name: str, settings: Mapping[str, Any]) -> Iterator[Exception]:
+    """Yield what is wrong with the settings of an optimizer."""
+    if name in OWN:
+        taken, needed, hint = list(OWN[name]), [], ""
+    else:
+        constructor, rate = constructor_of(name)
+        parameters = inspect.signature(constructor).parameters
+        taken = [key for key in parameters if key != rate.name]
+        needed = [key for key in taken if parameters[key].default is inspect.Parameter.empty]
+        hint = "; the rate is train's own learning_rate" if rate.name in settings else ""
     if unknown := sorted(set(settings) - set(taken)):
-        hint = "; the rate is train's own learning_rate" if rate.name in unknown else ""
-        raise ValueError(f"optax.{name} has no setting {', '.join(unknown)}; it takes {', '.join(taken)}{hint}")
-    if missing := [key for key in taken if parameters[key].default is inspect.Parameter.empty and key not in settings]:
-        raise ValueError(f"optax.{name} needs {', '.join(missing)}; give them, or build it and give the object")
+        takes = ", ".join(taken) or "none but the learning rate"
+        yield ValueError(f"optimizer {name} has no setting {', '.join(unknown)}; it takes {takes}{hint}")
+    if missing := [key for key in needed if key not in settings]:
+        yield ValueError(f"optimizer {name} needs {', '.join(missing)}; give them, or build it and give the object")
+    beta = settings.get("momentum", MOMENTUM)
+    if name in OWN and not (isinstance(beta, Real) and 0 <= float(beta) < 1):
+        yield ValueError(f"momentum={beta!r}; expected a number in [0, 1), mostly 0.9")
+    # Compiled programs are told apart by it.
+    for key in (key for key, value in settings.items() if not _is_hashable(value)):
+        yield TypeError(
+            f"setting {key} of optimizer {name} is a {type(settings[key]).__name__}; expected a number, a tuple or a "
+            "function, such as mask=lambda params: ..."
+        )
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _parsed(text: str) -> tuple[str, dict[str, Any]]:

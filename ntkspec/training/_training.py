@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ntkspec.training._optimizer import Optimizer
@@ -84,38 +85,33 @@ class Training:
 
     def __post_init__(self) -> None:
         """Bring objects to one form, and refuse what no run can have."""
-        for name, choices in _CHOICES.items():
-            _check_choice(name, getattr(self, name), choices)
+        if refusal := next(self._refusals(), None):
+            raise refusal
         self._set("optimizer", Optimizer.of(self.optimizer))
-        self._set("trainable", _fields_of_mapping(self.trainable))
+        self._set("trainable", tuple(sorted(self.trainable)))
         self._set("schedule", _schedule(self.schedule, self.optimizer))
-        if self.point_loss is not None:
-            self._check_point_loss()
-        if self.centered not in (True, False):
-            raise TypeError(f"centered={self.centered!r}; expected True or False")
         self._set("centered", bool(self.centered))
-        if self.batch_size is not None:
-            _checks().check_sizes(batch_size=self.batch_size)
-        if self.gradient_clip is not None:
-            _checks().check_positive("gradient_clip", self.gradient_clip, "such as 1.0, or None")
-        if self.matmul_precision == "bfloat16" and self.dtype == "float64":
-            raise _checks().Refused(
-                "{matmul_precision} is for {dtype}; float64 is asked for to lose no digits",
-                matmul_precision="bfloat16",
-                dtype="float32",
-            )
+        if self.of_logits and self.loss == "sum":
+            self._set("loss", "logistic")
+            self._set("point_loss", None)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _check_point_loss(self) -> None:
-        expected = "a function of a value and its label, such as ns.dynamics.huber(0.1)"
-        _checks().check_function("point_loss", self.point_loss, expected)
-        if self.loss == "logistic":
-            raise ValueError("loss='logistic' is a point_loss already; with one of your own take loss='sum' or 'mean'")
-        if self.of_logits and self.loss == "sum":
-            self._set("loss", "logistic")
-            self._set("point_loss", None)
+    def _refusals(self) -> Iterator[Exception]:
+        """Yield what is wrong with an option or with two together; optimizers and schedules speak for themselves."""
+        for name, (kind, allows, expected) in _RULES.items():
+            if not allows(value := getattr(self, name)):
+                yield kind(f"{name}={_shown(value)}; expected {expected}")
+        if self.loss == "logistic" and self.point_loss is not None:
+            yield ValueError(
+                "loss='logistic' is a point_loss already; with one of your own take loss='sum' or loss='mean'"
+            )
+        if self.matmul_precision == "bfloat16" and self.dtype == "float64":
+            from ntkspec.checks import Refused
+
+            message = "{matmul_precision} is for {dtype}; float64 is asked for to lose no digits"
+            yield Refused(message, matmul_precision="bfloat16", dtype="float32")
 
     @property
     def of_logits(self) -> bool:
@@ -154,11 +150,13 @@ class Training:
         Raises:
             ValueError: if one is missing; the message names it.
         """
+        from ntkspec.checks import Refused
+
         described = json.loads(text)
         for name in custom_of(described):
             if name not in objects:
                 what = f"{name} ({described[name]['custom']})"
-                raise _checks().Refused(f"text cannot hold the run's {what}; give {{{name}}}", **{name: ...})
+                raise Refused(f"text cannot hold the run's {what}; give {{{name}}}", **{name: ...})
         if "optimizer" not in objects:
             settings = {key: _hashable(value) for key, value in described["optimizer"]["settings"].items()}
             described["optimizer"] = Optimizer.named(described["optimizer"]["name"], settings)
@@ -200,41 +198,54 @@ class Training:
         return list(self.schedule.factors), list(self.schedule.starts)
 
 
-_CHOICES = {
-    "loss": get_args(Loss),
-    "output": get_args(Output),
-    "init": get_args(Initialisation),
-    "dtype": get_args(Precision),
-    "matmul_precision": get_args(ProductPrecision),
+#: Error, condition and expectation of an option.
+_Rule: TypeAlias = tuple[type[Exception], Callable[[Any], bool], str]
+
+
+def _one_of(names: Any) -> _Rule:
+    *others, last = map(repr, get_args(names))
+    # Numpy's dtypes are equal to their names, and do not go into a file.
+    return (
+        ValueError,
+        lambda value: isinstance(value, str) and value in get_args(names),
+        f"{', '.join(others)} or {last}",
+    )
+
+
+def _are_learnable(names: Any) -> bool:
+    return isinstance(names, list | tuple | set) and all(name in get_args(Learnable) for name in names)
+
+
+def _positive(kind: Any, expected: str) -> _Rule:
+    def allows(value: Any) -> bool:
+        return value is None or (isinstance(value, kind) and not isinstance(value, bool) and 0 < value < math.inf)
+
+    return ValueError, allows, f"a positive {expected}, or None"
+
+
+_RULES: dict[str, _Rule] = {
+    "loss": _one_of(Loss),
+    "output": _one_of(Output),
+    "init": _one_of(Initialisation),
+    "dtype": _one_of(Precision),
+    "matmul_precision": _one_of(ProductPrecision),
+    "point_loss": (
+        TypeError,
+        lambda value: value is None or callable(value),
+        "a function of a value and its label, such as ns.dynamics.huber(0.1), or None",
+    ),
+    "centered": (TypeError, lambda value: value in (True, False), "True or False"),
+    "trainable": (ValueError, _are_learnable, "a tuple of amplitudes and frequencies, such as ('amplitudes',), or ()"),
+    "batch_size": _positive(Integral, "integer"),
+    "gradient_clip": _positive(Real, "number such as 1.0"),
 }
 
 
-def _checks() -> Any:
-    """Return the checks; they import JAX, for which a help text has no time."""
-    from ntkspec import checks
+def _shown(value: Any) -> str:
+    # It imports JAX, for which a help text has no time.
+    from ntkspec.checks import shown
 
-    return checks
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    # Numpy's dtypes are equal to their names, and do not go into a file.
-    if not isinstance(value, str) or value not in choices:
-        expected = ", ".join(map(repr, choices[:-1])) + f" or {choices[-1]!r}"
-        raise ValueError(f"{name}={_checks().shown(value)}; expected {expected}")
-
-
-def _fields_of_mapping(trainable: Any) -> tuple[str, ...]:
-    if isinstance(trainable, str):
-        raise ValueError(f"trainable={trainable!r}; expected a tuple of names: trainable=({trainable!r},)")
-    if not isinstance(trainable, list | tuple | set) or not all(isinstance(name, str) for name in trainable):
-        raise TypeError(
-            f"trainable={_checks().shown(trainable)}; expected a tuple of names such as ('amplitudes',), or ()"
-        )
-    if unknown := sorted(set(trainable) - set(get_args(Learnable))):
-        raise ValueError(
-            f"trainable={trainable!r} has {unknown}; expected of {get_args(Learnable)}, or () for a fixed mapping"
-        )
-    return tuple(sorted(trainable))
+    return shown(value)
 
 
 def _schedule(schedule: Any, optimizer: Optimizer) -> Any:
@@ -247,7 +258,8 @@ def _schedule(schedule: Any, optimizer: Optimizer) -> Any:
     if not optimizer.takes_rate:
         raise ValueError(f"the optimizer ({optimizer}) was built with its own learning rate; give it the schedule")
     if isinstance(schedule, str):
-        _check_choice("schedule", schedule, ("constant", "cosine"))
+        if schedule != "cosine":
+            raise ValueError(f"schedule={schedule!r}; expected 'constant' or 'cosine'")
         return schedule
     if isinstance(schedule, list | tuple) or (hasattr(schedule, "factors") and hasattr(schedule, "starts")):
         return _listed(schedule)
