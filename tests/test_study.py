@@ -179,5 +179,18 @@ def test_a_run_is_planned_and_its_labels_and_optimizer_are_looked_at_once(proble
     one = problems[1.0]
     planned = study.plan(one, [0, 2], training=Training(optimizer="nesterov"), seeds=2)
     assert [args for name, args in seen if name == "_parsed"].count(("nesterov",)) == 1
-    study.check("small", "photograph", one, planned)
+    study.check("small", "photograph", one, planned, controls=True)
     assert sorted(name for name, _ in seen if name != "_parsed") == ["check_labels", "planned"]
+
+
+def test_controls_of_a_plan_are_those_of_its_result(problems):
+    one = problems[1.0]
+    planned = study.plan(one, [0, 2, 4], training=Training(schedule="cosine", batch_size=16), seeds=2)
+    found = study.check("small", "photograph", one, planned)
+    of_plan, of_kernel = (
+        ns.validation.explain(of, found.prediction, found.training, causes=["batches", "fluctuation"])
+        for of in (planned, one.kernel)
+    )
+    xr.testing.assert_allclose(of_plan, of_kernel, rtol=1e-6)
+    with pytest.raises(ValueError, match="the networks were not trained by this plan"):
+        ns.validation.explain(planned.changed(Training()), found.prediction, found.training)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import xarray as xr
@@ -74,25 +74,15 @@ def plan(
     Raises:
         ValueError: if something does not fit; the message says what to try.
     """
-    if training.loss == "logistic" and training.output != "sigmoid":
-        raise Refused(
-            "{loss} trains a logit, which does not compare with labels; take {output} with it, which is compared with "
-            "the labels in [0, 1]",
-            loss="logistic",
-            output="sigmoid",
-        )
-    if training.loss == "logistic" and (controls or training.schedule != "constant"):
-        what = "controls (explain) start from a" if controls else "a schedule is known to a"
-        raise ValueError(f"{what} prediction of squares, and the loss is logistic; take loss=sum or mean, or leave it")
-    if steps[-1] < 1:
-        raise ValueError(f"steps={list(steps)} has none after the start, and so nothing to compare; add one")
-    if 0 not in steps and training.output == "sigmoid":
-        raise ValueError(
-            f"steps={list(steps)} leaves out 0, where a sigmoid is compared with the function it starts from; begin "
-            "with 0"
-        )
+    if refusal := next(_refusals(steps, training, seeds, controls), None):
+        raise refusal
     if not training.centered:
-        _require_ensemble(one, steps, training, seeds, controls)
+        n = one.K.num_points
+        refuse_if_too_large(
+            bytes_of_ensemble(n, n, n, len(steps)),
+            f"the covariance of networks that are not centred at {n:,} training points and {len(steps)} steps",
+            "take a smaller size or length, or centred networks",
+        )
     return trainer_plan(
         one.kernel,
         one.K.points,
@@ -120,32 +110,38 @@ def steady(one: Problem, planned: Plan) -> Problem:
     return replace(one, learning_rate=min(one.learning_rate, rounded_down(limit / 2)))
 
 
-def _require_ensemble(one: Problem, steps: Sequence[int], training: Training, seeds: int, controls: bool) -> None:
-    """Refuse networks that are not centred where theory has no covariance for them, or they would not show it."""
-    if training.output != "linear":
-        raise Refused(
-            f"{{centered}} compares the spread of networks with their covariance in theory, which is of a linear "
-            f"output, and output={training.output}; take {{output}}, or leave {{centered}} out",
+def _refusals(steps: Sequence[int], training: Training, seeds: int, controls: bool) -> Iterator[Refused]:
+    """Yield why a training does not compare with a prediction; networks that are not centred need a covariance."""
+    centered, logistic, sigmoid = training.centered, training.loss == "logistic", training.output == "sigmoid"
+    if logistic and not sigmoid:
+        yield Refused(
+            "{loss} trains a logit, which does not compare with labels; take {output} with it, which is compared with "
+            "the labels in [0, 1]",
+            loss="logistic",
+            output="sigmoid",
+        )
+    if logistic and (controls or training.schedule != "constant"):
+        what = "controls (explain) start from a" if controls else "a schedule is known to a"
+        yield Refused(f"{what} prediction of squares, and the loss is logistic; take loss=sum or mean, or leave it")
+    if steps[-1] < 1:
+        yield Refused(f"steps={list(steps)} has none after the start, and so nothing to compare; add one")
+    if 0 not in steps and (sigmoid or (controls and not centered)):
+        what = "a sigmoid is" if sigmoid else "controls (explain) of {centered} are"
+        yield Refused(
+            f"steps={list(steps)} leaves out 0, from where {what} compared with theory; begin with 0", centered=False
+        )
+    if sigmoid and not centered:
+        yield Refused(
+            "{centered} compares the spread of networks with their covariance in theory, which is of a linear output, "
+            "and output=sigmoid; take {output}, or leave {centered} out",
             centered=False,
             output="linear",
         )
-    if seeds < 3:
-        raise Refused(
+    if seeds < 3 and not centered:
+        yield Refused(
             f"seeds={seeds} with {{centered}}; expected at least 3, for fewer networks do not tell their spread",
             centered=False,
         )
-    if controls and 0 not in steps:
-        raise Refused(
-            f"steps={list(steps)} leaves out 0, from where controls (explain) hold each network of {{centered}} "
-            "against theory; begin with 0",
-            centered=False,
-        )
-    n = one.K.num_points
-    refuse_if_too_large(
-        bytes_of_ensemble(n, n, n, len(steps)),
-        f"the covariance of networks that are not centred at {n:,} training points and {len(steps)} steps",
-        "take a smaller size or length, or centred networks",
-    )
 
 
 def check(
@@ -191,7 +187,7 @@ def check(
     if controls:
         schedule = _schedule(planned)
         causes = explain(
-            one.kernel,
+            planned,
             p,
             r,
             K=one.K,

@@ -214,16 +214,13 @@ def check_devices(devices: Iterable[jax.Device] | None) -> list[jax.Device]:
     """
     if devices is None:
         return jax.local_devices()
-    expected = "expected such as jax.local_devices(), or None for them all"
-    if isinstance(devices, str) or not isinstance(devices, Iterable):
-        raise TypeError(f"devices={shown(devices)} is no list of devices; {expected}")
-    found = list(devices)
-    if wrong := [one for one in found if not isinstance(one, jax.Device)]:
-        raise TypeError(f"devices has {shown(wrong[0])}, which is none; {expected}")
-    if not found:
-        raise ValueError(f"devices=[] has none to train on; {expected}")
-    if len(set(found)) < len(found):
-        raise ValueError(f"devices={found} names one twice; {expected}")
+    listed = isinstance(devices, Iterable) and not isinstance(devices, str)
+    found = list(devices) if listed else []
+    of_devices = listed and all(isinstance(one, jax.Device) for one in found)
+    if not of_devices or not found or len(set(found)) < len(found):
+        raise (ValueError if of_devices else TypeError)(
+            f"devices={shown(devices)}; expected different devices, such as jax.local_devices(), or None for them all"
+        )
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ntkspec.kernel._network import MLP, Parameters
 from ntkspec.kernel.activation import Sin
 from ntkspec.losses import PointLoss, logistic, squared
 from ntkspec.trainer._optimizer import build
-from ntkspec.training import Optimizer, Training
+from ntkspec.training import OWN, Optimizer, Training
 
 __all__ = [
     "INITIALISATIONS",
@@ -26,13 +26,26 @@ __all__ = [
     "Initialisation",
     "PointLoss",
     "Recipe",
+    "initialisation_refusals",
     "logistic",
     "products_in_bfloat16",
     "raw",
-    "require_initialisation",
     "scalar_in_bfloat16",
     "squared",
+    "try_loss",
+    "try_step",
 ]
+
+#: What an optimizer raises that was given settings, or asks for arguments, that do not fit.
+MISFITS = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    NotImplementedError,
+)
 
 #: (network, key, its own parameters) -> other parameters of the same shapes.
 Initialisation = Callable[[Network, Array, Any], Any]
@@ -63,7 +76,7 @@ def siren(network: Network, key: Array, params: Parameters) -> Parameters:
     Source: Sitzmann et al. 2020, "Implicit neural representations with periodic activation functions", section 3.2;
     https://github.com/vsitzmann/siren, modules.py (the biases are those of `torch.nn.Linear`).
     """
-    omega = network.activation.omega  # type: ignore[attr-defined]  # `require_initialisation` has seen it
+    omega = network.activation.omega  # type: ignore[attr-defined]  # a plan has seen it
 
     def draw(key: Array, name: str, shape: tuple[int, ...], layer: int) -> Array:
         if name == "b":
@@ -79,21 +92,19 @@ def siren(network: Network, key: Array, params: Parameters) -> Parameters:
 INITIALISATIONS: dict[str, Initialisation] = {"network": own, "glorot": glorot, "siren": siren}
 
 
-def require_initialisation(init: str, network: Network) -> None:
-    """Refuse an initialisation that belongs to another kind of network."""
-    if init == "network":
-        return
-    if not isinstance(network, MLP) or network.parametrization != "standard":
+def initialisation_refusals(init: str, network: Network) -> Iterator[Refused]:
+    """Yield why an initialisation belongs to another kind of network."""
+    if init != "network" and not (isinstance(network, MLP) and network.parametrization == "standard"):
         kind = "NTK parametrisation" if isinstance(network, MLP) else type(network).__name__
-        raise Refused(
+        yield Refused(
             f"init={init!r} draws the weights of layers y = w x + b, and this network ({kind}) has others; take an MLP "
             "with {parametrization}, or {init}",
             parametrization="standard",
             init="network",
         )
-    if init == "siren" and not isinstance(network.activation, Sin):
-        raise Refused(
-            f"init='siren' belongs to sines, and the activation is {type(network.activation).__name__}; take an MLP "
+    elif init == "siren" and not isinstance(network.activation, Sin):  # type: ignore[attr-defined]  # of an MLP
+        yield Refused(
+            f"init='siren' belongs to sines, and the activation is {type(network.activation).__name__}; take an MLP "  # type: ignore[attr-defined]
             "with {activation}",
             activation="siren",
         )
@@ -273,3 +284,57 @@ def _features(x: Array, amplitudes: Array, frequencies: Array) -> Array:
     turns = jnp.matmul(x, frequencies.T, precision="highest")
     phase = 2 * jnp.pi * (turns - jnp.round(turns))
     return jnp.concatenate([amplitudes * jnp.cos(phase), amplitudes * jnp.sin(phase)], axis=-1)
+
+
+def try_loss(recipe: Recipe, dtype: str) -> None:
+    """Refuse a loss that does not give one number for each value; nothing is computed."""
+    if recipe.point_loss in (squared, logistic):
+        return
+    values = jax.ShapeDtypeStruct((2, 3), dtype)
+    found = _shapes_of(
+        "point_loss cannot be taken of values and labels",
+        "Expected a function of both, elementwise in jax, such as lambda f, y: jnp.abs(f - y)",
+        recipe.point_loss,
+        values,
+        values,
+    )
+    shape, kind = getattr(found, "shape", None), getattr(found, "dtype", None)
+    if shape != values.shape or kind is None or not jnp.issubdtype(kind, jnp.floating):
+        got = f"a {type(found).__name__}" if shape is None else f"{kind} of shape {shape}"
+        raise ValueError(
+            f"point_loss gives {got} for values of shape {values.shape}; expected one loss for each value, of the same "
+            "shape: training sums them itself"
+        )
+
+
+def try_step(recipe: Recipe, shapes: Any, dtype: str) -> None:
+    """Refuse an optimizer that cannot take a step; nothing is computed."""
+    optimizer = recipe.optimizer
+    if optimizer.takes_rate and optimizer.name in OWN:
+        return
+
+    def step(key: jax.Array, params: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))  # type: ignore[return-value]
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        built = recipe.build(jnp.asarray(1e-3, dtype=dtype), key)
+        return built.update(gradient, built.init(params), params, value=value, grad=gradient, value_fn=loss)
+
+    _shapes_of(
+        f"optimizer {optimizer} cannot take a step",
+        "It is given gradient, parameters, the loss and its function, and nothing else; look at its settings, or take "
+        "another, such as 'adam'",
+        step,
+        jax.random.key(0),
+        shapes,
+    )
+
+
+def _shapes_of(failing: str, advice: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Return the shapes of what a function gives; a ValueError where it fails."""
+    try:
+        return jax.eval_shape(function, *args)
+    except MISFITS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{failing}: {reason.rstrip('.')}. {advice}") from error

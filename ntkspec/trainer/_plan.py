@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -30,24 +30,14 @@ from ntkspec.mapping import FourierMapping
 from ntkspec.record import configuration
 from ntkspec.trainer._ensemble import Problem, batch_keys, ceiling, initialise, outputs
 from ntkspec.trainer._keep import Saved
-from ntkspec.trainer._model import LEARNABLE, Recipe, logistic, require_initialisation, squared
-from ntkspec.trainer._optimizer import OWN, is_rateless
-from ntkspec.training import Optimizer, Training, are_factors
+from ntkspec.trainer._model import LEARNABLE, Recipe, initialisation_refusals, try_loss, try_step
+from ntkspec.trainer._optimizer import is_rateless
+from ntkspec.training import Training, are_factors
 
 __all__ = ["Plan", "planned"]
 
 #: Bytes of a step where a schedule that is a function is asked for its factors: numbers, their copy and changes.
 TABULATED = 40
-#: What an optimizer raises that was given settings, or asks for arguments, that do not fit.
-MISFITS = (
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-    NotImplementedError,
-)
 
 
 @dataclass(frozen=True)
@@ -114,6 +104,33 @@ class Plan:
         known = [rate for rate in rates[slice(*groups)] if rate is not None]
         return replace(self, kernels=self.kernels[slice(*groups)], rates=tuple(known) or None)
 
+    def changed(
+        self, training: Training | None = None, steps: Sequence[int] | np.ndarray | None = None, **fields: Any
+    ) -> Plan:
+        """Return the plan of another run on the same points and labels, which are not checked again.
+
+        Args:
+            training: options, which go with these labels.
+            steps: at which to record.
+            **fields: of the plan, such as `kernels`, `rates` and `seed`.
+        """
+        recorded = self.steps if steps is None else np.asarray(steps, dtype=np.int64)
+        found = replace(self, training=self.training if training is None else training, steps=recorded, **fields)
+        factors, starts = _table(found.training, found.last)
+        rateless = found.rates is None and is_rateless(found.training.optimizer)
+        return replace(found, factors=factors, starts=starts, rateless=rateless)
+
+    def is_beside(self, other: Plan) -> bool:
+        """Whether another plan differs in the numbers of its mapping and in its learning rate alone."""
+
+        def rest(plan: Plan) -> tuple[Any, ...]:
+            shapes = [(np.shape(leaf), str(np.asarray(leaf).dtype)) for leaf in jax.tree.leaves(plan.kernels)]
+            shared = {**plan.configuration(), "kernels": None, "rates": plan.rates is None}
+            network = configuration(plan.kernels[0].network)
+            return plan.training, shared, plan.path(plan.last), jax.tree.structure(plan.kernels), shapes, network
+
+        return rest(self) == rest(other)
+
     def configuration(self) -> dict[str, Any]:
         """All that the path of the networks depends on, but for what `path` tells, as JSON holds it."""
         steady = replace(self.training, schedule="constant")
@@ -137,9 +154,8 @@ class Plan:
         Raises:
             ValueError: with what differs.
         """
-        progress, asked = saved.progress, self.path(saved.seen)
-        was = {key: progress[key] for key in ("recorded", "last", "schedule")}
-        if len(progress["parts"]) == 1:
+        was, asked = saved.progress, self.path(saved.seen)
+        if len(was["parts"]) == 1:
             asked["last"] = was["last"]
         for name, meaning in (("recorded", "steps"), ("last", "a last step"), ("schedule", "a schedule")):
             if asked[name] != was[name]:
@@ -213,40 +229,37 @@ class Plan:
 
 
 def planned(
-    kernels: tuple[ComposedKernel, ...],
+    k: ComposedKernel,
     x: ArrayLike,
     y: ArrayLike,
     *,
     steps: Sequence[int],
     training: Training,
-    rates: tuple[float, ...] | None,
+    learning_rate: float | None,
     seeds: int,
     seed: int,
     field_shape: tuple[int, ...] | None,
 ) -> Plan:
-    """Return the plan of kernels of equal shapes, with a learning rate for each or None; see `ntkspec.trainer.plan`."""
-    for k in kernels:
-        check_composed(k)
-    k, optimizer = kernels[0], _optimizer_of(training)
+    """Return a checked plan, which may not fit in memory; see `ntkspec.trainer.plan`."""
+    check_composed(k)
+    if not isinstance(training, Training):
+        raise TypeError(f"training={shown(training)}; expected ns.trainer.Training(...)")
     points = np.asarray(check_points(x, k.dim))
     labels = np.asarray(check_labels(y, len(points)))
-    if labels.size == 0:
-        raise ValueError(f"labels have shape {labels.shape}; expected at least one point and one channel to train on")
     recorded = check_whole_steps(steps)
     check_sizes(seeds=seeds)
     check_seed(seed)
-    for rate in rates or ():
-        _check_rate(rate, optimizer)
-    _check_options(training, k, labels)
+    if refusal := next(_refusals(training, k, labels, learning_rate), None):
+        raise refusal
     shape = None if field_shape is None else _field_shape(field_shape, k.dim)
     factors, starts = _table(training, int(recorded[-1]))
     plan = Plan(
-        kernels=kernels,
+        kernels=(k,),
         points=points,
         labels=labels.reshape(len(points), -1),
         training=training,
-        rateless=rates is None and is_rateless(optimizer),
-        rates=None if rates is None else tuple(map(float, rates)),
+        rateless=learning_rate is None and is_rateless(training.optimizer),
+        rates=None if learning_rate is None else (float(learning_rate),),
         factors=factors,
         starts=starts,
         seed=seed,
@@ -255,61 +268,54 @@ def planned(
         lattice=None if shape is None else Grid.unit(shape),
         squeeze=labels.ndim == 1,
     )
-    _require_elementwise(plan.recipe, training.dtype)
-    _require_step(plan)
+    try_loss(plan.recipe, training.dtype)
+    try_step(plan.recipe, plan.shapes(), training.dtype)
     return plan
 
 
-def _optimizer_of(training: Training) -> Optimizer:
-    if not isinstance(training, Training):
-        raise TypeError(f"training={shown(training)}; expected ns.trainer.Training(...)")
-    return training.optimizer
-
-
-def _check_options(training: Training, k: ComposedKernel, labels: np.ndarray) -> None:
-    """Refuse options that do not go with this kernel, these labels or this process."""
+def _refusals(training: Training, k: ComposedKernel, labels: np.ndarray, rate: float | None) -> Iterator[Exception]:
+    """Yield why options do not go with this kernel, these labels or this process."""
+    if labels.size == 0:
+        yield ValueError(f"labels have shape {labels.shape}; expected at least one point and one channel to train on")
+    if rate is not None and not training.optimizer.takes_rate:
+        yield ValueError(
+            f"learning_rate={rate}, and the optimizer ({training.optimizer}) was built with its own; leave it out, "
+            "or give the optimizer by name"
+        )
+    if rate is not None:
+        check_positive("learning_rate", rate, "below ns.dynamics.max_learning_rate, or None")
     if training.dtype == "float64" and jnp.result_type(float) != jnp.float64:
-        raise Refused(
+        yield Refused(
             "dtype='float64', and JAX's float64 is off; leave JAX_ENABLE_X64=0 out of the environment, or take {dtype}",
             dtype="float32",
         )
-    if training.batch_size is not None and training.batch_size > len(labels):
-        raise ValueError(
+    if (training.batch_size or 0) > len(labels):
+        yield ValueError(
             f"batch_size={training.batch_size}; expected at most the number of points, {len(labels)}; by default all"
         )
     low, high = float(labels.min()), float(labels.max())
     if (training.of_logits or training.output == "sigmoid") and not 0 <= low <= high <= 1:
         what = "the logistic loss" if training.of_logits else "a sigmoid output"
-        raise Refused(
+        yield Refused(
             f"labels reach from {low:.3g} to {high:.3g}, and {what} is for labels in [0, 1]; scale them, or take "
             "{output} with {loss}",
             output="linear",
             loss="sum",
         )
     if training.trainable and not isinstance(k.mapping, FourierMapping):
-        raise ValueError(
+        yield ValueError(
             f"a {type(k.mapping).__name__} has no list of frequencies and amplitudes to learn; take a mapping such as "
             "ns.mapping.gaussian(...), or trainable=()"
         )
-    require_initialisation(training.init, k.network)
-
-
-def _check_rate(learning_rate: float, optimizer: Optimizer) -> None:
-    if not optimizer.takes_rate:
-        raise ValueError(
-            f"learning_rate={learning_rate}, and the optimizer ({optimizer}) was built with its own; "
-            "leave it out, or give the optimizer by name"
-        )
-    check_positive("learning_rate", learning_rate, "below ns.dynamics.max_learning_rate, or None")
+    yield from initialisation_refusals(training.init, k.network)
 
 
 def _field_shape(given: Sequence[int], dim: int) -> tuple[int, ...]:
-    expected = f"{dim} positive sizes, one a coordinate, such as {(64,) * dim}"
-    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
-        raise TypeError(f"field_shape={shown(given)}; expected {expected}")
-    sizes = tuple(given)
+    listed = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+    sizes = tuple(given) if listed else ()
     if len(sizes) != dim or not all(isinstance(n, int | np.integer) and n is not True and n > 0 for n in sizes):
-        raise ValueError(f"field_shape={shown(given)}; expected {expected}")
+        expected = f"{dim} positive sizes, one a coordinate, such as {(64,) * dim}"
+        raise (ValueError if listed else TypeError)(f"field_shape={shown(given)}; expected {expected}")
     return tuple(map(int, sizes))
 
 
@@ -351,49 +357,3 @@ def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
             "factor of the learning rate, such as 0.5"
         ) from error
     return values
-
-
-def _require_elementwise(recipe: Recipe, dtype: str) -> None:
-    point_loss = recipe.point_loss
-    if point_loss in (squared, logistic):
-        return
-    values = jax.ShapeDtypeStruct((2, 3), dtype)
-    try:
-        found = jax.eval_shape(point_loss, values, values)
-    except MISFITS as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"point_loss cannot be taken of values and labels: {said.rstrip('.')}. Expected a function of both, "
-            "elementwise in jax, such as lambda f, y: jnp.abs(f - y)"
-        ) from error
-    shape, kind = getattr(found, "shape", None), getattr(found, "dtype", None)
-    if shape != values.shape or kind is None or not jnp.issubdtype(kind, jnp.floating):
-        got = f"a {type(found).__name__}" if shape is None else f"{kind} of shape {shape}"
-        raise ValueError(
-            f"point_loss gives {got} for values of shape {values.shape}; expected one loss for each value, of the same "
-            "shape: training sums them itself"
-        )
-
-
-def _require_step(plan: Plan) -> None:
-    """Refuse an optimizer that cannot take a step; nothing is computed."""
-    recipe, optimizer = plan.recipe, plan.recipe.optimizer
-    if optimizer.takes_rate and optimizer.name in OWN:
-        return
-
-    def step(key: jax.Array, params: Any) -> Any:
-        def loss(params: Any) -> jax.Array:
-            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))  # type: ignore[return-value]
-
-        value, gradient = jax.value_and_grad(loss)(params)
-        built = recipe.build(jnp.asarray(1e-3, dtype=plan.dtype), key)
-        return built.update(gradient, built.init(params), params, value=value, grad=gradient, value_fn=loss)
-
-    try:
-        jax.eval_shape(step, jax.random.key(0), plan.shapes())
-    except MISFITS as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"optimizer {optimizer} cannot take a step: {said.rstrip('.')}. It is given gradient, parameters, the loss "
-            "and its function, and nothing else; look at its settings, or take another, such as 'adam'"
-        ) from error

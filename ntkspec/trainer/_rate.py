@@ -63,16 +63,15 @@ def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
         usual = usual_rate(recipe.optimizer)
         return np.full(groups, np.nan if usual is None else usual)
     rates = stable_rates(recipe, problem, params) / 2
-    if np.isinf(rates).any():
-        raise ValueError(
-            "there is no stability limit to take a learning rate from: the loss has no curvature, as |f - y| has none, "
-            "or the outputs do not move with the parameters; give a learning_rate, or look at the mapping's amplitudes "
-            "and at W_std"
+    if not np.isfinite(rates).all():
+        why = (
+            "the loss has no curvature, as |f - y| has none, or the outputs do not move with the parameters"
+            if np.isinf(rates).any()
+            else "the outputs are not finite, or the loss has a negative curvature"
         )
-    if np.isnan(rates).any():
         raise ValueError(
-            "this network has no stability limit, as its outputs are not finite or its loss has a negative curvature; "
-            "give a learning_rate, or look at the mapping's amplitudes and at W_std"
+            f"there is no stability limit to take a learning rate from: {why}; give a learning_rate, or look at the "
+            "mapping's amplitudes and at W_std"
         )
     return np.array([rounded_down(rate) for rate in rates])
 

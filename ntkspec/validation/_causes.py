@@ -104,7 +104,7 @@ def _without_optimizer(case: Case) -> Case:
     # At ηλ up to 1 no mode overshoots, so that the steps add no cause of their own.
     stretch = case.stretch * max(1, math.ceil(case.largest))
     rate = float(case.p.attrs["learning_rate"]) / stretch
-    return case.differing(training={"optimizer": "gradient_descent"}, learning_rate=rate, stretch=stretch)
+    return case.differing(training={"optimizer": "gradient_descent"}, rates=(rate,), stretch=stretch)
 
 
 def _without_schedule(case: Case) -> Case:
@@ -117,7 +117,7 @@ def _without_schedule(case: Case) -> Case:
 def _slower(case: Case) -> Case:
     # To half the limit at most, if that is farther.
     stretch = case.stretch * max(SMALLER, math.ceil(case.own_limit_share / HALF))
-    return case.differing(learning_rate=case.p.attrs["learning_rate"] / stretch, stretch=stretch)
+    return case.differing(rates=(case.p.attrs["learning_rate"] / stretch,), stretch=stretch)
 
 
 def _plain(case: Case) -> Case:
@@ -144,5 +144,5 @@ CAUSES: dict[str, Cause] = {
     "learning_rate": Cause(_no_large_rate, _slower),
     "precision": Cause(_no_rounding, _with(dtype="float64", matmul_precision="float32"), 2.0),
     "fluctuation": Cause(_if(lambda case: case.seeds > 1, "one_seed"), None),
-    "moving_kernel": Cause(_no_moving_kernel, lambda case: case.differing(k=linearised(case.k)), 3.0),
+    "moving_kernel": Cause(_no_moving_kernel, lambda case: case.differing(kernels=(linearised(case.k),)), 3.0),
 }

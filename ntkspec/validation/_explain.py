@@ -19,7 +19,7 @@ from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes
-from ntkspec.trainer import Keep, run
+from ntkspec.trainer import Keep, Plan, run
 from ntkspec.trainer._memory import TooLarge
 from ntkspec.validation import _prose as prose
 from ntkspec.validation._causes import CAUSES
@@ -39,7 +39,7 @@ LOWER_THE_LIMIT = {"batches", "learned_mapping"}
 
 
 def explain(
-    k: ComposedKernel,
+    k: ComposedKernel | Plan,
     p: xr.Dataset,
     r: xr.Dataset,
     *,
@@ -69,7 +69,7 @@ def explain(
     Interacting causes are attributed in that order. A negative share means the cause brought networks closer to theory.
 
     Args:
-        k: mapping and network that were trained.
+        k: mapping and network that were trained, or the plan of the run.
         p: prediction from `ntkspec.predict`; without `initial` where networks start from functions of their own.
         r: training from `ntkspec.trainer.train`.
         K: operator of the prediction; None makes a dense one if a control needs another prediction.
@@ -148,7 +148,7 @@ def explain(
     found = _parts(chain).assign(extra)
     found.attrs = {
         **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "optimizer")},
-        **attributes(kernel=k, causes=chain.names, budget=budget),
+        **attributes(kernel=case.k, causes=chain.names, budget=budget),
         "seeds": r.sizes["seed"],
         "own_starts": int(case.own_starts),
         "left_out": as_json(chain.left_out),
@@ -341,7 +341,7 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
         chain.left_out.append(LeftOut("width", "fixed_width", {"error": str(error)}))
         return {}
     # From another seed: of the same one, wide networks begin with the draws of narrow ones.
-    wider = chain.first.differing(k=k, seed=chain.first.seed + 1)
+    wider = chain.first.differing(kernels=(k,), seed=chain.first.plan.seed + 1)
     trained = chain.train("width", wider, float(WIDER**2), progress)
     if trained is None:
         return {}
@@ -374,6 +374,6 @@ def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict
         found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
         return xr.Dataset({"largest": ("seed", found)})
 
-    start = run(case.plan([0]), observe=largest, progress=progress)
+    start = run(case.plan.changed(steps=[0]), observe=largest, progress=progress)
     share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
     return "seed", share, label

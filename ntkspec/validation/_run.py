@@ -37,28 +37,40 @@ class Case:
     """A run and its prediction, or one of their controls.
 
     Attributes:
-        k: mapping and network.
+        plan: of the networks.
         p: the prediction as it was given, at the steps to explain.
-        training: options of the networks.
-        learning_rate: η of the networks; None where the optimizer has its own.
-        seeds: number of networks.
-        seed: number of the first network.
         filters: dynamics of the prediction.
         stretch: steps for each of the prediction's.
         from_zero: whether the prediction starts from zero, whatever the given one does.
         K: kernel on the points; None makes a dense one where another prediction is needed.
     """
 
-    k: ComposedKernel
+    plan: Plan
     p: xr.Dataset
-    training: Training
-    learning_rate: float | None
-    seeds: int
-    seed: int
     filters: Dynamics
     stretch: int = 1
     from_zero: bool = False
     K: Operator | None = None
+
+    @property
+    def k(self) -> ComposedKernel:
+        """Mapping and network."""
+        return self.plan.kernels[0]
+
+    @property
+    def training(self) -> Training:
+        """Options of the networks."""
+        return self.plan.training
+
+    @property
+    def learning_rate(self) -> float | None:
+        """η of the networks; None where the optimizer has its own."""
+        return None if self.plan.rates is None else self.plan.rates[0]
+
+    @property
+    def seeds(self) -> int:
+        """Number of networks."""
+        return self.plan.seeds
 
     @property
     def steps(self) -> np.ndarray:
@@ -92,7 +104,7 @@ class Case:
         """η over the stability limit of its first network, where batches or a learned mapping lower that; else 0."""
         if self.theory_limits or self.optimizer.limit is None or self.learning_rate is None:
             return 0.0
-        return float(self.learning_rate / stability_limit(self.plan([0])))
+        return float(self.learning_rate / stability_limit(self.plan))
 
     @property
     def theory_limits(self) -> bool:
@@ -123,8 +135,11 @@ class Case:
         return schedule if isinstance(schedule, Dynamics) else dynamics.gradient_descent()
 
     def differing(self, *, training: dict[str, Any] | None = None, **fields: Any) -> Case:
-        """Return the same case but for some options of its training, or other fields."""
-        return replace(self, training=replace(self.training, **(training or {})), **fields)
+        """Return the same case but for options of its training, fields of its plan or its own."""
+        of_plan = {name: fields.pop(name) for name in ("kernels", "rates", "seed") if name in fields}
+        if training or of_plan:
+            fields["plan"] = self.plan.changed(replace(self.training, **(training or {})), **of_plan)
+        return replace(self, **fields)
 
     def trains_as(self, other: Case) -> bool:
         """Whether it is the same run."""
@@ -177,28 +192,22 @@ class Case:
         )
         return np.asarray(found.train.values)
 
-    def plan(self, steps: list[int]) -> Plan:
-        """Return the checked run up to some steps."""
-        return plan(
-            self.k, self.p.x.values, self.p.target.values, steps=steps, training=self.training,
-            learning_rate=self.learning_rate, seeds=self.seeds, seed=self.seed,
-        )  # fmt: skip
-
     def trained(self, keep: Keep, progress: Progress = NO_PROGRESS) -> np.ndarray:
         """Return the networks at the steps, (seed, step, point[, channel])."""
-        r = run(self.plan((self.steps * self.stretch).tolist()), keep, progress=progress)
+        r = run(self.plan.changed(steps=self.steps * self.stretch), keep, progress=progress)
         return np.asarray(r.train.transpose("seed", *self.p.train.dims).values)
 
 
 def case_of(
-    k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
+    of: ComposedKernel | Plan, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
 ) -> tuple[Case, np.ndarray]:
-    """Return the run of `r` and its networks, at the steps that it shares with `p`.
+    """Return the run of `r`, by its kernel or its plan, and its networks at the steps that it shares with `p`.
 
     Raises:
         ValueError: if the three do not belong together, or something is needed that attributes cannot hold.
         TypeError: if one of them is of another kind.
     """
+    k = of.kernels[0] if isinstance(of, Plan) else of
     check_composed(k)
     steps = common_steps(p, r)
     if K is not None:
@@ -206,31 +215,40 @@ def case_of(
     if not isinstance(options, Mapping) or not set(options) <= NOT_HELD:
         expected = f"objects that attributes cannot hold, by name: {', '.join(sorted(NOT_HELD))}"
         raise TypeError(f"options={shown(options)}; expected {expected}")
-    if mismatch := next(_mismatches(k, p, r, steps), None):
+    if mismatch := next(_mismatches(of if isinstance(of, Plan) else None, k, p, r, steps), None):
         raise ValueError(mismatch)
     if r.attrs["centered"]:
         require_same_start(p, r)
-    training = Training.from_json(r.attrs["training"], **{n: each for n, each in options.items() if n != "dynamics"})
-    if training.schedule == "cosine":
-        # It ends with the run, and a control may have other steps.
-        training = replace(training, schedule=dynamics.cosine(int(r.step[-1])))
+    rate, filters = float(r.attrs["learning_rate"]), _filters(p, options)
+    rates = None if np.isnan(rate) else (rate,)
+    if isinstance(of, Plan):
+        planned = of
+    else:
+        held = {name: each for name, each in options.items() if name != "dynamics"}
+        planned = plan(
+            k, p.x.values, p.target.values, steps=r.step.values.tolist(),
+            training=Training.from_json(r.attrs["training"], **held), learning_rate=None if rates is None else rate,
+            seeds=r.sizes["seed"], seed=int(r.attrs["first_seed"]),
+        )  # fmt: skip
+    training = planned.training
+    if training.schedule == "cosine" or (isinstance(of, Plan) and training.schedule != "constant"):
+        # A cosine ends with the run, and a control may have other steps.
+        training = replace(training, schedule=dynamics.Schedule(planned.factors, planned.starts))
     if training.batch_size == r.sizes["point"]:
         training = replace(training, batch_size=None)
-    rate, filters = float(r.attrs["learning_rate"]), _filters(p, options)
-    case = Case(
-        k, p.sel(step=steps), training, None if np.isnan(rate) else rate, r.sizes["seed"], int(r.attrs["first_seed"]),
-        filters, K=K,
-    )  # fmt: skip
-    # Refuses options that no run can have.
-    case.plan(steps.tolist())
+    case = Case(planned.changed(training, steps, rates=rates, lattice=None), p.sel(step=steps), filters, K=K)
     return case, r.train.sel(step=steps).transpose("seed", *p.train.dims).values
 
 
-def _mismatches(k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, steps: np.ndarray) -> Iterator[str]:
+def _mismatches(
+    planned: Plan | None, k: ComposedKernel, p: xr.Dataset, r: xr.Dataset, steps: np.ndarray
+) -> Iterator[str]:
     if not np.array_equal(r.seed, np.arange(r.sizes["seed"])):
         yield "the training holds a part of its seeds; give all of them, for controls start from the same"
     if json.loads(attributes(kernel=k)["configuration"])["kernel"] != json.loads(r.attrs["configuration"])["kernel"]:
         yield "the networks were not trained from this kernel; give the `k` that `train` was given"
+    if planned is not None and planned.training.to_json() != r.attrs["training"]:
+        yield "the networks were not trained by this plan; give that of `run`"
     if not r.attrs["centered"] and not p.attrs["starts_from_zero"]:
         yield (
             "each of these networks starts from a function of its own, and so does the theory it is compared with; "

@@ -329,7 +329,7 @@ def test_the_default_rate_of_the_others_is_theirs(k):
         ("adam(0.8)", ValueError, r"optimizer='adam\(0.8\)' cannot be read; .* as in 'heavy_ball\(momentum=0.5\)'"),
         ("adam(b1=", ValueError, "cannot be read"),
         ("adam(**{})", ValueError, r"optimizer='adam\(\*\*\{\}\)' cannot be read; .* as in 'heavy_ball"),
-        ("adam(beta=1)", ValueError, "optax.adam has no setting beta"),
+        ("adam(beta=1)", ValueError, "optimizer adam has no setting beta"),
         (3, TypeError, "optimizer is a int; expected a name such as 'adam'"),
     ],
 )
@@ -343,7 +343,7 @@ def test_what_is_no_optimizer_is_refused(given, error, message, k):
     [
         ("heavy_ball", {"momentum": 1.0}, r"momentum=1\.0; expected a number in \[0, 1\)"),
         ("gradient_descent", {"momentum": 0.5}, "has no setting momentum; it takes none but the learning rate"),
-        ("adam", {"beta": 0.5}, "optax.adam has no setting beta; it takes b1, b2"),
+        ("adam", {"beta": 0.5}, "optimizer adam has no setting beta; it takes b1, b2"),
         ("adam", {"learning_rate": 0.5}, "the rate is train's own learning_rate"),
     ],
 )

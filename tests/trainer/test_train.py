@@ -224,7 +224,7 @@ def test_divergence_through_numbers_whose_square_overflows_warns_of_nothing_else
         ({"steps": [2, 1]}, "expected increasing numbers"),
         ({"seeds": 0}, "seeds=0; expected a positive integer"),
         ({"learning_rate": -1.0}, r"learning_rate=-1\.0; expected a positive number"),
-        ({"loss": "log"}, "loss='log'; expected 'sum' or 'mean'"),
+        ({"loss": "log"}, "loss='log'; expected 'sum', 'mean' or 'logistic'"),
         ({"field_shape": (4, 4)}, r"field_shape=\(4, 4\); expected 1 positive sizes"),
         ({"dtype": "float16"}, "dtype='float16'; expected 'float32' or 'float64'"),
     ],
