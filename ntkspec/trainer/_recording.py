@@ -21,6 +21,7 @@ from ntkspec.trainer._keep import packed, unpacked
 from ntkspec.trainer._memory import Part
 from ntkspec.trainer._model import squared
 from ntkspec.trainer._plan import Plan
+from ntkspec.training import custom_of
 
 __all__ = [
     "LookingBack",
@@ -326,27 +327,20 @@ def _add_energies(variables: dict[str, tuple], coords: dict[str, tuple], plan: P
 
 
 def _attributes(plan: Plan, group: int) -> dict[str, Any]:
-    k, recipe = plan.kernels[group], plan.recipe
-    rates = plan.rates or ()
+    k, text, rates = plan.kernels[group], plan.training.to_json(), plan.rates or ()
+    # Of a schedule that is a function, text holds the name alone.
+    factors = {"schedule": json.dumps(configuration(plan.factors))} if "schedule" in custom_of(json.loads(text)) else {}
     return {
         **attributes(kernel=k),
-        "training": plan.training.to_json(),
+        "training": text,
+        **factors,
         "learning_rate": rates[group],
         "loss": "mean" if plan.mean else "sum",
-        "point_loss": json.dumps(configuration(recipe.point_loss), ensure_ascii=False),
-        "optimizer": str(recipe.optimizer),
-        "optimizer_has_theory": int(recipe.optimizer.has_theory),
-        "schedule": "" if (plan.factors == 1).all() else json.dumps(configuration(plan.factors)),
-        "batch_size": recipe.batch_size or len(plan.points),
-        "output": "sigmoid" if recipe.sigmoid else "linear",
-        "trainable": ",".join(recipe.trainable),
-        "init": plan.training.init,
         "width": k.network.width,
         "dtype": plan.dtype,
-        "matmul_precision": "bfloat16" if recipe.bfloat16 else plan.dtype,
         "first_seed": plan.seed,
         "centered": int(plan.centered),
-        "starts_from_zero": int(plan.centered and not recipe.sigmoid),
+        "starts_from_zero": int(plan.centered and not plan.recipe.sigmoid),
     }
 
 

@@ -10,9 +10,8 @@ import xarray as xr
 
 from ntkspec.checks import check_positive
 from ntkspec.dynamics import summed_rate
-from ntkspec.trainer import Optimizer
 from ntkspec.validation import _prose as prose
-from ntkspec.validation._differences import differences
+from ntkspec.validation._differences import differences, training_of
 from ntkspec.validation._ensemble import compare_spreads, require_ensemble_of, spreads
 from ntkspec.validation._errors import by_frequency, common_steps, inner_dims, require_same_start, signal_norm
 from ntkspec.validation._facts import Peak, Verdict, as_json
@@ -149,11 +148,12 @@ def _facts(p: xr.Dataset, r: xr.Dataset, v: xr.Dataset, tolerance: float) -> Ver
 
 def _limit_share(p: xr.Dataset, r: xr.Dataset) -> float:
     """ηλ_max of the prediction over the optimizer's stability limit; NaN where it is not known or the rate changes."""
-    if "largest_eigenvalue" not in p.attrs or not r.attrs.get("optimizer_has_theory", 1) or r.attrs.get("schedule", ""):
+    training = training_of(r)
+    limit = training.optimizer.limit
+    if limit is None or "largest_eigenvalue" not in p.attrs or training.schedule != "constant":
         return math.nan
-    limit = Optimizer.of(r.attrs.get("optimizer", "gradient_descent")).limit
     rate = summed_rate(float(p.attrs["learning_rate"]), p.sizes["point"], p.attrs["loss"])
-    return math.nan if limit is None else rate * float(p.attrs["largest_eigenvalue"]) / limit
+    return rate * float(p.attrs["largest_eigenvalue"]) / limit
 
 
 def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, xr.DataArray]:

@@ -11,7 +11,19 @@ import xarray as xr
 from ntkspec.trainer import Difference, Optimizer, Training
 from ntkspec.training import custom_of
 
-__all__ = ["differences"]
+__all__ = ["differences", "training_of"]
+
+
+def training_of(r: xr.Dataset) -> Training:
+    """Return how networks were trained; what text cannot hold has its name alone, a schedule its recorded factors."""
+    names = _names(r)
+    training = Training.from_json(r.attrs["training"], **{name: _named(name, text) for name, text in names.items()})
+    return replace(training, schedule=_recorded(r)) if "schedule" in names else training
+
+
+def _names(r: xr.Dataset) -> dict[str, str]:
+    described = json.loads(r.attrs["training"])
+    return {name: described[name]["custom"] for name in custom_of(described)}
 
 
 def differences(p: xr.Dataset, r: xr.Dataset) -> tuple[Difference, ...]:
@@ -21,13 +33,9 @@ def differences(p: xr.Dataset, r: xr.Dataset) -> tuple[Difference, ...]:
         The records of `Training.unlike`. Values are numbers and texts, as JSON holds them; a schedule is "constant",
         "schedule", or None where it is not known.
     """
-    described = json.loads(r.attrs["training"])
-    names = {name: described[name]["custom"] for name in custom_of(described)}
-    training = Training.from_json(r.attrs["training"], **{name: _named(name, text) for name, text in names.items()})
-    if "schedule" in names:
-        training = replace(training, schedule=_recorded(r, int(p.step[-1])))
+    training = training_of(r.sel(step=slice(0, int(p.step[-1]))))
     found = training.unlike(p)
-    return tuple(_plain(record, names, unknown=callable(training.schedule)) for record in found)
+    return tuple(_plain(record, _names(r), unknown=callable(training.schedule)) for record in found)
 
 
 def _named(option: str, name: str) -> object:
@@ -41,10 +49,10 @@ def _named(option: str, name: str) -> object:
     return "constant" if option == "schedule" else function
 
 
-def _recorded(r: xr.Dataset, last: int) -> object:
+def _recorded(r: xr.Dataset) -> object:
     """Return the schedule of recorded factors, one a step; a function where they are a digest or too few."""
-    factors = json.loads(r.attrs["schedule"] or "[1.0]")
-    if isinstance(factors, list) and len(factors) >= last:
+    factors = json.loads(r.attrs.get("schedule", "null"))
+    if isinstance(factors, list) and len(factors) >= int(r.step[-1]):
         return tuple(enumerate(factors))
     return lambda _step: np.nan
 

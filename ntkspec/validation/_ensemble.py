@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ntkspec.record import check_dataset
+from ntkspec.validation._differences import training_of
 from ntkspec.validation._facts import Spread
 from ntkspec.validation._statistics import interval, jackknife, products, split
 
@@ -32,7 +33,7 @@ def require_ensemble_of(p: xr.Dataset, r: xr.Dataset, ensemble: xr.Dataset, step
 
 
 def _mismatches(p: xr.Dataset, r: xr.Dataset, ensemble: xr.Dataset, steps: np.ndarray) -> Iterator[str]:
-    if r.attrs["starts_from_zero"] or r.attrs.get("output", "linear") != "linear":
+    if r.attrs["starts_from_zero"] or training_of(r).output != "linear":
         yield (
             "the predicted covariance is of networks with a linear output, each from its own random start: train with "
             "centered=False, or leave `ensemble` out"

@@ -11,6 +11,7 @@ from ntkspec.grid import energy_by_frequency, place
 from ntkspec.operator import Operator
 from ntkspec.operator._base import check_operator
 from ntkspec.record import check_dataset
+from ntkspec.validation._differences import training_of
 from ntkspec.validation._statistics import interval, standard_error
 
 __all__ = ["by_frequency", "common_steps", "inner_dims", "psnr", "require_same_start", "signal_norm"]
@@ -83,7 +84,11 @@ def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
         check_dataset(f"`{name}` is", data, ("train", "target", "step", "x"), source=source, attributes=needed)
     if mismatch := next(_mismatches(p, r), None):
         raise ValueError(mismatch)
-    check_dataset("`r` is", r, (), source="ntkspec.trainer.train", attributes=("training", "schedule"))
+    if "training" not in r.attrs:
+        raise ValueError(
+            "`r` does not say how it was trained (it has no attribute `training`): it is of an earlier version, or "
+            "arithmetic dropped it; train it anew, or give the result as it came"
+        )
     return np.intersect1d(p.step, r.step)
 
 
@@ -98,7 +103,7 @@ def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
     for name in ("learning_rate", "loss"):
         # An optimizer that was built with its own learning rate does not show it; that of one without a theory is a
         # number of another kind.
-        other = name == "learning_rate" and (np.isnan(r.attrs[name]) or not r.attrs.get("optimizer_has_theory", 1))
+        other = name == "learning_rate" and (np.isnan(r.attrs[name]) or not _has_theory(r))
         if not other and p.attrs[name] != r.attrs[name]:
             yield f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same"
     if p.target.shape != r.target.shape or not np.allclose(p.target, r.target, atol=1e-6):
@@ -107,6 +112,10 @@ def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
         yield f"no common step beyond 0: predicted {p.step.values.tolist()}, trained {r.step.values.tolist()}"
     if not (p.target**2).sum() > 0:
         yield "the labels are all zero, and errors are relative to them; give a signal"
+
+
+def _has_theory(r: xr.Dataset) -> bool:
+    return "training" not in r.attrs or training_of(r).optimizer.has_theory
 
 
 def require_same_start(p: xr.Dataset, r: xr.Dataset) -> None:

@@ -147,7 +147,7 @@ def explain(
         extra["limit_share"] = _limit_shares(case, progress)
     found = _parts(chain).assign(extra)
     found.attrs = {
-        **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "optimizer")},
+        **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "training")},
         **attributes(kernel=case.k, causes=chain.names, budget=budget),
         "seeds": r.sizes["seed"],
         "own_starts": int(case.own_starts),

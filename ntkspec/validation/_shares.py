@@ -16,7 +16,7 @@ SEEN = 2.0
 #: Share of the squared error below which a cause is not named.
 WORTH = 0.01
 #: Attributes that an explanation shares with its run.
-SAME_RUN = ("width", "dtype", "first_seed", "seeds", "learning_rate", "loss", "optimizer")
+SAME_RUN = ("width", "dtype", "first_seed", "seeds", "learning_rate", "loss", "training")
 
 
 class Shares(NamedTuple):

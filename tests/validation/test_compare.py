@@ -31,9 +31,7 @@ def dataset(train, x=X, y=Y, steps=STEPS, field=None, training=None, **attrs):
     extra = {"configuration": "{}", "versions": "{}", "ntkspec_version": "0", "width": 64, "dtype": "float64"}
     if seeds:
         run = ns.trainer.Training(**(training or {}))
-        factors = "" if run.schedule == "constant" else "[1.0, 0.5]"
-        extra |= {"training": run.to_json(), "optimizer_has_theory": int(run.optimizer.has_theory), "schedule": factors}
-        extra["optimizer"] = str(run.optimizer)
+        extra["training"] = run.to_json()
     return xr.Dataset(variables, coords=coords, attrs={**ATTRS, **extra, **attrs})
 
 
@@ -440,3 +438,12 @@ def test_psnr_keeps_steps_and_seeds_and_averages_what_it_is_told(rng):
 def test_psnr_of_a_perfect_fit_is_infinite():
     values = xr.DataArray([1.0, 2.0], dims="point")
     assert float(ns.psnr(values, values)) == np.inf
+
+
+def test_a_result_that_does_not_say_how_it_was_trained_is_refused():
+    r = dataset(trained([0, 0.01, 0.02, 0.03]))
+    del r.attrs["training"]
+    with pytest.raises(
+        ValueError, match=r"does not say how it was trained .* it is of an earlier version, or arithmetic"
+    ):
+        ns.validate(dataset(growing()), r)
