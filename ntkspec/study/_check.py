@@ -126,10 +126,12 @@ def _refusals(steps: Sequence[int], training: Training, seeds: int, controls: bo
     if steps[-1] < 1:
         yield Refused(f"steps={list(steps)} has none after the start, and so nothing to compare; add one")
     if 0 not in steps and (sigmoid or (controls and not centered)):
-        what = "a sigmoid is" if sigmoid else "controls (explain) of {centered} are"
-        yield Refused(
-            f"steps={list(steps)} leaves out 0, from where {what} compared with theory; begin with 0", centered=False
+        what = (
+            "where a sigmoid is compared with the function it starts from"
+            if sigmoid
+            else "from where controls (explain) compare each network of {centered} with theory"
         )
+        yield Refused(f"steps={list(steps)} leaves out 0, {what}; begin with 0", centered=False)
     if sigmoid and not centered:
         yield Refused(
             "{centered} compares the spread of networks with their covariance in theory, which is of a linear output, "
