@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, load, own_line, own_units
-from ntkspec.cli._validate import check_summary
+from ntkspec.cli._validate import summary_of_check
 from ntkspec.config import StudyConfig
 from ntkspec.progress import TerminalProgress
 
@@ -49,7 +49,7 @@ class Report:
             "best_scale": found.best_scale,
             "best_step": found.best_step,
             "checks": {
-                one.name: {**check_summary(one.validation), "notices": list(one.notices)} for one in found.checks
+                one.name: {**summary_of_check(one.validation), "notices": list(one.notices)} for one in found.checks
             },
             "unchecked": found.unchecked,
             **own_units(chosen, found.best_scale),

@@ -99,10 +99,8 @@ class Validate:
         known = self.training.optimizer.has_theory
         # The kernel, and with it the best scale, are those of infinite width.
         plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        # Of the logistic loss the prediction is a flow.
-        momentum = None if self.training.loss == "logistic" else study.momentum_of(self.training)
-        loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
-        task, by_scale = problems(self, plain, loss, self._within_range, momentum)
+        momentum = study.momentum_of(self.training)
+        task, by_scale = problems(self, plain, self._loss, self._within_range, momentum)
         steps = self.steps or study.TRAINED_STEPS
         plan = study.plan(
             next(iter(by_scale.values())),
@@ -144,11 +142,16 @@ class Validate:
             "scale": scale,
             **own_units(task, scale),
             "learning_rate": float(found.training.attrs["learning_rate"]),
-            **check_summary(found.validation),
+            **summary_of_check(found.validation),
             **({} if law is None else {"width_law": law_summary(law)}),
             **_explained(found),
             "files": files,
         }
+
+    @property
+    def _loss(self) -> Literal["sum", "mean"]:
+        """Loss of the prediction."""
+        return "mean" if self.training.loss == "mean" else "sum"
 
     def _keep(self) -> Keep:
         from ntkspec.trainer import Keep
@@ -169,16 +172,14 @@ class Validate:
 
     def _require_sense(self) -> None:
         """Refuse what needs no signal to be refused."""
-        from ntkspec.checks import Refused, check_positive, check_sizes
+        from ntkspec.checks import Refused, check_positive
 
-        check_sizes(seeds=self.seeds)
         check_positive("tolerance", self.tolerance, "such as 0.05, relative to the signal")
         rate = self.study.learning_rate
         if rate is not None:
             check_positive("learning_rate", rate, "or leave it out, for one from the kernel")
         # What the law of the width says nothing about.
-        loss: Literal["sum", "mean"] = "mean" if self.training.loss == "mean" else "sum"
-        others = self.training.unlike(Training(loss=loss, dtype=self.training.dtype))
+        others = self.training.unlike(Training(loss=self._loss, dtype=self.training.dtype))
         if self.study.network.width == "auto" and others:
             options = {one.field: str(one.mine) if one.field == "optimizer" else one.mine for one in others}
             raise Refused(
@@ -261,7 +262,7 @@ def _error(value: float) -> str:
     return "" if math.isnan(value) else f" ±{value:.1%}"
 
 
-def check_summary(v: xr.Dataset) -> dict[str, Any]:
+def summary_of_check(v: xr.Dataset) -> dict[str, Any]:
     """Return a validation as JSON holds it."""
     from ntkspec.validation._prose import remarks
 

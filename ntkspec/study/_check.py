@@ -183,7 +183,7 @@ def check(
     rates = (one.learning_rate,) if planned.training.optimizer.has_theory else planned.rates
     planned = replace(planned, kernels=(one.kernel,), rates=rates)
     p = _prediction(one, planned, progress)
-    ensemble = None if planned.centered else _ensemble(one, planned, progress)
+    ensemble = None if planned.training.centered else _ensemble(one, planned, progress)
     r = run(planned, keep.within("networks"), progress=progress)
     causes = None
     if controls:
@@ -238,9 +238,9 @@ def _filters(planned: Plan) -> dynamics.Dynamics | None:
 
 
 def momentum_of(training: Training) -> dynamics.Dynamics | None:
-    """Return the dynamics of an optimizer with momentum that has a theory and another limit than descent's."""
+    """Return the dynamics of an optimizer whose momentum has a theory; the flow of the logistic loss has none."""
     optimizer = training.optimizer
-    if optimizer.name not in ("heavy_ball", "nesterov"):
+    if optimizer.name not in ("heavy_ball", "nesterov") or training.loss == "logistic":
         return None
     found: dynamics.Dynamics = getattr(dynamics, optimizer.name)(optimizer.momentum)
     return found

@@ -180,38 +180,27 @@ class Layout:
 def layout(devices: Sequence[jax.Device], networks: int, points: int, recipe: Recipe) -> Layout:
     """As many networks apart as divide evenly; the devices left over share the points of a step.
 
-    Args:
-        devices: to use.
-        networks: seeds that are trained at once.
-        points: n.
-        recipe: of a step. One that searches along a line needs the loss of all points in one place.
-
-    Returns:
-        The layout; devices that would have nothing to do are left out.
+    A recipe that searches along a line needs the loss of all points in one place. Devices that would have nothing to do
+    are left out.
     """
     found = list(devices)
     apart = apart_of(found, networks)
     share = len(found) // apart
     if searches(recipe.optimizer):
         share = 1
-    elif recipe.batch_size is not None:
-        share = gcd(share, recipe.batch_size)
+    elif recipe.training.batch_size is not None:
+        share = gcd(share, recipe.training.batch_size)
     else:
         share = min(share, points)
     if apart * share == 1:
         return Layout(None, False)
     grid = np.array(found[: apart * share]).reshape(apart, share)
     mesh = Mesh(grid, (NETWORKS, POINTS), axis_types=(AxisType.Auto, AxisType.Auto))
-    return Layout(mesh, splits=recipe.batch_size is None and share > 1)
+    return Layout(mesh, splits=recipe.training.batch_size is None and share > 1)
 
 
 def check_devices(devices: Iterable[jax.Device] | None) -> list[jax.Device]:
-    """Those that are to train; None is all local ones.
-
-    Raises:
-        TypeError: if they are no devices.
-        ValueError: if there is none, or one is named twice.
-    """
+    """Return the devices that are to train; None is all local ones."""
     if devices is None:
         return jax.local_devices()
     listed = isinstance(devices, Iterable) and not isinstance(devices, str)

@@ -195,16 +195,7 @@ def steps_of(
 def in_turn(recipe: Recipe, problem: Problem, states: State, number: Array, first: Array, count: Array) -> State:
     """Take `count` steps from step `first` with one network after another.
 
-    Args:
-        recipe: of a step.
-        problem: of all networks.
-        states: of those from `number` on, counted through the groups, each (network, …).
-        number: of the first.
-        first: step.
-        count: of steps.
-
-    Returns:
-        Their states.
+    States (network, …) are those of the problem's networks from `number` on, counted through the groups.
     """
 
     def train(place: Array, states: State) -> State:
@@ -242,10 +233,10 @@ def _step(
 ) -> State:
     """Step i of one network."""
     labels, weights, scale = problem.labels, problem.weights, problem.scale
-    if recipe.batch_size is not None:
+    if recipe.training.batch_size is not None:
         n = labels.shape[0]
-        chosen = jax.random.permutation(jax.random.fold_in(key, i), n)[: recipe.batch_size]
-        scale = scale * n / recipe.batch_size
+        chosen = jax.random.permutation(jax.random.fold_in(key, i), n)[: recipe.training.batch_size]
+        scale = scale * n / recipe.training.batch_size
         if axis is not None:
             chosen = _share(chosen, axis)
         inputs, labels, start, weights = (part[chosen] for part in (inputs, labels, start, weights))

@@ -139,21 +139,24 @@ class Keep:
 
     def __post_init__(self) -> None:
         """Refuse a folder without a name, and intervals that are none."""
-        expected = "expected the name of a folder, such as 'run'"
-        if not isinstance(self.folder, str | os.PathLike | None):
-            raise TypeError(f"checkpoint={shown(self.folder)}; {expected}")
-        if self.folder is not None and not str(self.folder):
-            raise ValueError(f"checkpoint={self.folder!r}; {expected}")
-        if not isinstance(self.resume, bool | np.bool_ | str) or self.resume not in (False, True, "previous"):
-            raise ValueError(f"resume={shown(self.resume)}; expected True, False or 'previous'")
-        if self.folder is None and self.resume:
-            raise Refused(
-                "{resume} needs the folder of the checkpoints; give {checkpoint}", resume=self.resume, checkpoint=...
-            )
+        if refusal := next(self._refusals(), None):
+            raise refusal
         if self.every is not None:
             check_sizes(every=self.every)
         if self.minutes is not None:
             check_positive("minutes", self.minutes, "such as 10, or None")
+
+    def _refusals(self) -> Iterator[Exception]:
+        folder, named = self.folder, isinstance(self.folder, str | os.PathLike)
+        if (not named and folder is not None) or not str(folder):
+            kind = ValueError if named else TypeError
+            yield kind(f"checkpoint={shown(folder)}; expected the name of a folder, such as 'run'")
+        if not isinstance(self.resume, bool | np.bool_ | str) or self.resume not in (False, True, "previous"):
+            yield ValueError(f"resume={shown(self.resume)}; expected True, False or 'previous'")
+        if folder is None and self.resume:
+            yield Refused(
+                "{resume} needs the folder of the checkpoints; give {checkpoint}", resume=self.resume, checkpoint=...
+            )
 
 
 NO_KEEP = Keep()
@@ -209,15 +212,7 @@ class Clock:
 
 
 def write(folder: str | Path, saved: Saved) -> Path:
-    """Write a checkpoint whole or not at all, and forget all but the two newest.
-
-    Args:
-        folder: of the run.
-        saved: contents.
-
-    Returns:
-        Its file.
-    """
+    """Write a checkpoint into the folder of a run, whole or not at all; the two newest are kept."""
     from safetensors.numpy import save_file
 
     number = f"{saved.progress['part']:04d}-{saved.progress['step']:010d}"
@@ -261,15 +256,9 @@ def files(folder: str | Path) -> list[Path]:
 
 
 def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bool) -> Saved | None:
-    """Return the newest checkpoint of a run, if there is one.
+    """Return the newest checkpoint of the run of a configuration, None if there is none.
 
-    Args:
-        folder: where.
-        configuration: of the run that is to go on, as JSON holds it.
-        previous: take the one before where the newest cannot be read or is another run's.
-
-    Returns:
-        What it holds; None if there is none.
+    With `previous` it is the one before where the newest cannot be read or is another run's.
 
     Raises:
         ValueError: if it cannot be read, or belongs to another run; with what differs, and what to try.
@@ -287,7 +276,6 @@ def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bo
             return saved
     if not problems:
         return None
-    others = [path for path in files(folder)[len(problems) :]]
     others, told = files(folder)[len(problems) :], _literal("; ".join(problems))
     if others and not previous:
         raise Refused(

@@ -156,10 +156,10 @@ class Networks:
         self.fixed = problem.fixed
         self.lattice = None if plan.lattice is None else plan.inputs(plan.lattice.points())
         self.lattice_start: np.ndarray | float = 0.0
-        if self.lattice is not None and plan.centered:
+        if self.lattice is not None and plan.training.centered:
             self.lattice_start = self._outputs(params, self.lattice)
         # Not what `start` is where nothing is subtracted.
-        self.beginning = None if plan.centered else self._outputs(params, problem.inputs)
+        self.beginning = None if plan.training.centered else self._outputs(params, problem.inputs)
         state = begin(plan.recipe, problem, params)
         if takes_turns(devices, state.loss.size):
             self.layout: Layout | Cores = Cores(devices[0], state.loss.size, threads)
@@ -198,11 +198,11 @@ class Networks:
                 elif seconds > 2 * SECONDS and self.step > count:
                     stretch = max(1, stretch // 2)
                 if clock is not None and clock.due(self.step) and self.step < step:
-                    self._require_finite()
+                    self._stop_if_lost()
                     yield
             self._record(step)
             if clock is not None and clock.due(self.step) and self.step < self.plan.last:
-                self._require_finite()
+                self._stop_if_lost()
                 yield
         yield
 
@@ -218,8 +218,8 @@ class Networks:
         psnr = -10 * math.log10(error) if error > 0 else math.inf
         stage.advance(count, loss=float(np.mean(self.state.loss)), psnr=psnr)
 
-    def _require_finite(self) -> None:
-        """Keep a state that is already lost out of a checkpoint."""
+    def _stop_if_lost(self) -> None:
+        """Keep a state that is not finite any more out of a checkpoint."""
         if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params)):
             raise self._divergence(self.step)
 
@@ -305,7 +305,9 @@ class Networks:
                 f"{where}; take a learning rate below {rate:.3g}. There is no stability limit to go by: at the start "
                 "the loss has no curvature, or a negative one"
             )
-        noisy, larger = (", or batches are noisy", "larger ones, ") if recipe.batch_size is not None else ("", "")
+        noisy, larger = (
+            (", or batches are noisy", "larger ones, ") if recipe.training.batch_size is not None else ("", "")
+        )
         return Diverged(
             f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "
             f"the network's kernel has grown{noisy}; {larger}a greater width or {{dtype}} help",

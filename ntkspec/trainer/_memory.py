@@ -85,15 +85,15 @@ def need_of(plan: Plan) -> Need:
     params, memory, products = _shapes(plan)
     n, channels = plan.labels.shape
     itemsize = np.dtype(plan.dtype).itemsize
-    width = plan.points.shape[1] if plan.recipe.trainable else plan.kernels[0].mapping.num_features
+    width = plan.points.shape[1] if plan.recipe.training.trainable else plan.kernels[0].mapping.num_features
     lattice = 0 if plan.lattice is None else plan.lattice.size
-    points = n if plan.recipe.batch_size is None else min(n, plan.recipe.batch_size)
+    points = n if plan.recipe.training.batch_size is None else min(n, plan.recipe.training.batch_size)
     per_step = PARAMETERS * _bytes(params) + _bytes(memory) + OUTPUTS * points * products * itemsize
     networks = len(plan.kernels) * plan.seeds
     return Need(
         parameters=_bytes(params),
         state=_bytes(params) + _bytes(memory),
-        step=per_step + (0 if plan.recipe.batch_size is None else points * width * itemsize),
+        step=per_step + (0 if plan.recipe.training.batch_size is None else points * width * itemsize),
         evaluated=min(networks * max(n, lattice), EVALUATED) * products * itemsize,
         # Features are computed in float64.
         shared=(n + lattice) * width * (itemsize + 8),
@@ -112,11 +112,6 @@ def available(devices: list[jax.Device]) -> float:
 
 def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
     """All seeds of all kernels at once if they fit; else as many seeds at a time as do, else kernel by kernel.
-
-    Args:
-        plan: of the run.
-        need: of that plan.
-        devices: that train.
 
     Raises:
         TooLarge: if a single network does not fit, or what is recorded does not; with the predicted size.

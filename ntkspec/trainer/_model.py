@@ -126,13 +126,7 @@ def products_in_bfloat16(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The settings of `jax.default_matmul_precision` are hints that processors without such units pass over. Here the
     operands are bfloat16 numbers on every device, so what the rounding does to training is the same everywhere.
-    Loops and branches inside the function keep their own products.
-
-    Args:
-        function: of pytrees of arrays; differentiate it before, not after.
-
-    Returns:
-        The function.
+    Loops and branches inside the function keep their own products. Differentiate it before, not after.
 
     Example:
         >>> x = jnp.array([[1.0 + 2**-10]], dtype=jnp.float32)
@@ -217,21 +211,6 @@ class Recipe:
         return self.training.output == "sigmoid"
 
     @property
-    def logits(self) -> bool:
-        """Whether the loss is one of the network's output, sigmoid or not."""
-        return self.training.of_logits
-
-    @property
-    def trainable(self) -> tuple[str, ...]:
-        """Fields of the mapping that are learned."""
-        return self.training.trainable
-
-    @property
-    def batch_size(self) -> int | None:
-        """Points in a step; None is all."""
-        return self.training.batch_size
-
-    @property
     def bfloat16(self) -> bool:
         """Whether float32 matrices are multiplied in bfloat16."""
         return self.training.matmul_precision == "bfloat16"
@@ -246,7 +225,7 @@ class Recipe:
 
     def losses(self, f: Array, y: Array) -> Array:
         """ℓ of every value, of the network's output f."""
-        return self.point_loss(f if self.logits else self.output(f), y)
+        return self.point_loss(f if self.training.of_logits else self.output(f), y)
 
     def products(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function` with the requested precision of matrix products."""
@@ -258,23 +237,16 @@ class Recipe:
 
     def guess(self, f: Array) -> Array:
         """Return what is to be compared with the labels: the sigmoid of a logit, too."""
-        return jax.nn.sigmoid(f) if self.sigmoid or self.logits else f
+        return jax.nn.sigmoid(f) if self.sigmoid or self.training.of_logits else f
 
 
 def raw(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array]) -> Array:
-    """Return the network's outputs, (point, channel).
+    """Return the network's outputs f before any sigmoid, (point, channel).
 
-    Args:
-        recipe: says whether the mapping is learned.
-        network: whose `apply` it is.
-        params: of the network; with a learned mapping {"network": those, "mapping": its learned fields}.
-        inputs: features γ(x) (point, feature), or the points x (point, axis) of a learned mapping.
-        fixed: the fields of the mapping that are not learned.
-
-    Returns:
-        f, before any sigmoid.
+    Inputs are features γ(x) (point, feature); with a learned mapping the points x (point, axis), parameters are
+    {"network": …, "mapping": its learned fields}, and `fixed` its other fields.
     """
-    if not recipe.trainable:
+    if not recipe.training.trainable:
         return network.apply(params, inputs)
     return network.apply(params["network"], _features(inputs, **fixed, **params["mapping"]))
 

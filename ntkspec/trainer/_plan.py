@@ -85,11 +85,6 @@ class Plan:
         return self.training.loss == "mean"
 
     @property
-    def centered(self) -> bool:
-        """Whether f − f_0 is trained."""
-        return self.training.centered
-
-    @property
     def dtype(self) -> str:
         """Precision of parameters and arithmetic."""
         return self.training.dtype
@@ -149,11 +144,7 @@ class Plan:
         }
 
     def require_same_path(self, saved: Saved) -> None:
-        """Refuse to go on from a checkpoint that came another way, or whose other parts end elsewhere.
-
-        Raises:
-            ValueError: with what differs.
-        """
+        """Refuse to go on from a checkpoint that came another way, or whose other parts end elsewhere."""
         was, asked = saved.progress, self.path(saved.seen)
         if len(was["parts"]) == 1:
             asked["last"] = was["last"]
@@ -166,13 +157,13 @@ class Plan:
 
     def inputs(self, points: np.ndarray) -> jax.Array:
         """Return what the networks take at points (n, d): features, or the points where the mapping is learned."""
-        if self.recipe.trainable:
+        if self.recipe.training.trainable:
             return jnp.broadcast_to(jnp.asarray(points, dtype=self.dtype), (len(self.kernels), *points.shape))
         return jnp.stack([k.mapping(points).astype(self.dtype) for k in self.kernels])
 
     def fixed(self) -> dict[str, jax.Array]:
         """Return what is not learned of a mapping that is learned in part, each (group, …)."""
-        names = set(LEARNABLE) - set(self.recipe.trainable) if self.recipe.trainable else set()
+        names = set(LEARNABLE) - set(self.recipe.training.trainable) if self.recipe.training.trainable else set()
         return {name: self._stacked(name) for name in sorted(names)}
 
     def params(self, first: int, count: int) -> Any:
@@ -190,9 +181,9 @@ class Plan:
         )
         groups = len(self.kernels)
         stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (groups, *leaf.shape)), params)
-        if not self.recipe.trainable:
+        if not self.recipe.training.trainable:
             return stacked
-        learned = {name: self._stacked(name) for name in self.recipe.trainable}
+        learned = {name: self._stacked(name) for name in self.recipe.training.trainable}
         spread = {name: jnp.repeat(leaf[:, None], count, axis=1) for name, leaf in learned.items()}
         return {"network": stacked, "mapping": spread}
 
@@ -207,7 +198,7 @@ class Plan:
         labels = jnp.asarray(self.labels, dtype=self.dtype)
         network, inputs, fixed = self.kernels[0].network, self.inputs(self.points), self.fixed()
         beginning = outputs(self.recipe, network, params, inputs, fixed)
-        start = beginning if self.centered else jnp.zeros_like(beginning)
+        start = beginning if self.training.centered else jnp.zeros_like(beginning)
         scale = 1 / n if self.mean else 1.0
         return Problem(
             network=network,

@@ -115,7 +115,7 @@ def _of_one(
         return root * push(pull(root * v)[0])
 
     largest = _largest_eigenvalue(product, root)
-    n, b = labels.shape[0], recipe.batch_size
+    n, b = labels.shape[0], recipe.training.batch_size
     if b is None or b == n:
         return largest, jnp.zeros_like(largest)
 
@@ -132,7 +132,7 @@ def _of_one(
 
 def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
     """Return the curvature of the loss, elementwise; of a loss of the sigmoid that part which is never negative."""
-    if recipe.logits or not recipe.sigmoid:
+    if recipe.training.of_logits or not recipe.sigmoid:
         return jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.losses))))(f, labels)
     bent = jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.point_loss))))(recipe.output(f), labels)
     return bent * jax.vmap(jax.vmap(jax.grad(recipe.output)))(f) ** 2
@@ -140,7 +140,7 @@ def _second(recipe: Recipe, f: Array, labels: Array) -> Array:
 
 def _near(recipe: Recipe, labels: Array) -> Array:
     """Return the curvature of the loss where the function is the labels; of one of the sigmoid no less than that."""
-    if recipe.logits or not recipe.sigmoid:
+    if recipe.training.of_logits or not recipe.sigmoid:
         return _second(recipe, labels, labels)
     # A sigmoid's slope is a quarter at most, and none at labels of 0 and 1, which are met at infinity.
     return jax.vmap(jax.vmap(jax.grad(jax.grad(recipe.point_loss))))(labels, labels) / 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -69,11 +69,7 @@ class LookingBack(Protocol):
 
 
 def check_observe(observe: Observe | None) -> None:
-    """Refuse what cannot be called as an observer is; None stands for no observer.
-
-    Raises:
-        TypeError: saying how it is called.
-    """
+    """Refuse what cannot be called as an observer is; None is no observer."""
     check_function("observe", observe, "a function of step and parameters, such as ns.empirical.movement(k, x, y)")
     if observe is None:
         return
@@ -105,18 +101,7 @@ class Observer:
     parts: int = 1
 
     def begin(self, k: ComposedKernel, params: Any) -> Observe:
-        """Return the observer of some networks.
-
-        Args:
-            k: kernel of these networks.
-            params: parameters that they start from, (seed, …).
-
-        Returns:
-            A function of a step and the parameters there.
-
-        Raises:
-            TypeError: if it is not a function.
-        """
+        """Return the observer of networks of a kernel that start from some parameters, (seed, …)."""
         observe = self.observe
         if isinstance(observe, LookingBack):
             observe = observe.begin(k, params)
@@ -130,21 +115,26 @@ class Observer:
     def _observed(self, observe: Observe, step: int, params: Any) -> xr.Dataset:
         """Observe a step, without a `step` of its own: recorded steps are put beside each other."""
         observed = observe(step, params)
+        if refusal := next(self._refusals(observed, step), None):
+            raise refusal
+        alone = observed.squeeze("step") if "step" in observed.dims else observed
+        return alone.drop_vars("step", errors="ignore")
+
+    def _refusals(self, observed: Any, step: int) -> Iterator[Exception]:
+        """Yield why what was observed has no place beside other steps and networks."""
         if not isinstance(observed, xr.Dataset):
-            raise TypeError(
+            yield TypeError(
                 f"observe returned a {type(observed).__name__} at step {step}; expected an xarray.Dataset, such as "
                 "xr.Dataset({'norm': ('seed', norms)})"
             )
         if observed.sizes.get("step", 1) != 1:
-            raise ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
+            yield ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
         alike = [str(name) for name, values in observed.data_vars.items() if "seed" not in values.dims]
         if alike and self.parts > 1:
-            raise ValueError(
+            yield ValueError(
                 f"observe returned {', '.join(alike)} without a dimension `seed`, and the networks do not fit in "
                 f"memory together: they are trained in {self.parts} parts; keep `seed`, or ask for fewer seeds"
             )
-        alone = observed.squeeze("step") if "step" in observed.dims else observed
-        return alone.drop_vars("step", errors="ignore")
 
 
 @dataclass
@@ -180,11 +170,7 @@ class Trajectory:
         return found
 
     def require_observed(self, observing: bool) -> None:
-        """Refuse to go on with an observer from steps that it has not seen, or without one from steps that it has.
-
-        Raises:
-            ValueError: in words.
-        """
+        """Refuse to go on with an observer from steps that it has not seen, or without one from steps that it has."""
         if self.values and observing != bool(self.observed):
             was, now = ("without", "with") if observing else ("with", "without")
             raise ValueError(
@@ -238,16 +224,7 @@ def _over_seeds(datasets: list[xr.Dataset]) -> xr.Dataset:
 
 
 def dataset(plan: Plan, trajectory: Trajectory, group: int) -> xr.Dataset:
-    """Return the recorded trajectory of one kernel's networks.
-
-    Args:
-        plan: of the run, with its learning rates.
-        trajectory: what was recorded.
-        group: which kernel.
-
-    Returns:
-        See `ntkspec.trainer.train`.
-    """
+    """Return the trajectory of one kernel's networks as `ntkspec.trainer.train` has it."""
     raw = _stacked(trajectory.values, group)
     values = _outputs(plan, raw)
     channel = () if plan.squeeze else ("channel",)
@@ -282,11 +259,7 @@ def dataset(plan: Plan, trajectory: Trajectory, group: int) -> xr.Dataset:
 
 
 def require_fitting(plan: Plan, trajectory: Trajectory) -> None:
-    """Refuse at the first recorded step what an observer said that has no place in the result.
-
-    Raises:
-        ValueError: in words.
-    """
+    """Refuse at the first recorded step what an observer said that has no place in the result."""
     dataset(replace(plan, steps=plan.steps[:1]), trajectory, 0)
 
 
@@ -339,8 +312,8 @@ def _attributes(plan: Plan, group: int) -> dict[str, Any]:
         "width": k.network.width,
         "dtype": plan.dtype,
         "first_seed": plan.seed,
-        "centered": int(plan.centered),
-        "starts_from_zero": int(plan.centered and not plan.recipe.sigmoid),
+        "centered": int(plan.training.centered),
+        "starts_from_zero": int(plan.training.centered and not plan.recipe.sigmoid),
     }
 
 

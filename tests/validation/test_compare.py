@@ -8,7 +8,7 @@ from scipy import stats
 
 import ntkspec as ns
 from ntkspec.cli._shared import plain
-from ntkspec.cli._validate import check_summary
+from ntkspec.cli._validate import summary_of_check
 from ntkspec.grid import energy_by_frequency, place
 from ntkspec.validation._prose import remarks
 
@@ -399,7 +399,7 @@ def test_theory_holds_for_a_wide_network_for_a_few_steps(lattices):
 def test_json_has_intervals_remarks_and_frequencies(seeds):
     r = dataset(trained([0, 0.01, 0.02, 0.03], seeds=seeds), training={"batch_size": 4, "trainable": ("frequencies",)})
     v = ns.validate(dataset(growing()), r)
-    found = json.loads(json.dumps(plain(check_summary(v)), allow_nan=False))
+    found = json.loads(json.dumps(plain(summary_of_check(v)), allow_nan=False))
     assert found["remarks"] == remarks(v)
     assert len(found["remarks"]) == 2
     assert found["frequency"] == [0, 1, 2, 3, 4]
@@ -410,7 +410,7 @@ def test_json_has_intervals_remarks_and_frequencies(seeds):
     else:
         assert found["error_interval"]["high"] == v.error_interval.sel(bound="high").values.tolist()
     scattered = [dataset(one, x=np.sqrt(X)) for one in (growing(), trained([0, 0.01, 0.02, 0.03]))]
-    without = check_summary(ns.validate(*scattered))
+    without = summary_of_check(ns.validate(*scattered))
     assert without["remarks"] == []
     assert "frequency" not in without
 
