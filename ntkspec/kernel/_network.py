@@ -167,6 +167,8 @@ class MLP(Module):
             inputs, inherited = source, jnp.zeros(())
             if layer > 0:
                 inputs, derivative = self._activation.dual(pair)
+                if getattr(self._activation, "nonnegative", False):
+                    inputs = inputs._replace(coversine=None)
                 inherited = theta * derivative
             W_variance, b_variance = self._std(layer)[0] ** 2, self._std(layer)[1] ** 2
             new = inputs.scaled(W_variance).plus(Pair.constant(b_variance))

@@ -40,14 +40,14 @@ class Pair(NamedTuple):
         second_z: E[v²].
         covariance: E[uv].
         versine: 1 − ρ, ρ = E[uv]/√(E[u²] E[v²]).
-        coversine: 1 + ρ.
+        coversine: 1 + ρ; None if ρ ≥ 0, where 2 − versine has its digits and nothing need choose between the ends.
     """
 
     second_x: Array
     second_z: Array
     covariance: Array
     versine: Array
-    coversine: Array
+    coversine: Array | None
 
     @classmethod
     def of_versine(cls, second_x: ArrayLike, second_z: ArrayLike, versine: ArrayLike | Versines) -> Pair:
@@ -72,7 +72,12 @@ class Pair(NamedTuple):
     def constant(cls, variance: Array | float) -> Pair:
         """Return the same variable for every input: a bias."""
         same = jnp.asarray(variance, dtype=float)
-        return cls(same, same, same, jnp.zeros(()), jnp.full((), 2.0))
+        return cls(same, same, same, jnp.zeros(()), None)
+
+    @property
+    def far(self) -> Array:
+        """1 + ρ."""
+        return 2 - self.versine if self.coversine is None else self.coversine
 
     @property
     def norm(self) -> Array:
@@ -82,7 +87,7 @@ class Pair(NamedTuple):
     @property
     def sine_squared(self) -> Array:
         """1 − ρ², which loses nothing at either end."""
-        return self.versine * self.coversine
+        return self.versine * self.far
 
     @property
     def correlation(self) -> Array:
@@ -112,12 +117,13 @@ class Pair(NamedTuple):
         parts = (x1 * z1, x2 * z2, spread)
         one, two, rest = (jnp.where(size > 0, part / jnp.where(size > 0, size, 1), 0) for part in parts)
         rest = jnp.where(size > 0, rest, 1)
+        nonnegative = self.coversine is None and other.coversine is None
         return Pair(
             second_x,
             second_z,
             self.covariance + other.covariance,
             one * self.versine + (two * other.versine + rest),
-            one * self.coversine + (two * other.coversine + rest),
+            None if nonnegative else one * self.far + (two * other.far + rest),
         )
 
 
@@ -183,6 +189,8 @@ def angles(pair: Versines | Pair) -> tuple[Array, Array]:
     near, far = pair[-2:]
     acute = _acute_angle(near, far)
     obtuse = jnp.pi - acute
+    if far is None:
+        return acute, obtuse
     return jnp.where(far < near, obtuse, acute), jnp.where(far < near, acute, obtuse)
 
 
@@ -194,18 +202,20 @@ def angle_differences(pair: Versines | Pair) -> tuple[Array, Array]:
     near, far = pair[-2:]
     acute = _acute_angle(near, far)
     small = acute**3 * jnp.polyval(DIFFERENCE_SERIES, acute**2)
+    if far is None:
+        return small, small + jnp.pi * (1 - near)
     # Not the minimum, which has no slope where both are 1.
     large = small + jnp.pi * (1 - jnp.where(far < near, far, near))
     return jnp.where(far < near, large, small), jnp.where(far < near, small, large)
 
 
-def _acute_angle(near: Array, far: Array) -> Array:
+def _acute_angle(near: Array, far: Array | None) -> Array:
     """Return the smaller of θ and π − θ.
 
     By θ = 4 asin √r with r = w/(2 + 2√(1 − w)), w the smaller versine's half, where r ≤ 0.15 makes the series of asin
     short: an arc tangent costs five times as much.
     """
-    w = jnp.where(far < near, far, near) / 2
+    w = (near if far is None else jnp.where(far < near, far, near)) / 2
     r = w / (2 + 2 * safe_sqrt(1 - w))
     return 4 * safe_sqrt(r) * jnp.polyval(ASIN_SERIES, r)
 

@@ -42,6 +42,8 @@ class Relu(Module):
     """
 
     differentiable: ClassVar[bool] = True
+    #: Outputs correlate positively, so that the next layer is spared the choice between the ends of ρ.
+    nonnegative: ClassVar[bool] = True
 
     def __call__(self, u: Array) -> Array:
         return jax.nn.relu(u)
@@ -122,14 +124,18 @@ def _leaky_dual(pair: Pair, slope: float | Array) -> tuple[Pair, Array]:
     near, far = (rectified * difference / jnp.pi for difference in angle_differences(pair))
     # From θ = 0 and from θ = π: each without the terms that would cancel at its own end (slope 0 needs only one).
     from_near = pair.versine - near / gain
-    from_far = ((1 + slope) ** 2 - 2 * slope * pair.coversine - far) / gain
-    opposite = pair.coversine < pair.versine
-    far_end = (rectified + 2 * slope * pair.coversine + far) / gain
+    if pair.coversine is None:
+        ends = from_near, 2 - from_near
+    else:
+        opposite = pair.coversine < pair.versine
+        from_far = ((1 + slope) ** 2 - 2 * slope * pair.coversine - far) / gain
+        far_end = (rectified + 2 * slope * pair.coversine + far) / gain
+        ends = jnp.where(opposite, from_far, from_near), jnp.where(opposite, far_end, 2 - from_near)
     moments = Pair(
         second_x=pair.second_x * gain / 2,
         second_z=pair.second_z * gain / 2,
         covariance=slope * pair.covariance + pair.norm * far / 2,
-        versine=jnp.where(opposite, from_far, from_near),
-        coversine=jnp.where(opposite, far_end, 2 - from_near),
+        versine=ends[0],
+        coversine=ends[1],
     )
     return moments, slope + rectified * angles(pair)[1] / (2 * jnp.pi)

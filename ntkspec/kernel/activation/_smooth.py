@@ -122,7 +122,7 @@ class Sin(Module):
         kappa = jnp.cos(2 * self.phase)
         less, more = 2 * jnp.sin(self.phase) ** 2, 2 * jnp.cos(self.phase) ** 2  # 1 − κ and 1 + κ
         norm, apart = safe_sqrt(q_x) * safe_sqrt(q_z), spread(q_x, q_z)
-        near, far = apart + norm * pair.versine, apart + norm * pair.coversine  # ω²D and ω²(S − D)
+        near, far = apart + norm * pair.versine, apart + norm * pair.far  # ω²D and ω²(S − D)
         covariance = _difference(near, far, c, kappa, less)
         derivative = _difference(near, far, c, -kappa, more)
         second_x, second_z = (_difference(jnp.zeros(()), 2 * q, q, kappa, less) for q in (q_x, q_z))

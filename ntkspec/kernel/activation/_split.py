@@ -51,10 +51,10 @@ def dual(function: Function, kinks: tuple[float, ...], pair: Pair) -> tuple[Pair
         arguments = [jnp.reshape(a, ()) for a in (pair.second_x, pair.second_z, second_x, second_z)]
         found = _interpolated(lambda versines: rule(*arguments, *versines), pair)
     else:
-        shape = jnp.broadcast_shapes(*(a.shape for a in pair))
+        shape = jnp.broadcast_shapes(*(jnp.shape(a) for a in jax.tree.leaves(pair)))
         flat = [
             jnp.broadcast_to(a, shape).ravel()
-            for a in (pair.second_x, pair.second_z, second_x, second_z, pair.versine, pair.coversine)
+            for a in (pair.second_x, pair.second_z, second_x, second_z, pair.versine, pair.far)
         ]
         found = jax.lax.map(lambda a: rule(*a), tuple(flat), batch_size=BATCH)
         found = _Integrals(*(a.reshape(shape) for a in found))
@@ -82,7 +82,7 @@ def _interpolated(rule: Callable[[tuple[Array, Array]], _Integrals], pair: Pair)
     zero = jnp.zeros((4, *x.shape))
     (later, latest), _ = jax.lax.scan(clenshaw, (zero, zero), coefficients, reverse=True)
     covariance, rise, fall, derivative = latest - x * later
-    return _Integrals(covariance, rise * pair.versine, least + fall * pair.coversine, derivative)
+    return _Integrals(covariance, rise * pair.versine, least + fall * pair.far, derivative)
 
 
 def _second(function: Function, kinks: tuple[float, ...], q: Array) -> Array:
