@@ -86,6 +86,7 @@ class Linearised(Module):
         self.network.require_derivative()
 
     def require_composable(self) -> None:
+        """Refuse a mapping in front of a network that cannot have one, by a ValueError that says why."""
         if hasattr(self.network, "require_composable"):
             self.network.require_composable()
 
