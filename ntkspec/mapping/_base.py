@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import replace
 from functools import reduce
 from operator import mul
@@ -187,8 +188,9 @@ class _Compound(Stationary):
     def through(self, matrix: ArrayLike) -> Self:
         return replace(self, parts=tuple(part.through(matrix) for part in self.parts))
 
+    @abstractmethod
     def _combined(self, versines: list[Versines]) -> Versines:
-        raise NotImplementedError
+        """Combine the versines of the parts."""
 
 
 class SumMapping(_Compound):

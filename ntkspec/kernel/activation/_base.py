@@ -7,12 +7,10 @@ digits that c has lost, and near c = 0 the other way round.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -25,7 +23,6 @@ __all__ = [
     "Pair",
     "angle_differences",
     "angles",
-    "register",
     "safe_divide",
     "safe_sqrt",
     "spread",
@@ -142,34 +139,6 @@ class Activation(Protocol):
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Return the second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
         ...
-
-
-T = TypeVar("T")
-
-
-def register(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass a pytree; fields with ``metadata={"static": True}`` are part of its structure.
-
-    What `jax.tree_util.register_dataclass` does, but for one thing: JAX (0.10) takes the structures of two such classes
-    with equal static fields for equal, and a jitted function may answer for one with the program of the other. Here the
-    class is part of the structure.
-    """
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # a dataclass, by contract
-    static = tuple(f.name for f in fields if f.metadata.get("static"))
-    data = tuple(f.name for f in fields if not f.metadata.get("static"))
-
-    def flatten(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return tuple(getattr(instance, n) for n in data), (cls, *(getattr(instance, n) for n in static))
-
-    def flatten_with_keys(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        children, aux = flatten(instance)
-        return tuple((jax.tree_util.GetAttrKey(n), c) for n, c in zip(data, children, strict=True)), aux
-
-    def unflatten(aux: tuple[Any, ...], children: Any) -> T:
-        return cls(**dict(zip(static, aux[1:], strict=True)), **dict(zip(data, children, strict=True)))
-
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
 
 
 def safe_sqrt(x: Array) -> Array:
