@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     with needs("parquet", "pyarrow"):
-        import pyarrow
-
-        assert pyarrow
+        import_module("pyarrow")
     try:
         return pd.read_parquet(path, engine="pyarrow").reset_index(drop=True)
     # The reader raises whatever a damaged file makes it meet.
