@@ -29,7 +29,7 @@ def leading_eigenvalues(kernels: Array, count: int) -> tuple[np.ndarray, np.ndar
         4 `count` points they are all there is, to rounding.
 
     Example:
-        >>> value, error = leading_eigenvalues(jnp.diag(jnp.array([1.0, 3.0, 2.0]))[None], 2)
+        >>> value, error = leading_eigenvalues(jax.numpy.diag(jax.numpy.array([1.0, 3.0, 2.0]))[None], 2)
         >>> value.round(12).tolist(), bool((error < 1e-12).all())
         ([[3.0, 2.0]], True)
     """
