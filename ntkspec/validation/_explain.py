@@ -110,7 +110,7 @@ def explain(
     deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
 
     Example:
-        >>> import ntkspec as ns, numpy as np
+        >>> import json, ntkspec as ns, numpy as np
         >>> k = ns.kernel.compose(ns.mapping.basic(dim=1), ns.kernel.MLP(depth=1, width=16))
         >>> K = ns.operator.lattice(k, shape=(8,))
         >>> run = dict(steps=[0, 20], learning_rate=ns.dynamics.max_learning_rate(K) / 4)
