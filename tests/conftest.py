@@ -61,6 +61,14 @@ def _kernel(mapping):
     return ns.kernel.compose(mapping, ns.kernel.MLP(depth=1, b_std=0.1))
 
 
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    """Figures that tests leave open add up in a process until matplotlib warns."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_compiled_programs():
     """A test process that kept the programs of all modules would grow to many gigabytes."""
