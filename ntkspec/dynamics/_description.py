@@ -45,7 +45,7 @@ def from_description(description: Mapping[str, Any], given: Dynamics | None = No
         A dynamics equal to the described one; `given` itself where there is one.
 
     Raises:
-        ValueError: if `given` has another description, or there is none and the description is not complete.
+        ValueError: if `given` has another description, or is missing and the description is not complete.
 
     Example:
         >>> from ntkspec.dynamics import heavy_ball, ridge

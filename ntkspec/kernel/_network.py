@@ -329,7 +329,7 @@ class MLP(Module):
 
 
 def _check_std(name: str, value: Any, depth: int, expected: str, hint: str = "") -> None:
-    """Refuse a standard deviation, or a tuple of one for each Dense layer, that is none; arrays pass unseen."""
+    """Refuse an invalid standard deviation, or a tuple of one for each Dense layer; arrays pass unchecked."""
     if isinstance(value, tuple) and len(value) != depth + 1:
         raise ValueError(
             f"{name} has {len(value)} values; expected one number, or one for each of {depth + 1} Dense layers"

@@ -151,7 +151,7 @@ class Measured(Operator):
         return A.stationary_diagonal(lags), A.representative()
 
     def _estimate(self, what: str, samples: Array) -> Array:
-        """Return the mean of random samples, with their standard error said aloud."""
+        """Return the mean of random samples, with their standard error as a warning."""
         mean, error = jnp.mean(samples), jnp.std(samples, ddof=1) / len(samples) ** 0.5
         warnings.warn(
             f"the {what} of {self.num_points:,} measurements is estimated from {len(samples)} random products, with a "

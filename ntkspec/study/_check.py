@@ -100,7 +100,7 @@ def steady(one: Problem, planned: Plan) -> Problem:
     """Return the problem at a learning rate at which its networks are stable, too.
 
     Batches and a learned mapping have a lower limit than theory, which has neither: half of that is taken if the
-    problem's own learning rate is above it. An optimizer without a theory has a rate of its own.
+    problem's own learning rate is above it. An optimizer without a theory keeps its own rate.
     """
     training = planned.training
     lowered = training.batch_size is not None or bool(training.trainable)
@@ -208,7 +208,7 @@ def _schedule(planned: Plan) -> dynamics.Schedule | None:
 
 
 def _prediction(one: Problem, planned: Plan, progress: Progress) -> xr.Dataset:
-    """Return what theory has to say that is nearest to this training."""
+    """Return the prediction that is nearest to this training."""
     steps = planned.steps.tolist()
     if planned.training.loss == "logistic":
         return predicted_occupancy(one, steps, progress=progress)
@@ -218,7 +218,7 @@ def _prediction(one: Problem, planned: Plan, progress: Progress) -> xr.Dataset:
 
 
 def _ensemble(one: Problem, planned: Plan, progress: Progress) -> xr.Dataset:
-    """Infinitely wide networks, each from a start of its own: their mean and covariance at the training points."""
+    """Infinitely wide networks, each from its own start: their mean and covariance at the training points."""
     return dynamics.ensemble(
         one.kernel,
         one.K.points,

@@ -126,7 +126,7 @@ def run(task: Task | Scattered, config: StudyConfig, *, seeds: int = 4, progress
         Everything found; without the second check, and with the reason, where the piece cannot be trained.
 
     Raises:
-        ValueError: if a setting is no good; the learning rate is checked against every kernel before any work.
+        ValueError: if a setting is invalid; the learning rate is checked against every kernel before any work.
     """
     by_scale = problems(task, config)
     paper = problem(signal.paper(), mapping.power_law(16, p=1.0), config)
