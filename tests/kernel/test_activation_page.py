@@ -13,8 +13,6 @@ from ntkspec.kernel.activation import ACTIVATIONS, named
 PAGE = Path(__file__).parents[2] / "docs" / "activations.md"
 COLUMNS = ["E[φφ]", "E[φ'φ']", "NNGP", "NTK", "NNGP, nt", "NTK, nt"]
 AGAINST_MPMATH, AGAINST_TANGENTS = 1e-14, 1e-12
-#: Of the NNGP alone: a sign of signs at ρ = −1 + 1e-12 sees the rounding of a versine near 2 through a square root.
-SIGN_OF_SIGNS = 1e-12
 #: Two machines order the same sums differently: errors of a few roundings are known to a factor.
 ALIKE, ROUNDING = 8, 5e-16
 
@@ -22,8 +20,7 @@ TEXT = """\
 # Activations
 
 This page is written by `make table`, from a run of the tests that bound its numbers; an error beyond 1e-14 against
-mpmath (1e-12 for the NNGP of sign, see below), or beyond 1e-12 against neural-tangents, fails that run. No number here
-is typed by hand.
+mpmath, or beyond 1e-12 against neural-tangents, fails that run. No number here is typed by hand.
 
 An error is |found − true|/√(k(x, x) k(z, z)), with k the quantity of its column: relative to the size of the kernel of
 the two points. It is not relative to k(x, z) where that crosses zero. Each is the worst over versines 1 − ρ of
@@ -31,8 +28,6 @@ the two points. It is not relative to k(x, z) where that crosses zero. Each is t
 also its second moments are scaled). NNGP and NTK are those of a network of depth {depth}. The columns "nt" compare
 with neural-tangents on pairs of points in general position; a dash says that one side has no such kernel. `swish` is
 another name of `silu`.
-
-Sign at ρ = −1 + 1e-12: the next sign is steep where a versine near 2 has no more digits, hence its larger error there.
 
 Entries/s: a dense Gram (NTK; NNGP of sign) of n = {points} points, L = {layers}, {features} features, float64, median
 of {repeats} after compilation, on {machine}, jax {jax}.
@@ -63,8 +58,6 @@ def test_errors_are_bounded(name, rows):
     mpmath, tangents = oracle_accuracy.against_mpmath(name), oracle_accuracy.against_tangents(name)
     rows[name] = [*mpmath, *tangents]
     limits = [AGAINST_MPMATH] * 4 + [AGAINST_TANGENTS] * 2
-    if name == "sign":
-        limits[2] = SIGN_OF_SIGNS
     for column, error, limit in zip(COLUMNS, rows[name], limits, strict=True):
         assert error is None or error <= limit, column
     assert (tangents[0] is not None) == (oracle_network.stax_layer(name) is not None)
