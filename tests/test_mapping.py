@@ -194,12 +194,6 @@ def test_pytree_roundtrip_and_jit(mapping):
     np.testing.assert_allclose(jax.jit(lambda g, x: g(x))(mapping, x), again(x), atol=1e2 * EPS)
 
 
-def test_identity_is_a_pytree_without_leaves():
-    g = mappings.identity(2)
-    assert jax.tree.leaves(g) == []
-    assert jax.tree.unflatten(jax.tree.structure(g), []) == g
-
-
 def test_vmap_over_amplitudes():
     g = mappings.power_law(4, p=1)
     amplitudes = jnp.stack([g.amplitudes, 2 * g.amplitudes])

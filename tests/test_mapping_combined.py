@@ -209,6 +209,16 @@ def test_raw_coordinates_beside_others(rng):
     np.testing.assert_array_equal(jax.tree.unflatten(tree, leaves)(x), g(x))
 
 
+def test_periodic_in_space_and_raw_in_time(rng):
+    x = rng.random((4, 2))
+    space, time = mappings.nerf(1, 3), mappings.identity(1, low=0.0, high=5.0)
+    g = mappings.direct_sum([space, time], [1.0, 4.0], normalize=False)
+    np.testing.assert_allclose(g(x), np.concatenate([space(x[:, :1]), 10 * x[:, 1:]], axis=1), rtol=1e-15)
+    assert (g.dim, g.num_features, g.stationary) == (2, 7, False)
+    nested = mappings.direct_sum([g, space], normalize=False)
+    np.testing.assert_allclose(nested(np.c_[x, x[:, 0]])[:, :7], g(x), rtol=1e-15)
+
+
 def test_mappings_know_what_they_can():
     for g in (mappings.basic(2), LIMIT, LIMIT + mappings.basic(2), LIMIT * mappings.basic(2)):
         assert isinstance(g, mappings.Mapping)
@@ -238,7 +248,7 @@ def test_mappings_know_what_they_can():
             "raw coordinates beside a limit",
         ),
         (lambda: mappings.basic(2) * mappings.identity(2), ValueError, "raw coordinates is not stationary"),
-        (lambda: mappings.direct_sum([mappings.identity(2)]), ValueError, "raw coordinates is not stationary"),
+        (lambda: mappings.direct_sum([mappings.identity(2)]), ValueError, "pass normalize=False"),
         (lambda: mappings.rotate(mappings.identity(2), 0.1), ValueError, "raw coordinates is not stationary"),
         (lambda: mappings.rotate(mappings.basic(3), 0.1), ValueError, "an angle turns two coordinates.*has 3"),
         (lambda: mappings.rotate(mappings.basic(2), 2 * np.eye(2)), ValueError, "is not orthogonal"),

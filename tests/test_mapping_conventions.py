@@ -172,6 +172,28 @@ def test_siren_range_can_end_on_the_border():
     np.testing.assert_allclose(g.inner(v[:, None] - v[None]), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **ends: mappings.nerf(2, 3, **ends),
+        lambda **ends: mappings.nerf(2, 3, include_input=True, **ends),
+        lambda **ends: mappings.tiny_cuda_nn(2, 3, **ends),
+        lambda **ends: mappings.siren_first_layer(2, 5, **ends),
+        lambda **ends: mappings.bacon(2, 5, 64, **ends),
+        lambda **ends: mappings.from_radians([[3.0, 4.0]], **ends),
+        lambda **ends: mappings.identity(2, **ends),
+    ],
+)
+def test_each_axis_can_have_a_range_of_its_own(build):
+    v = np.array([[0.0, 0.0], [0.25, 0.5]])
+    both = build(low=[-1, 0], high=[1, 8])
+    # Along each axis as if both had its range.
+    for axis, ends in enumerate([{"low": -1, "high": 1}, {"low": 0, "high": 8}]):
+        along = np.where(np.arange(2) == axis, v, 0)
+        expected, found = (g(along) - g(0 * along) for g in (build(**ends), both))
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 def test_identity_can_show_another_range():
     np.testing.assert_array_equal(mappings.identity(1, low=-1, high=1)([[0.0], [0.25]]), [[-1], [-0.5]])
     k = ns.kernel.compose(mappings.identity(1, low=-0.5, high=0.5), ns.kernel.MLP(depth=1, b_std=0.1))
@@ -197,6 +219,7 @@ def test_identity_can_show_another_range():
         (lambda: mappings.from_radians([1.0]), r"`B` has shape \(1,\)"),
         (lambda: mappings.from_radians([[1.0]], low=2, high=1), "low=2, high=1; expected"),
         (lambda: mappings.identity(1, low=math.nan), "low=nan, high=1.0; expected finite numbers"),
+        (lambda: mappings.nerf(2, 3, low=[-1, 0, 0]), "one for all or one for each of 2 axes"),
     ],
 )
 def test_bad_input_is_refused_in_words(build, message):

@@ -290,6 +290,10 @@ class JoinedMapping(Module):
         roots = jnp.sqrt(self.weights)
         return jnp.concatenate([root * part(x) for root, part in zip(roots, self.parts, strict=True)], axis=-1)
 
+    def through(self, matrix: ArrayLike) -> JoinedMapping:
+        """γ(A·) for A (d, d')."""
+        return JoinedMapping(tuple(part.through(matrix) for part in self.parts), self.weights)  # type: ignore[attr-defined]
+
 
 def _parts(mapping: StationaryMapping, kind: type[_Compound]) -> tuple[StationaryMapping, ...]:
     return mapping.parts if isinstance(mapping, kind) else (mapping,)
@@ -319,8 +323,8 @@ def check_stationary(parts: list[Mapping]) -> list[StationaryMapping]:
     stationary = [part for part in parts if isinstance(part, StationaryMapping)]
     if len(stationary) < len(parts):
         raise ValueError(
-            "a mapping with raw coordinates is not stationary: it can stand beside others in `concatenate`, but it "
-            "can be neither multiplied, turned nor spread over other inputs"
+            "a mapping with raw coordinates is not stationary: it can stand beside others in `concatenate` and "
+            "`direct_sum`, but it can be neither multiplied nor turned"
         )
     return stationary
 

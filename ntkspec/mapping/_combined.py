@@ -94,22 +94,27 @@ def direct_sum(
     """Return mappings of different inputs side by side, as for (position, direction): k_γ(Δx, Δd) = Σ w_i k_i(Δ_i).
 
     Args:
-        mappings: all stationary; their coordinates follow one another, d = Σ d_i.
+        mappings: stationary ones, or raw coordinates (`identity`) among them, as where a solution is periodic in space
+            and raw in time; their coordinates follow one another, d = Σ d_i.
         weights: w, not negative, one a mapping. None means 1 each.
-        normalize: rescale to |γ|² = 1.
+        normalize: rescale to |γ|² = 1; raw coordinates have no constant norm and need False.
 
     Returns:
-        The mapping of all coordinates.
+        The mapping of all coordinates; not stationary with raw ones.
 
     Raises:
         TypeError: if one is not a mapping.
-        ValueError: if there are none, one is not stationary, or weights are negative or of another number.
+        ValueError: if there are none, weights are negative or of another number, or raw coordinates are to be
+            normalized or joined with a limit.
 
     Example:
         >>> import ntkspec as ns
         >>> position, direction = ns.mapping.nerf(3, 10), ns.mapping.nerf(3, 4)
         >>> ns.mapping.direct_sum([position, direction]).frequencies.shape
         (42, 6)
+        >>> space, time = ns.mapping.nerf(1, 4), ns.mapping.identity(1)
+        >>> ns.mapping.direct_sum([space, time], normalize=False).num_features
+        9
     """
     return concatenate(_side_by_side(mappings), weights, normalize=normalize)
 
@@ -202,8 +207,9 @@ def _weights(weights: ArrayLike | None, count: int) -> Array:
     return w
 
 
-def _side_by_side(mappings: Sequence[Mapping]) -> list[StationaryMapping]:
+def _side_by_side(mappings: Sequence[Mapping]) -> list[Mapping]:
     """Every mapping on the coordinates of all, each reading its own block."""
-    parts = check_stationary([part for mapping in mappings for part in _checked([mapping])])
+    parts = [part for mapping in mappings for part in _checked([mapping])]
     ends = np.cumsum([0, *[part.dim for part in parts]])
-    return [part.through(np.eye(ends[-1])[start : start + part.dim]) for start, part in zip(ends, parts, strict=False)]
+    blocks = [np.eye(ends[-1])[start : start + part.dim] for start, part in zip(ends, parts, strict=False)]
+    return [part.through(block) for part, block in zip(parts, blocks, strict=True)]  # type: ignore[attr-defined]

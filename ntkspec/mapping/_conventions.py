@@ -3,6 +3,7 @@
 A coordinate v in [0, 1) stands for low + (high − low) v in the source's range, so a phase of ω radians per unit there
 is b = ω (high − low)/2π cycles per unit here: all that a lost π, a doubled range or a "scale" comes to. Moving the
 origin only turns each pair (cos, sin) by an angle, which no kernel sees, nor a network of Gaussian weights on average.
+A range is one number for all axes, or one for each.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["bacon", "from_radians", "nerf", "siren_first_layer", "tiny_cuda_nn"]
 
 
 def from_radians(
-    omega: ArrayLike, a: ArrayLike | None = None, *, low: float = 0.0, high: float = 1.0, normalize: bool = True
+    omega: ArrayLike, a: ArrayLike | None = None, *, low: ArrayLike = 0.0, high: ArrayLike = 1.0, normalize: bool = True
 ) -> FourierMapping:
     """Frequencies in radians per unit of another range: γ = [a cos ω·p, a sin ω·p] of p in [low, high).
 
@@ -50,8 +51,9 @@ def from_radians(
         >>> ns.mapping.from_radians([[math.pi]], low=-1, high=1).frequencies.tolist()
         [[1.0]]
     """
-    turns = check_range(low, high) / (2 * math.pi)
-    return from_frequencies(np.asarray(omega, dtype=float) * turns, a, normalize=normalize)
+    omega = np.asarray(omega, dtype=float)
+    turns = check_range(low, high, omega.shape[-1] if omega.ndim else 1) / (2 * math.pi)
+    return from_frequencies(omega * turns, a, normalize=normalize)
 
 
 def nerf(
@@ -60,8 +62,8 @@ def nerf(
     *,
     include_pi: bool = True,
     include_input: bool = False,
-    low: float = -1.0,
-    high: float = 1.0,
+    low: ArrayLike = -1.0,
+    high: ArrayLike = 1.0,
     normalize: bool = True,
 ) -> FourierMapping | JoinedMapping:
     """NeRF's positional encoding, sin(2^j πp) and cos(2^j πp) for j = 0 … L − 1 on each axis.
@@ -97,9 +99,9 @@ def nerf(
         [0.318, 0.637]
     """
     check_sizes(dim=dim, num_frequencies=num_frequencies)
-    half_range = check_range(low, high) / 2
-    ladder = 2.0 ** np.arange(num_frequencies) * half_range / (1 if include_pi else math.pi)
-    mapping = from_frequencies(axis_aligned(dim, ladder), normalize=normalize)
+    half_range = check_range(low, high, dim) / 2
+    ladder = 2.0 ** np.arange(num_frequencies) / (1 if include_pi else math.pi)
+    mapping = from_frequencies(axis_aligned(dim, ladder) * half_range, normalize=normalize)
     if not include_input:
         return mapping
     weight = 1 / mapping.num_frequencies if normalize else 1.0
@@ -107,7 +109,7 @@ def nerf(
 
 
 def tiny_cuda_nn(
-    dim: int, num_frequencies: int, *, low: float = 0.0, high: float = 1.0, normalize: bool = True
+    dim: int, num_frequencies: int, *, low: ArrayLike = 0.0, high: ArrayLike = 1.0, normalize: bool = True
 ) -> FourierMapping:
     """Build the "Frequency" encoding of tiny-cuda-nn, sin(2^j πp) and sin(2^j πp + π/2), j = 0 … n − 1 on each axis.
 
@@ -136,8 +138,8 @@ def tiny_cuda_nn(
         [0.5, 1.0, 2.0, 4.0]
     """
     check_sizes(dim=dim, num_frequencies=num_frequencies)
-    ladder = 2.0 ** np.arange(num_frequencies) * (check_range(low, high) / 2)
-    return from_frequencies(axis_aligned(dim, ladder), normalize=normalize)
+    ladder = axis_aligned(dim, 2.0 ** np.arange(num_frequencies))
+    return from_frequencies(ladder * check_range(low, high, dim) / 2, normalize=normalize)
 
 
 def bacon(
@@ -147,8 +149,8 @@ def bacon(
     *,
     hidden_layers: int = 3,
     quantization_interval: float = 2 * math.pi,
-    low: float = -0.5,
-    high: float = 0.5,
+    low: ArrayLike = -0.5,
+    high: ArrayLike = 0.5,
     seed: int = 0,
     normalize: bool = True,
 ) -> FourierMapping:
@@ -199,7 +201,7 @@ def bacon(
             f"expected at least {(hidden_layers + 1) * quantization_interval / math.pi:.3g}, or fewer hidden_layers"
         )
     draw = np.random.default_rng(seed).integers(-steps, steps + 1, (num_frequencies, dim))
-    step = quantization_interval / (2 * math.pi) * check_range(low, high)
+    step = quantization_interval / (2 * math.pi) * check_range(low, high, dim)
     return from_frequencies(draw * step, normalize=normalize)
 
 
@@ -208,8 +210,8 @@ def siren_first_layer(
     num_frequencies: int,
     omega_0: float = 30.0,
     *,
-    low: float = -1.0,
-    high: float = 1.0,
+    low: ArrayLike = -1.0,
+    high: ArrayLike = 1.0,
     seed: int = 0,
     normalize: bool = False,
 ) -> FourierMapping:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points, check_sizes
+from ntkspec.mapping._base import check_matrix
 from ntkspec.module import Module
 
 __all__ = ["IdentityMapping", "check_range", "identity"]
 
 
 class IdentityMapping(Module):
-    """No mapping: γ(v) = v, or its range moved to [low, high). A network behind it has no stationary kernel.
+    """No mapping: γ(v) = o + S v, each coordinate in its range. A network behind it has no stationary kernel.
 
     Attributes:
-        dim: number of coordinates d.
-        low: γ(0), the same on every axis.
-        high: γ(1).
+        origin: o = γ(0), shape (p,).
+        slope: S, shape (p, d), the lengths of the ranges on its diagonal where no coordinates were changed.
 
     Example:
         >>> import ntkspec as ns
@@ -27,13 +27,16 @@ class IdentityMapping(Module):
         (1, 2)
     """
 
-    dim: int = eqx.field(static=True)
-    low: float = eqx.field(default=0.0, static=True)
-    high: float = eqx.field(default=1.0, static=True)
+    origin: Array
+    slope: Array
+
+    @property
+    def dim(self) -> int:
+        return self.slope.shape[1]
 
     @property
     def num_features(self) -> int:
-        return self.dim
+        return self.slope.shape[0]
 
     @property
     def stationary(self) -> bool:
@@ -44,41 +47,46 @@ class IdentityMapping(Module):
         return True
 
     def __call__(self, x: ArrayLike) -> Array:
-        """Return the points themselves in their range, shape (n, d)."""
-        return self.low + (self.high - self.low) * check_points(x, self.dim)
+        """Return the points in their ranges, shape (n, p)."""
+        return self.origin + jnp.matmul(check_points(x, self.dim), self.slope.T, precision="highest")
+
+    def through(self, matrix: ArrayLike) -> IdentityMapping:
+        """γ(A·) for A (d, d')."""
+        slope = jnp.matmul(self.slope, check_matrix(matrix, self.dim), precision="highest")
+        return IdentityMapping(self.origin, slope)
 
 
-def identity(dim: int, *, low: float = 0.0, high: float = 1.0) -> IdentityMapping:
+def identity(dim: int, *, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> IdentityMapping:
     """No mapping: the network sees the raw coordinates.
 
     Args:
         dim: number of coordinates d.
-        low: what the network sees for a coordinate 0; the paper's shape task shows it [−1, 1), its signals
-            [−1/2, 1/2).
-        high: what it sees for a coordinate 1.
+        low: what the network sees for a coordinate 0, one number or one an axis; the paper's shape task shows it
+            [−1, 1), its signals [−1/2, 1/2).
+        high: what it sees for a coordinate 1, likewise.
 
     Returns:
         The mapping γ(v) = low + (high − low) v.
 
     Raises:
-        ValueError: if `dim` is not a positive integer or the range is empty.
+        ValueError: if `dim` is not a positive integer or a range is empty.
 
     Example:
         >>> import ntkspec as ns
-        >>> ns.mapping.identity(dim=2).stationary
-        False
+        >>> ns.mapping.identity(dim=2, low=[-1, 0])([[0.0, 0.5]]).tolist()
+        [[-1.0, 0.5]]
     """
     check_sizes(dim=dim)
-    check_range(low, high)
-    return IdentityMapping(dim, float(low), float(high))
+    lengths = check_range(low, high, dim)
+    return IdentityMapping(jnp.broadcast_to(jnp.asarray(low, dtype=float), (dim,)), jnp.diag(jnp.asarray(lengths)))
 
 
-def check_range(low: float, high: float) -> float:
-    """Return the length of a range of coordinates.
-
-    Raises:
-        ValueError: if it is not a positive, finite number.
-    """
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"low={low}, high={high}; expected finite numbers, low below high")
-    return high - low
+def check_range(low: ArrayLike, high: ArrayLike, dim: int) -> np.ndarray:
+    """Return the lengths of the ranges of all coordinates, shape (dim,), from one number or one an axis each."""
+    ends = [np.asarray(end, dtype=float) for end in (low, high)]
+    if not (all(end.shape in ((), (dim,)) and np.isfinite(end).all() for end in ends) and (ends[0] < ends[1]).all()):
+        raise ValueError(
+            f"low={low!r}, high={high!r}; expected finite numbers, low below high, one for all or one for "
+            f"each of {dim} axes"
+        )
+    return np.broadcast_to(ends[1] - ends[0], (dim,))

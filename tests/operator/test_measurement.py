@@ -42,6 +42,11 @@ CASES = {
     "gradient": (M.gradient((6, 5)), oracle.gradient((6, 5))),
     "gradient 3d": (M.gradient((3, 4, 5)), oracle.gradient((3, 4, 5))),
     "laplacian": (M.laplacian((6, 5)), oracle.laplacian((6, 5))),
+    "mixed derivative": (M.derivative((6, 5), (1, 1)), oracle.mixed((6, 5))),
+    "spectral mixed derivative": (
+        M.spectral_derivative((6, 5), (1, 2)),
+        oracle.spectral((6, 5), lambda k, j: np.where(np.abs(k) == 3, 0, -8j * np.pi**3 * k * j**2)),
+    ),
     "blur": (M.blur_decimate((7, 6), 2, TAPS), oracle.blur_decimate((7, 6), 2, TAPS)),
     "box": (M.blur_decimate((6, 5), 3), oracle.blur_decimate((6, 5), 3, np.full(3, 1 / 3))),
     "tomography": (M.parallel_beam((6, 6), ANGLES), oracle.parallel_beam((6, 6), ANGLES, 9)),
@@ -119,6 +124,9 @@ def test_derivatives_are_exact_for_what_they_say():
     np.testing.assert_allclose(M.gradient((6, 5)) @ f, expected, rtol=0, atol=1e-13)
     cubic = x**3 - 2 * y**3
     np.testing.assert_allclose(M.laplacian((6, 5)) @ cubic, (6 * x - 12 * y)[inside].ravel(), rtol=0, atol=1e-12)
+    by_axis = (M.derivative((6, 5), orders) @ f for orders in ((2, 0), (0, 1)))
+    for found, expected in zip(by_axis, (4 * np.ones((4, 5)), (6 * y - x)[:, 1:-1]), strict=True):
+        np.testing.assert_allclose(found, expected.ravel(), rtol=0, atol=1e-12)
     wave = np.sin(2 * np.pi * (2 * x - y))
     np.testing.assert_allclose(M.spectral_laplacian((6, 5)) @ wave, (-20 * np.pi**2 * wave).ravel(), rtol=0, atol=1e-11)
 
@@ -155,6 +163,9 @@ def test_channels_and_flat_values_are_measured(rng):
         (lambda: M.subsample(np.zeros(3, dtype=bool)), "keeps 0; expected booleans"),
         (lambda: M.masked_fourier(np.ones((3, 3))), "the mask has type float64"),
         (lambda: M.gradient((2, 5)), "expected sizes of at least 3"),
+        (lambda: M.derivative((2, 5), (1, 0)), "fewer than 3 points on an axis"),
+        (lambda: M.derivative((6, 5), (1, 3)), "expected 2 whole numbers up to 2"),
+        (lambda: M.spectral_derivative((6, 5), (0, 0)), "not all 0"),
         (lambda: M.blur_decimate((4,), 0), "factor=0; expected a whole number"),
         (lambda: M.blur_decimate((4,), 5), r"window has shape \(5,\) on a lattice \(4,\)"),
         (lambda: M.parallel_beam((4,), [0.0]), "expected an image"),

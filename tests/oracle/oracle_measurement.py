@@ -52,6 +52,15 @@ def gradient(shape):
     return rows(shape, measure)
 
 
+def mixed(shape):
+    """∂²/∂x∂y by central differences of central differences."""
+
+    def measure(f):
+        return np.gradient(np.gradient(f, 1 / shape[0], axis=0), 1 / shape[1], axis=1)[1:-1, 1:-1]
+
+    return rows(shape, measure)
+
+
 def laplacian(shape):
     """Second differences inside."""
 

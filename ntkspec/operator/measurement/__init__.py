@@ -5,15 +5,21 @@ array. `ntkspec.operator.measured(K, A)` is the kernel of the measurements, A K 
 """
 
 from ntkspec.operator.measurement._base import Measurement
-from ntkspec.operator.measurement._fourier import masked_fourier, spectral_gradient, spectral_laplacian
+from ntkspec.operator.measurement._fourier import (
+    masked_fourier,
+    spectral_derivative,
+    spectral_gradient,
+    spectral_laplacian,
+)
 from ntkspec.operator.measurement._general import function, matrix, stacked, subsample
 from ntkspec.operator.measurement._rays import rays
-from ntkspec.operator.measurement._stencil import blur_decimate, gradient, laplacian
+from ntkspec.operator.measurement._stencil import blur_decimate, derivative, gradient, laplacian
 from ntkspec.operator.measurement._tomography import parallel_beam
 
 __all__ = [
     "Measurement",
     "blur_decimate",
+    "derivative",
     "function",
     "gradient",
     "laplacian",
@@ -21,6 +27,7 @@ __all__ = [
     "matrix",
     "parallel_beam",
     "rays",
+    "spectral_derivative",
     "spectral_gradient",
     "spectral_laplacian",
     "stacked",

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ntkspec.grid import Placement
 from ntkspec.limits import refuse_if_too_large
 
-__all__ = ["Measurement", "check_lattice_shape"]
+__all__ = ["Measurement", "check_lattice_shape", "check_orders"]
 
 
 class Measurement(eqx.Module):
@@ -117,3 +117,14 @@ def check_lattice_shape(shape: Any, least: int = 1) -> tuple[int, ...]:
     if not sizes or min(sizes) < least:
         raise ValueError(f"shape={shape!r}; expected sizes of at least {least}, one an axis")
     return sizes
+
+
+def check_orders(orders: Any, shape: tuple[int, ...], highest: int = 32) -> tuple[int, ...]:
+    """Return the orders of a partial derivative, one an axis and not all of them 0."""
+    found = np.atleast_1d(orders)
+    whole = found.dtype.kind in "iu" and found.shape == (len(shape),)
+    if not whole or not found.any() or found.min() < 0 or found.max() > highest:
+        raise ValueError(
+            f"orders={orders!r}; expected {len(shape)} whole numbers up to {highest}, one an axis, not all 0"
+        )
+    return tuple(found.tolist())

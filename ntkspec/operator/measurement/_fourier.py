@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
+from ntkspec.operator.measurement._base import Measurement, check_lattice_shape, check_orders
 
-__all__ = ["MaskedFourier", "Multiplier", "masked_fourier", "spectral_gradient", "spectral_laplacian"]
+__all__ = [
+    "MaskedFourier",
+    "Multiplier",
+    "masked_fourier",
+    "spectral_derivative",
+    "spectral_gradient",
+    "spectral_laplacian",
+]
 
 
 class MaskedFourier(Measurement):
@@ -191,9 +200,7 @@ def spectral_gradient(shape: tuple[int, ...]) -> Multiplier:
         True
     """
     shape = check_lattice_shape(shape)
-    axes = _half_frequencies(shape)
-    odd = [np.where(2 * np.abs(k) == n, 0, k) for k, n in zip(axes, shape, strict=True)]
-    return Multiplier(shape, jnp.asarray(2j * np.pi * np.stack(np.meshgrid(*odd, indexing="ij"))))
+    return _multiplier(shape, [_symbol(shape, orders) for orders in np.eye(len(shape), dtype=int)])
 
 
 def spectral_laplacian(shape: tuple[int, ...]) -> Multiplier:
@@ -217,8 +224,46 @@ def spectral_laplacian(shape: tuple[int, ...]) -> Multiplier:
         True
     """
     shape = check_lattice_shape(shape)
-    squares = np.stack(np.meshgrid(*(k**2 for k in _half_frequencies(shape)), indexing="ij"))
-    return Multiplier(shape, jnp.asarray(-4 * np.pi**2 * squares.sum(axis=0)[None] + 0j))
+    terms = [_symbol(shape, orders) for orders in 2 * np.eye(len(shape), dtype=int)]
+    return _multiplier(shape, [np.sum(terms, axis=0)])
+
+
+def spectral_derivative(shape: tuple[int, ...], orders: Sequence[int]) -> Multiplier:
+    """Return one partial derivative of the trigonometric polynomial through the values: coefficients × Π (2πik_j)^α_j.
+
+    See `spectral_gradient` for what it is exact for.
+
+    Args:
+        shape: the lattice, point i at i/shape.
+        orders: α, a whole number from 0 on for each axis, not all 0; (1, 1) is ∂²f/∂x∂y.
+
+    Returns:
+        The measurement, at all points; per unit to the power Σα.
+
+    Raises:
+        ValueError: if a size is not positive or an order not whole.
+
+    Example:
+        >>> import numpy as np
+        >>> f = np.sin(2 * np.pi * np.arange(8) / 8)
+        >>> bool(np.allclose(spectral_derivative((8,), (4,)) @ f, (2 * np.pi) ** 4 * f))
+        True
+    """
+    shape = check_lattice_shape(shape)
+    return _multiplier(shape, [_symbol(shape, check_orders(orders, shape))])
+
+
+def _multiplier(shape: tuple[int, ...], symbols: Sequence[np.ndarray]) -> Multiplier:
+    return Multiplier(shape, jnp.asarray(np.stack(symbols)))
+
+
+def _symbol(shape: tuple[int, ...], orders: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Π (2πik_j)^α_j on the half transform; 0 where α_j is odd at the highest frequency, whose sine it misses."""
+    factors = [
+        np.where((2 * np.abs(k) == n) & (order % 2 == 1), 0, (2j * np.pi * k) ** int(order))
+        for k, n, order in zip(_half_frequencies(shape), shape, orders, strict=True)
+    ]
+    return np.prod(np.stack(np.meshgrid(*factors, indexing="ij")), axis=0)
 
 
 def _half_frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:

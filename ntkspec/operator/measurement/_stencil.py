@@ -6,8 +6,8 @@ shift of another, and the diagonal of A K Aᵀ has one value for each component.
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Sequence
 from functools import reduce
 
 import equinox as eqx
@@ -17,9 +17,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
+from ntkspec.operator.measurement._base import Measurement, check_lattice_shape, check_orders
 
-__all__ = ["Stencil", "blur_decimate", "gradient", "laplacian"]
+__all__ = ["Stencil", "blur_decimate", "derivative", "gradient", "laplacian"]
 
 
 class Stencil(Measurement):
@@ -125,7 +125,9 @@ def gradient(shape: tuple[int, ...]) -> Stencil:
         >>> (gradient((4,)) @ [0.0, 1.0, 4.0, 9.0]).tolist()
         [8.0, 16.0]
     """
-    return _differences(shape, np.array([-0.5, 0.0, 0.5]), order=1)
+    shape = check_lattice_shape(shape, least=3)
+    d = len(shape)
+    return Stencil(shape, tuple((_term(shape, orders),) for orders in np.eye(d, dtype=int)), (3,) * d, (1,) * d)
 
 
 def laplacian(shape: tuple[int, ...]) -> Stencil:
@@ -146,18 +148,42 @@ def laplacian(shape: tuple[int, ...]) -> Stencil:
         >>> (laplacian((4,)) @ [0.0, 1.0, 4.0, 9.0]).tolist()
         [32.0, 32.0]
     """
-    by_axis = _differences(shape, np.array([1.0, -2.0, 1.0]), order=2)
-    terms = tuple(itertools.chain.from_iterable(by_axis.components))
-    return Stencil(by_axis.points_shape, (terms,), by_axis.widths, by_axis.stride)
-
-
-def _differences(shape: tuple[int, ...], taps: np.ndarray, order: int) -> Stencil:
-    """One component an axis: the taps along it, over the spacing to the power `order`."""
     shape = check_lattice_shape(shape, least=3)
     d = len(shape)
-    one = jnp.ones(1)
-    components = tuple(
-        (tuple(jnp.asarray(taps * shape[axis] ** order) if other == axis else one for other in range(d)),)
-        for axis in range(d)
-    )
-    return Stencil(shape, components, (3,) * d, (1,) * d)
+    terms = tuple(_term(shape, orders) for orders in 2 * np.eye(d, dtype=int))
+    return Stencil(shape, (terms,), (3,) * d, (1,) * d)
+
+
+def derivative(shape: tuple[int, ...], orders: Sequence[int]) -> Stencil:
+    """One partial derivative ∂^α f by central differences, per axis or mixed: (2, 0) is ∂²f/∂x², (1, 1) ∂²f/∂x∂y.
+
+    Args:
+        shape: the lattice, point i at i/shape, at least 3 points on each axis that is differentiated.
+        orders: α, 0, 1 or 2 for each axis, not all 0.
+
+    Returns:
+        The measurement, per unit to the power Σα: at the points inside the border of the axes that are differentiated.
+
+    Raises:
+        ValueError: if an order is another, or an axis has too few points.
+
+    Example:
+        >>> x, y = np.meshgrid(np.arange(4) / 4, np.arange(3) / 3, indexing="ij")
+        >>> (derivative((4, 3), (1, 1)) @ (5 * x * y)).round(9).tolist()
+        [5.0, 5.0]
+    """
+    shape = check_lattice_shape(shape)
+    orders = check_orders(orders, shape, highest=2)
+    widths = tuple(3 if order else 1 for order in orders)
+    if any(n < width for n, width in zip(shape, widths, strict=True)):
+        raise ValueError(f"the lattice {shape} has fewer than 3 points on an axis that orders={orders} differentiates")
+    return Stencil(shape, ((_term(shape, orders),),), widths, (1,) * len(shape))
+
+
+#: Central differences of each order, in units of the spacing.
+TAPS = {0: (1.0,), 1: (-0.5, 0.0, 0.5), 2: (1.0, -2.0, 1.0)}
+
+
+def _term(shape: tuple[int, ...], orders: Sequence[int] | np.ndarray) -> tuple[Array, ...]:
+    """Return the taps of a derivative along each axis, per unit."""
+    return tuple(jnp.asarray(TAPS[int(order)]) * n ** int(order) for order, n in zip(orders, shape, strict=True))
