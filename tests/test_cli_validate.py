@@ -178,7 +178,7 @@ def test_networks_that_start_from_functions_of_their_own_are_compared_as_an_ense
 def test_the_table_of_an_ensemble_shows_its_spread(capsys, signal):
     table = []
     for options in (APART[1:], APART):
-        assert main(["validate", signal, *SMALL, "--steps", "0", "5", "100000", *options]) == 0
+        assert main(["validate", signal, *SMALL, "--steps", "0", "5", "20000", *options]) == 0
         table.append([line for line in capsys.readouterr().out.splitlines() if line.lstrip()[:1].isdigit()])
     head, *_, last = table[1]
     assert [len(rows[0].split()) for rows in table] == [4, 9]
