@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 __all__ = [
     "Refused",
     "as_columns",
+    "check_choice",
     "check_flag",
     "check_function",
     "check_labels",
@@ -114,24 +115,25 @@ def _kind(values: Any, found: Any) -> str:
     return {"U": "strings", "S": "bytes", "M": "dates", "m": "durations"}.get(found.dtype.kind, f"of {found.dtype}")
 
 
-def check_points(x: ArrayLike, dim: int) -> Array:
-    """`x` as an array of shape (n, dim).
+def check_points(x: ArrayLike, dim: int | None, what: str = "points") -> Array:
+    """`x` as an array of shape (n, dim), of any dim where that is None.
 
     Raises:
         ValueError: if it has another shape, or holds NaN or infinity.
         TypeError: if it is complex, or does not hold numbers.
     """
+    shape = f"(n, {'p' if dim is None else dim})"
     x = check_numbers(
-        "points",
+        what,
         x,
-        f"shape (n, {dim}), one row a point",
+        f"shape {shape}, one row a point",
         "give real and imaginary parts as two coordinates, np.stack([x.real, x.imag], axis=1)",
     )
-    if x.ndim != 2 or x.shape[1] != dim:
+    if x.ndim != 2 or dim not in (None, x.shape[1]):
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
-        raise ValueError(f"points have shape {x.shape}; expected (n, {dim}): {hint}")
+        raise ValueError(f"{what} have shape {x.shape}; expected {shape}: {hint}")
     if not isinstance(x, jax.core.Tracer) and not bool(jnp.isfinite(x).all()):
-        raise ValueError("points hold NaN or infinity; remove those rows")
+        raise ValueError(f"{what} hold NaN or infinity; remove those rows")
     return x
 
 
@@ -264,6 +266,16 @@ def check_positive(name: str, value: float, hint: str) -> None:
     is_number = is_number and not isinstance(value, bool | np.bool_)
     _require(is_number, TypeError, name, value, f"a positive number ({hint})")
     _require(bool(np.isfinite(value) and value > 0), ValueError, name, value, f"a positive number ({hint})")
+
+
+def check_choice(name: str, value: str, *choices: str) -> None:
+    """Refuse a value that is not one of a few words.
+
+    Raises:
+        ValueError: naming them.
+    """
+    is_one = isinstance(value, str) and value in choices
+    _require(is_one, ValueError, name, value, " or ".join(map(repr, choices)))
 
 
 def check_flag(name: str, value: bool) -> None:

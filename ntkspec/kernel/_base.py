@@ -1,7 +1,8 @@
-"""What is asked of a network, so that mappings, operators and the trainer need to know no more of it."""
+"""What a network answers: mappings, operators and the trainer need to know no more of it."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax import Array
@@ -9,9 +10,8 @@ from numpy.typing import ArrayLike
 
 from ntkspec.kernel._gram import Which
 from ntkspec.mapping import Versines
-from ntkspec.progress import Progress
-
-__all__ = ["Factor", "Kernels", "Layered", "Network", "is_layered"]
+from ntkspec.module import Module
+from ntkspec.progress import NO_PROGRESS, Progress
 
 
 class Kernels(NamedTuple):
@@ -62,6 +62,33 @@ class Network(Protocol):
     def require_derivative(self) -> None:
         """Refuse an NTK that does not exist, by a ValueError that says why."""
         ...
+
+
+class WithGram(Module):
+    """Both kernels of inputs, by one method."""
+
+    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """Return the neural tangent kernel of inputs.
+
+        Args:
+            x: raw coordinates behind a mapping or inputs of a network alone, shape (n, d), or (n, h, w, c) and the like
+                for convolutions.
+            z: the same, shape (k, ...); None means `x`.
+
+        Returns:
+            Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
+        """
+        return self.gram(x, z, "ntk")
+
+    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+        """Return the kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
+        return self.gram(x, z, "nngp")
+
+    @abstractmethod
+    def gram(
+        self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
+    ) -> Array:
+        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
 
 
 class Factor(NamedTuple):

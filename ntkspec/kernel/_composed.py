@@ -9,18 +9,15 @@ import jax.numpy as jnp
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
-from ntkspec.kernel._base import Kernels, Network
+from ntkspec.checks import check_choice, check_points
+from ntkspec.kernel._base import Kernels, Network, WithGram
 from ntkspec.kernel._gram import Which, gram, resolve_coincident, tile_of_vectors, unit_vectors
-from ntkspec.kernel._overflow import is_false, refuse_overflow
+from ntkspec.kernel._overflow import is_false, overflow
 from ntkspec.mapping import Mapping, StationaryMapping, Versines
-from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["ComposedKernel", "Which", "compose"]
 
-
-class ComposedKernel(Module):
+class ComposedKernel(WithGram):
     """network ∘ γ, a pytree in the mapping's and the network's parameters.
 
     Attributes:
@@ -54,26 +51,9 @@ class ComposedKernel(Module):
         """Whether the kernel has period 1 on every axis; False where that cannot be known, as in a trace."""
         return self.stationary and self._stationary_mapping().periodic
 
-    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the neural tangent kernel of raw coordinates.
-
-        Args:
-            x: points, shape (n, d).
-            z: points, shape (k, d); None means `x`.
-
-        Returns:
-            Θ, shape (n, k); exactly symmetric where z is None.
-        """
-        return self.gram(x, z, "ntk")
-
-    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
-        return self.gram(x, z, "nngp")
-
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
-        """`ntk` or `nngp` by name, with a progress reporter for large matrices."""
         x = check_points(x, self.dim)
         z = None if z is None else check_points(z, self.dim)
         which = self._exists(which)
@@ -83,10 +63,7 @@ class ComposedKernel(Module):
         return self._checked(matrix, finite)
 
     def rows(self, x: Array) -> tuple[Array, Array | None]:
-        """Return what `tile` needs of points (n, d).
-
-        Of a stationary kernel they and their features of length 1, if any.
-        """
+        """Return what `tile` needs of points (n, d): for a stationary kernel they and their unit features, if any."""
         if not self.stationary:
             return unit_vectors(self.mapping(x))
         mapping = self._stationary_mapping()
@@ -107,30 +84,15 @@ class ComposedKernel(Module):
         return getattr(_of_versines(self, versines), which)
 
     def ntk_lag(self, delta: ArrayLike) -> Array:
-        """Return the NTK as a function of the lag.
-
-        Args:
-            delta: lags, shape (..., d).
-
-        Returns:
-            Θ(Δ), shape (...).
-        """
+        """Return the NTK as a function of the lag, Θ(Δ): (..., d) -> (...)."""
         return self._of_lag(self._stationary_mapping().versines(delta), self._exists("ntk"))
 
     def nngp_lag(self, delta: ArrayLike) -> Array:
-        """Return the NNGP kernel as a function of the lag; arguments and shape as `ntk_lag`."""
+        """Return the NNGP kernel as a function of the lag: (..., d) -> (...)."""
         return self._of_lag(self._stationary_mapping().versines(delta), "nngp")
 
     def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
-        """Return a kernel on a grid of lags, by matrix products.
-
-        Args:
-            lags: d one-dimensional arrays of lags.
-            which: "ntk" or "nngp".
-
-        Returns:
-            The kernel, shape (len(lags[0]), ..., len(lags[d-1])).
-        """
+        """Return a kernel on the grid of d one-dimensional arrays of lags, by matrix products; an axis for each."""
         which = self._exists(which)
         return self._of_lag(self._stationary_mapping().versines_grid(lags), which)
 
@@ -145,12 +107,9 @@ class ComposedKernel(Module):
             Parameters as the network keeps them.
         """
         if not self.mapping.finite:
-            raise ValueError(
-                "the mapping has infinitely many frequencies: there is a kernel behind it and no finite network; "
-                "take a sampled mapping such as ns.mapping.gaussian(...)"
-            )
-        asked = () if outputs is None else (outputs,)
-        return self.network.init(key, self.mapping.num_features, *asked)
+            limit = "the mapping has infinitely many frequencies: there is a kernel behind it and no finite network"
+            raise ValueError(f"{limit}; take a sampled mapping such as ns.mapping.gaussian(...)")
+        return self.network.init(key, self.mapping.num_features, *(() if outputs is None else (outputs,)))
 
     def apply(self, params: Any, x: ArrayLike) -> Array:
         """Return the finite network on raw coordinates x (n, d): outputs (n, outputs)."""
@@ -164,7 +123,7 @@ class ComposedKernel(Module):
         """`values`, unless they are known not to be finite."""
         if is_false(finite):
             mapping = self._stationary_mapping()
-            refuse_overflow(self.network, mapping.norm_squared / mapping.num_features)
+            raise overflow(self.network, mapping.norm_squared / mapping.num_features)
         return values
 
     def _exists(self, which: Which) -> Which:
@@ -175,17 +134,15 @@ class ComposedKernel(Module):
         return which
 
     def _stationary_mapping(self) -> StationaryMapping:
-        if not self.network.isotropic:
-            raise ValueError(
-                "the network's kernel is not known as a function of norms and angles, so not of the lag either; give "
-                "from_stax the kernel_fn of stax itself, not wrapped by nt.batch or the like, or use operator.dense"
-            )
-        if not self.stationary:
-            raise ValueError(
-                "this kernel has no mapping, or one beside raw coordinates, so it is not a function of the lag; put a "
-                "Fourier mapping alone in front (for example ns.mapping.basic(dim)), or use operator.dense"
-            )
-        return cast(StationaryMapping, self.mapping)
+        if self.stationary:
+            return cast(StationaryMapping, self.mapping)
+        raise ValueError(
+            "this kernel has no mapping, or one beside raw coordinates, so it is not a function of the lag; put a "
+            "Fourier mapping alone in front (for example ns.mapping.basic(dim)), or use operator.dense"
+            if self.network.isotropic
+            else "the network's kernel is not known as a function of norms and angles, so not of the lag either; give "
+            "from_stax the kernel_fn of stax itself, not wrapped by nt.batch or the like, or use operator.dense"
+        )
 
 
 def compose(mapping: Mapping, network: Network) -> ComposedKernel:
@@ -223,16 +180,13 @@ def compose(mapping: Mapping, network: Network) -> ComposedKernel:
 def check_composed(k: object) -> None:
     """Refuse what is no kernel of raw coordinates, such as a network alone."""
     if not isinstance(k, ComposedKernel):
-        raise TypeError(
-            f"the kernel is a {type(k).__name__}; expected a network behind a mapping, which knows the dimension of "
-            "its points: ns.kernel.compose(ns.mapping.identity(d), network), or another of ns.mapping"
-        )
+        expected = "a network behind a mapping: ns.kernel.compose(ns.mapping.identity(d), network), or another mapping"
+        raise TypeError(f"the kernel is a {type(k).__name__}; expected {expected}")
 
 
 def check_which(which: str) -> str:
     """`which`, if it names a kernel."""
-    if which not in Kernels._fields:
-        raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
+    check_choice("which", which, "ntk", "nngp")
     return which
 
 

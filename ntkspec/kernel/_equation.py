@@ -7,8 +7,6 @@ from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-__all__ = ["evaluate", "evaluated"]
-
 
 def evaluate(
     jaxpr: Jaxpr, constants: list[Any], args: list[Any], apply: Callable[[JaxprEqn, list[Any]], list[Any]]

@@ -20,8 +20,6 @@ from ntkspec.kernel.activation import safe_sqrt
 from ntkspec.mapping import Versines
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["Tiled", "Which", "gram", "tile_of_vectors", "unit_vectors"]
-
 Which = Literal["ntk", "nngp"]
 
 #: Rows and columns of a tile: half a megabyte, which with the temporaries of the recursion stays in a core's cache; and
@@ -34,27 +32,14 @@ COINCIDENT = 1e-5
 State = tuple[Array, Array, Array, Array]
 
 
-class OfAngles(Protocol):
-    """A network whose kernels depend on norms and angles."""
-
-    def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Any:
-        """Both kernels, from mean squares and versines."""
-        ...
-
-
 class Tiled(Protocol):
     """A kernel that can be evaluated for all pairs of two sets of points; a pytree."""
 
     def rows(self, x: Array) -> Any:
         """Return what the kernel needs of each point x (n, p): a pytree of arrays with the points first."""
-        ...
 
     def tile(self, x: Any, z: Any, same: Array, which: Which) -> Array:
-        """Return the kernel `which` of all pairs of two such, (n, k).
-
-        `same` (n, k) is True where both are one point.
-        """
-        ...
+        """Return the kernel `which` of all pairs of two such, (n, k); `same` (n, k): both are one point."""
 
 
 def gram(
@@ -74,19 +59,19 @@ def gram(
     """
     shape, chunk = (len(x), len(x) if z is None else len(z)), limits.current().tiles_together
     sizes, corners = _tiles(shape, symmetric=z is None)
-    rows_x = _rows(kernel, x)
-    rows_z = None if z is None else _rows(kernel, z)
+    rows_x = computed_rows(kernel, x)
+    rows_z = None if z is None else computed_rows(kernel, z)
     # Made by the first call; there is always a tile, be it an empty one.
     matrix: Any = None
     finite: Array | bool = True
     with progress.start("Gram matrix", len(corners), "tiles") as stage:
         for start in range(0, len(corners), chunk):
-            part = corners[start : start + chunk]
+            chosen = corners[start : start + chunk]
             # A last call as long as the others is a program compiled already; the tile that fills it up is the last.
-            missing = min(chunk, len(corners)) - len(part)
-            part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-            matrix, finite = _fill(kernel, rows_x, rows_z, matrix, finite, part, shape, sizes, which)
-            stage.advance(len(part) - missing)
+            missing = min(chunk, len(corners)) - len(chosen)
+            chosen = np.concatenate([chosen, np.repeat(chosen[-1:], missing, axis=0)])
+            matrix, finite = _fill(kernel, rows_x, rows_z, matrix, finite, chosen, shape, sizes, which)
+            stage.advance(len(chosen) - missing)
     if z is None:
         matrix = _mirror(matrix, corners[corners[:, 0] == corners[:, 1], 0], sizes[0])
     return matrix, jnp.asarray(finite)
@@ -98,10 +83,8 @@ def unit_vectors(x: Array) -> tuple[Array, Array]:
     return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]
 
 
-def tile_of_vectors(
-    network: OfAngles, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which
-) -> Array:
-    """`tile` of a network on vectors."""
+def tile_of_vectors(network: Any, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
+    """`tile` of an isotropic network on vectors."""
     (unit_x, q_x), (unit_z, q_z) = x, z
 
     def exact(i: Array, j: Array) -> Versines:
@@ -144,8 +127,8 @@ def resolve_coincident(
     def gathered(budget: int) -> Callable[[Versines], Versines]:
         def replace(versines: Versines) -> Versines:
             i, j = jnp.nonzero(near, size=budget, fill_value=longest)
-            found = exact(jnp.minimum(i, rows - 1), jnp.minimum(j, columns - 1))
-            return Versines(*(v.at[i, j].set(e, mode="drop") for v, e in zip(versines, found, strict=True)))
+            values = exact(jnp.minimum(i, rows - 1), jnp.minimum(j, columns - 1))
+            return Versines(*(v.at[i, j].set(e, mode="drop") for v, e in zip(versines, values, strict=True)))
 
         return replace
 
@@ -175,7 +158,8 @@ def _tiles(shape: tuple[int, int], symmetric: bool) -> tuple[tuple[int, int], np
 
 
 @jax.jit
-def _rows(kernel: Tiled, x: Array) -> Any:
+def computed_rows(kernel: Tiled, x: Array) -> Any:
+    """Return a kernel's rows at points, compiled."""
     return kernel.rows(x)
 
 

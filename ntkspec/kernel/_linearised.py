@@ -1,4 +1,4 @@
-"""A network linearised at its initialisation: its kernel stands still, its width is finite."""
+"""A network linearised at its initialisation, whose kernel does not move although its width is finite."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import jax.numpy as jnp
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.kernel._base import Factor, Kernels, Layered, Network, is_layered
+from ntkspec.kernel._base import Factor, Kernels, Layered, Network, WithGram, is_layered
 from ntkspec.kernel._composed import ComposedKernel, compose
 from ntkspec.kernel._gram import Which
 from ntkspec.mapping import Versines
-from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["Linearised", "linearised"]
 
-
-class Linearised(Module):
+class Linearised(WithGram):
     """f(θ₀) + J(θ₀)(θ − θ₀) for a network f; build one with `linearised`.
 
     Its parameters are {"start": θ₀, "shift": θ − θ₀}; only the shift has a gradient.
@@ -38,13 +35,6 @@ class Linearised(Module):
     def isotropic(self) -> bool:
         return self.network.isotropic
 
-    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the NTK of the network at infinite width, where it is linear itself; (n, p), (k, p) -> (n, k)."""
-        return self.network.ntk(x, z)
-
-    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        return self.network.nngp(x, z)
-
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
@@ -54,18 +44,8 @@ class Linearised(Module):
         return self.network.kernels(q_x, q_z, versine, fan_in)
 
     def init(self, key: Array, dim: int, outputs: int | None = None) -> dict[str, Any]:
-        """θ₀ as the network draws it from the same key, and a shift of zero.
-
-        Args:
-            key: a JAX random key.
-            dim: number of input coordinates p.
-            outputs: number of outputs; None takes the network's own.
-
-        Returns:
-            {"start": θ₀, "shift": zeros of its shapes}.
-        """
-        asked = () if outputs is None else (outputs,)
-        start = self.network.init(key, dim, *asked)
+        """θ₀ as the network draws it from the same key, and a shift of zero: {"start": θ₀, "shift": zeros}."""
+        start = self.network.init(key, dim, *(() if outputs is None else (outputs,)))
         return {"start": start, "shift": jax.tree.map(jnp.zeros_like, start)}
 
     def apply(self, params: dict[str, Any], x: ArrayLike) -> Array:
@@ -86,7 +66,7 @@ class Linearised(Module):
         self.network.require_derivative()
 
     def require_composable(self) -> None:
-        """Refuse a mapping in front of a network that cannot have one, by a ValueError that says why."""
+        """Refuse a mapping in front of a network that cannot have one."""
         if hasattr(self.network, "require_composable"):
             self.network.require_composable()
 
@@ -98,8 +78,8 @@ def linearised(k: N) -> N:
     """Return the network of first order in its parameters around their initialisation, f(θ₀) + J(θ₀)(θ − θ₀).
 
     Trained like any other, from the same θ₀ for the same key, it has a finite width and a kernel that does not move:
-    under gradient descent of rate η its residual is (1 − ηK)^t times that at the start, K = J Jᵀ. What the network does
-    differently is its kernel moving; what both do differently from theory is their finite width.
+    under gradient descent of rate η its residual is (1 − ηK)^t times that at the start, K = J Jᵀ. Where the network
+    differs from it, its kernel has moved; where both differ from theory, their width is finite.
 
     Args:
         k: a network, alone or behind a mapping.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -13,16 +13,13 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import Refused, check_numbers, check_points, check_sizes
-from ntkspec.kernel._base import Factor, Kernels
+from ntkspec.checks import Refused, check_choice, check_number, check_points, check_positive, check_sizes
+from ntkspec.kernel._base import Factor, Kernels, WithGram
 from ntkspec.kernel._gram import Which, gram, tile_of_vectors, unit_vectors
-from ntkspec.kernel._overflow import is_false, refuse_overflow
+from ntkspec.kernel._overflow import is_false, overflow
 from ntkspec.kernel.activation import Activation, Pair, named
 from ntkspec.mapping import Versines
-from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
-
-__all__ = ["MLP", "Parameters"]
 
 Parametrization = Literal["ntk", "standard"]
 #: One layer: {"w": (fan_in, fan_out), "b": (fan_out,)}, and "skip": (p, fan_out) where the input comes in again.
@@ -30,7 +27,7 @@ Layer = dict[str, Array]
 Parameters = list[Layer]
 
 
-class MLP(Module):
+class MLP(WithGram):
     """A fully connected network: `depth` hidden layers, that is depth + 1 Dense layers, linear output.
 
     Each Dense layer of fan-in f computes
@@ -53,9 +50,7 @@ class MLP(Module):
         trained: "all" parameters, or those of the "last" Dense layer alone, whose kernel is that of random features.
 
     Raises:
-        ValueError: on a depth below 1, an unknown name, a non-positive `W_std` or width, a negative `b_std`, a list of
-            another length than depth + 1, a skip to a layer that is not there, or a standard parametrization
-            without a width.
+        ValueError: naming the argument that is out of range; `W_std` is positive, and a list has depth + 1 numbers.
 
     Source: Jacot et al. 2018 (the NTK); Lee et al. 2019, "Wide neural networks of any depth evolve as linear
     models", section 2; Sohl-Dickstein et al. 2020 for the standard parametrization.
@@ -89,51 +84,35 @@ class MLP(Module):
 
     def __check_init__(self) -> None:
         check_sizes(depth=self.depth, **({} if self.width is None else {"width": self.width}))
+        check_choice("parametrization", self.parametrization, "ntk", "standard")
+        check_choice("trained", self.trained, "all", "last")
         if not hasattr(self.activation, "dual"):
-            raise TypeError(
-                "activation is a plain function, of which no expectations are known; wrap it as "
-                "ns.kernel.Numerical(function, kinks=(...)), which computes them by quadrature, or take a name"
-            )
-        _check_std("W_std", self.W_std, self.depth, "a positive number", " (ReLU keeps its variance at 2**0.5)")
-        _check_std("b_std", self.b_std, self.depth, "a number that is not negative")
-        for name, allowed in (("parametrization", ("ntk", "standard")), ("trained", ("all", "last"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected {allowed[0]!r} or {allowed[1]!r}")
+            numerical = "ns.kernel.Numerical(function, kinks=(...)), which computes them by quadrature, or take a name"
+            raise TypeError(f"activation has no expectations, as a plain function; wrap it as {numerical}")
+        for layer in range(self.depth + 1):
+            W_std, b_std = self._std(layer)
+            # Arrays pass: their values may not be known.
+            if not isinstance(W_std, Array):
+                check_positive("W_std", W_std, "ReLU keeps its variance at 2**0.5")
+            if not isinstance(b_std, Array):
+                check_number("b_std", b_std, 0, hint="0 leaves biases out of the kernel")
         if self.parametrization == "standard" and self.width is None:
-            raise Refused(
-                "parametrization='standard' needs a width: its kernel grows with the width; give {width}, or take "
-                "{parametrization}",
-                width=...,
-                parametrization="ntk",
-            )
+            message = "parametrization='standard' needs a width, with which its kernel grows; give {width}, or take "
+            raise Refused(message + "{parametrization}", width=..., parametrization="ntk")
         if self.skip is not None and not (isinstance(self.skip, int | np.integer) and 1 <= self.skip <= self.depth):
             raise ValueError(f"skip={self.skip}; expected a Dense layer between 1 and depth={self.depth}, or None")
-
-    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the neural tangent kernel of inputs.
-
-        Args:
-            x: inputs, shape (n, p).
-            z: inputs, shape (k, p); None means `x`.
-
-        Returns:
-            Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None.
-        """
-        return self.gram(x, z, "ntk")
-
-    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        return self.gram(x, z, "nngp")
 
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
         if which == "ntk":
             self.require_derivative()
-        x, z = _check_inputs(x, z)
+        x = check_points(x, None, "inputs")
+        z = None if z is None else check_points(z, x.shape[1])
         matrix, finite = gram(self, x, z, which, progress)
         if is_false(finite):
             both = x if z is None else jnp.concatenate([x, z])
-            refuse_overflow(self, jnp.max(jnp.sum(both**2, axis=1)) / x.shape[1])
+            raise overflow(self, jnp.max(jnp.sum(both**2, axis=1)) / x.shape[1])
         return matrix
 
     def rows(self, x: Array) -> tuple[Array, Array]:
@@ -143,17 +122,6 @@ class MLP(Module):
         return tile_of_vectors(self, x, z, same, which)
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
-        """Return the layer recursion, from the inputs' mean squares and versines.
-
-        Args:
-            q_x: |x|²/p, broadcastable.
-            q_z: |z|²/p, broadcastable.
-            versine: 1 − ρ, ρ = x·z/(|x||z|), broadcastable; near ρ = −1 a `Versines` with 1 + ρ keeps more digits.
-            fan_in: p, the number of input coordinates.
-
-        Returns:
-            NNGP and NTK of the output, broadcast shape.
-        """
         *_, (pair, theta, gradient) = self.layers(q_x, q_z, versine, fan_in)
         return Kernels(pair.covariance, gradient if self.trained == "last" else theta)
 
@@ -185,12 +153,7 @@ class MLP(Module):
             yield pair, theta, gradient
 
     def init(self, key: Array, dim: int, outputs: int = 1) -> Parameters:
-        """Random parameters of the finite network.
-
-        Args:
-            key: a JAX random key.
-            dim: number of input coordinates p.
-            outputs: number of outputs.
+        """Draw parameters of the finite network on `dim` inputs.
 
         Returns:
             One {"w": (fan_in, fan_out), "b": (fan_out,)} a layer; the one that `skip` names also has "skip".
@@ -212,27 +175,13 @@ class MLP(Module):
         return layers
 
     def apply(self, params: Parameters, x: ArrayLike) -> Array:
-        """Return the finite network's outputs.
-
-        Args:
-            params: from `init`.
-            x: inputs, shape (n, p).
-
-        Returns:
-            Outputs, shape (n, outputs), in the parameters' precision.
-        """
         return self._forward(params, self._source(params, x))[0]
 
     def factors(self, params: Parameters, x: ArrayLike) -> list[Factor]:
-        """Return the Jacobian with respect to the trained parameters, each Dense layer's as outer products.
+        """Return the Jacobian in the trained parameters, each Dense layer's as outer products.
 
-        Args:
-            params: from `init`.
-            x: inputs, shape (n, p).
-
-        Returns:
-            One for each trained Dense layer: its inputs, scaled as its weights are, a constant for the bias and what
-            `skip` brings in again beside them; and ∂f/∂(its outputs), by one pass back an output.
+        A layer's inputs are scaled as its weights are, with a constant for the bias and what `skip` brings in again
+        beside them; its signals take one pass back an output.
         """
         source = self._source(params, x)
         shifts = [jnp.zeros((len(source), layer["w"].shape[1]), source.dtype) for layer in params]
@@ -248,10 +197,8 @@ class MLP(Module):
     def _source(self, params: Parameters, x: ArrayLike) -> Array:
         source = jnp.asarray(x, dtype=params[0]["w"].dtype)
         if source.ndim != 2 or source.shape[1] != params[0]["w"].shape[0]:
-            raise ValueError(
-                f"inputs have shape {source.shape}; expected (n, {params[0]['w'].shape[0]}), the coordinates that the "
-                "parameters were made for by init(key, dim)"
-            )
+            expected = f"(n, {params[0]['w'].shape[0]}), the coordinates that the parameters were made for"
+            raise ValueError(f"inputs have shape {source.shape}; expected {expected} by init(key, dim)")
         return source
 
     def _forward(
@@ -298,26 +245,19 @@ class MLP(Module):
         return self._at("W_std", layer), self._at("b_std", layer)
 
     def _at(self, name: str, layer: int) -> Array | float:
-        """Return the deviation of a layer. Only here is a wrong shape one.
-
-        JAX builds networks of stacked leaves, too.
-        """
+        """Return the deviation of a layer; shapes are checked here, for JAX builds networks of stacked leaves, too."""
         value = getattr(self, name)
         shape = (len(value),) if isinstance(value, tuple) else np.shape(value)
         if value is None or shape not in ((), (self.depth + 1,)):
             given = "None" if value is None else f"an array of shape {shape}"
-            raise ValueError(
-                f"{name} is {given}; expected one number, or one for each of {self.depth + 1} Dense layers"
-            )
+            expected = f"one number, or one for each of {self.depth + 1} Dense layers"
+            raise ValueError(f"{name} is {given}; expected {expected}")
         return value[layer] if shape else value
 
     def require_derivative(self) -> None:
-        """Refuse an NTK that does not exist."""
         if not self._activation.differentiable:
-            raise ValueError(
-                f"activation {type(self._activation).__name__} has no derivative, so the network has no NTK; its NNGP "
-                "kernel exists (`nngp`, `nngp_lag`, which='nngp'), and a steep Erf approaches Sign with both"
-            )
+            nngp = "its NNGP kernel exists (`nngp`, which='nngp'), and a steep Erf approaches Sign with both"
+            raise ValueError(f"activation {type(self._activation).__name__} has no derivative, so no NTK; {nngp}")
 
     @property
     def isotropic(self) -> bool:
@@ -328,29 +268,7 @@ class MLP(Module):
         return self.activation  # type: ignore[return-value]  # a name has become an object
 
 
-def _check_std(name: str, value: Any, depth: int, expected: str, hint: str = "") -> None:
-    """Refuse an invalid standard deviation, or a tuple of one for each Dense layer; arrays pass unchecked."""
-    if isinstance(value, tuple) and len(value) != depth + 1:
-        raise ValueError(
-            f"{name} has {len(value)} values; expected one number, or one for each of {depth + 1} Dense layers"
-        )
-    for std in value if isinstance(value, tuple) else (value,):
-        if isinstance(std, str | complex):
-            raise TypeError(f"{name}={std!r}; expected {expected}")
-        if isinstance(std, int | float | np.floating) and not (0 <= std < float("inf") and (std or not hint)):
-            raise ValueError(f"{name}={std}; expected {expected}{hint}")
-
-
 def _weights(key: Array, fan_in: int, fan_out: int, W_std: Array | float | None) -> Array:
     """N(0, 1), or N(0, W_std²/fan_in) where the network itself does not scale them."""
     w = jax.random.normal(key, (fan_in, fan_out))
     return w if W_std is None else w * W_std / fan_in**0.5
-
-
-def _check_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
-    x = check_numbers(
-        "inputs", x, "shape (n, p), one row an input", "give real and imaginary parts as features of their own"
-    )
-    if x.ndim != 2:
-        raise ValueError(f"inputs have shape {x.shape}; expected (n, p), one row an input")
-    return x, None if z is None else check_points(z, x.shape[1])

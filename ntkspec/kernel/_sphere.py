@@ -13,13 +13,11 @@ from jax import Array
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from ntkspec.checks import check_positive
+from ntkspec.checks import check_choice, check_positive, check_sizes
 from ntkspec.kernel._base import Network
-from ntkspec.kernel._overflow import is_false, refuse_overflow
+from ntkspec.kernel._overflow import is_false, overflow
 from ntkspec.mapping import Versines
 from ntkspec.module import Module
-
-__all__ = ["Zonal", "zonal"]
 
 
 class Zonal(Module):
@@ -28,7 +26,7 @@ class Zonal(Module):
     Attributes:
         network: the network.
         norm: |x| of every input.
-        dim: number of input coordinates d; the inputs stand on the sphere S^(d−1).
+        dim: number of input coordinates d; the inputs are on the sphere S^(d−1).
         which: "ntk" or "nngp".
     """
 
@@ -47,7 +45,7 @@ class Zonal(Module):
         q = jnp.asarray(self.norm**2 / self.dim, dtype=float)
         values = getattr(self.network.kernels(q, q, Versines.of(versine), self.dim), self.which)
         if is_false(jnp.isfinite(values).all()):
-            refuse_overflow(self.network, q)
+            raise overflow(self.network, q)
         return values
 
     def derivative(self, rho: ArrayLike) -> Array:
@@ -78,8 +76,7 @@ class Zonal(Module):
             >>> float((s.eigenvalue * s.multiplicity).sum() / h(1.0)) > 0.99
             True
         """
-        if num_degrees < 1:
-            raise ValueError(f"num_degrees={num_degrees}; expected a positive integer")
+        check_sizes(num_degrees=num_degrees)
         nodes = num_nodes or num_degrees + 64
         coarse, fine = (self._funk_hecke(num_degrees, count) for count in (nodes, 2 * nodes))
         degree = np.arange(num_degrees)
@@ -125,15 +122,12 @@ def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") 
         [2.0, 0.3183, 0.0]
     """
     if not isinstance(network, Network):
-        raise TypeError(
-            f"`network` is a {type(network).__name__}; expected a network alone, such as ns.kernel.MLP(depth=3): "
-            "behind a mapping a kernel is a function of the lag (`ntk_lag`)"
-        )
+        got = f"`network` is a {type(network).__name__}"
+        raise TypeError(f"{got}; expected a network alone, such as ns.kernel.MLP(depth=3), with no mapping in front")
     if not isinstance(dim, int | np.integer) or dim < 2:
         raise ValueError(f"dim={dim}; expected an integer of at least 2: on a line the only directions are ρ = ±1")
     check_positive("norm", norm, "the length of the inputs")
-    if which not in ("ntk", "nngp"):
-        raise ValueError(f"which={which!r}; expected 'ntk' or 'nngp'")
+    check_choice("which", which, "ntk", "nngp")
     if which == "ntk":
         network.require_derivative()
     return Zonal(network, norm, dim, which)

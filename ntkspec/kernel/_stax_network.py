@@ -15,18 +15,15 @@ from numpy.typing import ArrayLike
 
 from ntkspec import limits
 from ntkspec.kernel import stax
-from ntkspec.kernel._base import Kernels
+from ntkspec.kernel._base import Kernels, WithGram
 from ntkspec.kernel._gram import Which
-from ntkspec.kernel._stax_triple import Triple, examine
+from ntkspec.kernel._stax_triple import POSITIONS, Triple, examine
 from ntkspec.kernel.activation import safe_sqrt
 from ntkspec.mapping import Versines
-from ntkspec.module import Module
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["StaxNetwork", "from_stax"]
 
-
-class StaxNetwork(Module):
+class StaxNetwork(WithGram):
     """A neural-tangents network as kernel and finite network; build one with `from_stax`.
 
     Its kernels have the digits that neural-tangents keeps: to 1e-12, and to 1e-7 where inputs nearly coincide.
@@ -48,21 +45,6 @@ class StaxNetwork(Module):
     linear_output: bool = eqx.field(static=True)
     ntk_problem: str | None = eqx.field(static=True)
 
-    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        """Return the neural tangent kernel of inputs.
-
-        Args:
-            x: inputs, shape (n, p), or (n, h, w, c) and the like for convolutions.
-            z: inputs, shape (k, ...); None means `x`.
-
-        Returns:
-            Θ(x_i, z_j), shape (n, k); exactly symmetric where z is None. Large ones are made tile by tile.
-        """
-        return self.gram(x, z, "ntk")
-
-    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-        return self.gram(x, z, "nngp")
-
     def gram(
         self, x: ArrayLike, z: ArrayLike | None = None, which: Which = "ntk", progress: Progress = NO_PROGRESS
     ) -> Array:
@@ -72,10 +54,8 @@ class StaxNetwork(Module):
         z = None if z is None else jnp.asarray(z, dtype=float)
         for name, inputs in (("x", x), ("z", z)):
             if inputs is not None and (inputs.ndim < 2 or inputs.shape[1:] != x.shape[1:]):
-                raise ValueError(
-                    f"`{name}` has shape {inputs.shape}; expected one input a row, such as {self._expected}, "
-                    "of one shape in x and z"
-                )
+                expected = f"one input a row, such as {self._expected}, of one shape in x and z"
+                raise ValueError(f"`{name}` has shape {inputs.shape}; expected {expected}")
         with progress.start("Gram matrix", 1, "matrix") as stage:
             # XLA may crash when it compiles a network of convolutions as one program (seen up to JAX 0.10).
             kernel = (_tiled if len(self.input_shape) == 1 else _in_tiles)(
@@ -85,24 +65,13 @@ class StaxNetwork(Module):
         return kernel if z is not None else _mirrored(kernel)
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
-        """Both kernels from the inputs' mean squares and versines, through a `neural_tangents.Kernel` of them.
+        """Both kernels through a `neural_tangents.Kernel`; the NTK is NaN where there is none.
 
         No inputs are formed, so there may be infinitely many features.
-
-        Args:
-            q_x: |x|²/p, broadcastable.
-            q_z: |z|²/p, broadcastable.
-            versine: 1 − x·z/(|x||z|), broadcastable.
-            fan_in: p, the number of input coordinates.
-
-        Returns:
-            NNGP and NTK of the output, broadcast shape; the NTK is NaN where there is none.
         """
         if not self.isotropic:
-            raise ValueError(
-                "kernel_fn takes inputs and no neural_tangents.Kernel, so this kernel is not known as a function of "
-                "norms and angles; give from_stax the kernel_fn of stax itself, not wrapped by nt.batch or the like"
-            )
+            wrapped = "kernel_fn takes inputs and no neural_tangents.Kernel, as where nt.batch or the like wraps it"
+            raise ValueError(f"{wrapped}; give from_stax the kernel_fn of stax itself")
 
         # Pairs of single inputs: vectorize keeps what depends on x or z alone from being computed for every pair.
         @jnp.vectorize
@@ -115,36 +84,24 @@ class StaxNetwork(Module):
         return Kernels(*pair(*(jnp.asarray(a, dtype=float) for a in (q_x, q_z, Versines.of(versine).near))))
 
     def init(self, key: Array, dim: int | tuple[int, ...], outputs: int | None = None) -> Any:
-        """Random parameters of the finite network, as stax keeps them.
+        """Draw parameters as stax keeps them.
 
         Args:
             key: a JAX random key.
             dim: number of input coordinates p, or the shape of one input, such as (h, w, c).
             outputs: number of outputs, which a stax network has fixed; None asks nothing.
-
-        Returns:
-            The parameters.
         """
         self._require_finite()
         shape = (dim,) if np.ndim(dim) == 0 else tuple(dim)  # type: ignore[arg-type]  # a number, or a shape
         out_shape, params = self.triple.init_fn(key, (-1, *shape))
         if outputs not in (None, out_shape[-1]):
+            got = f"outputs={outputs}, and this stax network ends in {out_shape[-1]}"
             raise ValueError(
-                f"outputs={outputs}, and this stax network ends in {out_shape[-1]}; build its last layer as "
-                f"stax.Dense({outputs}), or ask for outputs={out_shape[-1]} (one for each channel of the labels)"
+                f"{got}; build its last layer as stax.Dense({outputs}), one for each channel of the labels"
             )
         return params
 
     def apply(self, params: Any, x: ArrayLike) -> Array:
-        """Return the finite network's outputs.
-
-        Args:
-            params: from `init`.
-            x: inputs, shape (n, p) or (n, h, w, c) and the like.
-
-        Returns:
-            Outputs, shape (n, outputs), in the parameters' precision.
-        """
         self._require_finite()
         dtype = next((leaf.dtype for leaf in jax.tree.leaves(params)), jnp.result_type(float))
         if len(self.input_shape) > 1:
@@ -154,25 +111,18 @@ class StaxNetwork(Module):
         return self.triple.apply_fn(params, x).astype(dtype)
 
     def require_derivative(self) -> None:
-        """Refuse an NTK that does not exist."""
         if self.ntk_problem:
-            raise ValueError(
-                f"this network has no NTK: {self.ntk_problem}; its NNGP kernel exists (`nngp`, `nngp_lag`, "
-                "which='nngp'); for an NTK give from_stax the kernel_fn that stax built, with a Dense layer or more"
-            )
+            nngp = "its NNGP kernel exists (`nngp`, `nngp_lag`, which='nngp')"
+            raise ValueError(f"this network has no NTK: {self.ntk_problem}; {nngp}")
 
     def require_composable(self) -> None:
-        """Refuse to stand behind a mapping, whose features are vectors (n, p)."""
+        """Refuse a mapping in front, whose features are vectors (n, p)."""
         if len(self.input_shape) != 1:
-            raise ValueError(
-                f"this network takes inputs such as {self._expected} and a mapping gives features (n, p); "
-                "ask it for `ntk` and `nngp` of the raw inputs, or begin it with stax.Dense instead of a convolution"
-            )
+            inputs = f"this network takes inputs such as {self._expected} and a mapping gives features (n, p)"
+            raise ValueError(f"{inputs}; use its `ntk` and `nngp` of raw inputs, or begin it with stax.Dense")
         if not self.linear_output:
-            raise ValueError(
-                "the network's last layer is not linear, so its outputs are not Gaussian and its kernel does not "
-                "predict its training; end it with a layer such as stax.Dense(1)"
-            )
+            gaussian = "the network's last layer is not linear, so its outputs are not Gaussian at infinite width"
+            raise ValueError(f"{gaussian}; end it with a layer such as stax.Dense(1)")
 
     @property
     def _expected(self) -> str:
@@ -180,9 +130,7 @@ class StaxNetwork(Module):
 
     def _require_finite(self) -> None:
         if self.width is None:
-            raise ValueError(
-                "this network has a kernel and no finite network: apply_fn of one of its layers is not implemented"
-            )
+            raise ValueError("this network has a kernel and no finite network: a layer has no apply_fn")
 
 
 def from_stax(
@@ -221,15 +169,9 @@ def from_stax(
     """
     stax.load()
     triple = Triple(init_fn, apply_fn, kernel_fn)
-    found = examine(triple, input_shape)
-    return StaxNetwork(
-        triple,
-        width=found.width,
-        input_shape=found.input_shape,
-        isotropic=len(found.input_shape) == 1 and _takes_kernels(triple, found.input_shape[0]),
-        linear_output=found.linear_output,
-        ntk_problem=found.ntk_problem,
-    )
+    fields = examine(triple, input_shape)
+    shape = fields["input_shape"]
+    return StaxNetwork(triple, isotropic=len(shape) == 1 and _takes_kernels(triple, shape[0]), **fields)
 
 
 def kernel_of_pair(q_x: Array, q_z: Array, covariance: Array, fan_in: int, with_ntk: bool) -> Any:
@@ -287,18 +229,16 @@ def _tile(triple: Triple, x: Array, z: Array | None, which: str) -> Array:
     except (TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"kernel_fn took no inputs of shape {x.shape}: {type(error).__name__}: {error}") from error
     if kernel.shape != expected:
-        raise ValueError(
-            f"kernel_fn gave a kernel of shape {kernel.shape} for inputs {x.shape}; expected {expected}: end the "
-            "network with stax.Flatten() or stax.GlobalAvgPool(), then stax.Dense(...)"
-        )
+        got = f"kernel_fn gave a kernel of shape {kernel.shape} for inputs {x.shape}"
+        raise ValueError(f"{got}; expected {expected}: {POSITIONS}")
     return kernel
 
 
 def _positions_per_pair(triple: Triple, shape: tuple[int, ...]) -> int:
-    """How many pairs of spatial positions a kernel_fn keeps for a pair of inputs: all, unless it asks for fewer."""
+    """How many pairs of spatial positions a kernel_fn keeps for a pair of inputs: all, unless it wants fewer."""
     positions = math.prod(shape[:-1])
-    asked = getattr(triple.kernel_fn, "input_req", {}).get("diagonal_spatial", False)
-    return positions if asked else positions**2
+    diagonal = getattr(triple.kernel_fn, "input_req", {}).get("diagonal_spatial", False)
+    return positions if diagonal else positions**2
 
 
 def _tiles(x: Array, size: int) -> Array:

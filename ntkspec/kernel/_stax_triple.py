@@ -1,7 +1,8 @@
-"""The three functions of a neural-tangents network: what they are tried on before they are accepted."""
+"""The three functions of a neural-tangents network, tried on shapes before they are accepted."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,12 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Examined", "Triple", "examine"]
-
 #: Shapes of one input, tried in this order; positions enough for a few poolings. Only shapes are computed.
 INPUT_SHAPES = ((3,), (32, 3), (32, 32, 3), (16, 16, 16, 3))
 ORDER = "pass what stax.serial returns, in its order: from_stax(*stax.serial(...)) is init_fn, apply_fn, kernel_fn"
-DRAWS = "a layer that draws random numbers has to be told not to, as in stax.Dropout(rate, mode='test')"
+DRAWS = "a layer that draws random numbers must not, as in stax.Dropout(rate, mode='test')"
+POSITIONS = "end a network of spatial positions with stax.Flatten() or stax.GlobalAvgPool(), then stax.Dense(...)"
 #: What each function is called with.
 CALLS = {
     "init_fn": ("key", "input_shape"),
@@ -31,41 +31,20 @@ class Triple(NamedTuple):
     kernel_fn: Callable
 
 
-class Examined(NamedTuple):
-    """What trying told about a triple; see `StaxNetwork`."""
-
-    input_shape: tuple[int, ...]
-    width: int | None
-    linear_output: bool
-    ntk_problem: str | None
-
-
 class _Refused(Exception):
-    """Why an input will not do; the further a triple got, the more it tells."""
+    """Why an input will not do, and the stage that the triple reached: the furthest refusal says most."""
 
     def __init__(self, stage: int, kind: type[Exception], message: str) -> None:
         super().__init__(message)
         self.stage, self.kind = stage, kind
 
 
-def examine(triple: Triple, input_shape: int | tuple[int, ...] | None) -> Examined:
-    """Try a triple on the shapes of inputs.
-
-    Args:
-        triple: the three functions.
-        input_shape: shape of one input; None tries `INPUT_SHAPES`.
-
-    Returns:
-        What is known of it then.
-
-    Raises:
-        TypeError: if a function is no function, takes other arguments or returns something else.
-        ValueError: if no input will do.
-    """
+def examine(triple: Triple, input_shape: int | tuple[int, ...] | None) -> dict[str, Any]:
+    """Try a triple on the shape of one input, or on `INPUT_SHAPES`; return fields of `StaxNetwork` by name."""
     for name, arguments in CALLS.items():
         _check_signature(name, getattr(triple, name), arguments)
-    one = (input_shape,) if isinstance(input_shape, int) else input_shape
-    shapes = INPUT_SHAPES if one is None else (tuple(one),)
+    given = (input_shape,) if isinstance(input_shape, int) else input_shape
+    shapes = INPUT_SHAPES if given is None else (tuple(given),)
     refusals = []
     for shape in shapes:
         try:
@@ -95,18 +74,18 @@ def _check_signature(name: str, function: Any, arguments: tuple[str, ...]) -> No
         raise TypeError(f"`{name}` takes ({takes}); expected ({expected}): {ORDER}") from error
 
 
-def _try(triple: Triple, shape: tuple[int, ...]) -> Examined:
+def _try(triple: Triple, shape: tuple[int, ...]) -> dict[str, Any]:
     x = jax.ShapeDtypeStruct((2, *shape), jnp.result_type(float))
     nngp = _kernel_shape(triple.kernel_fn, x, "nngp")
     if nngp != (2, 2):
-        raise _Refused(
-            2,
-            ValueError,
-            f"kernel_fn gives two inputs of shape {shape} a kernel of shape {nngp}; expected (2, 2): where outputs "
-            "keep spatial positions, end the network with stax.Flatten() or stax.GlobalAvgPool(), then stax.Dense(...)",
-        )
-    width = _finite_width(triple, shape, x)
-    return Examined(shape, width, _ends_linear(triple.kernel_fn, x), _ntk_problem(triple.kernel_fn, x))
+        got = f"kernel_fn gives two inputs of shape {shape} a kernel of shape {nngp}"
+        raise _Refused(2, ValueError, f"{got}; expected (2, 2): {POSITIONS}")
+    return {
+        "input_shape": shape,
+        "width": _finite_width(triple, shape, x),
+        "linear_output": _ends_linear(triple.kernel_fn, x),
+        "ntk_problem": _ntk_problem(triple.kernel_fn, x),
+    }
 
 
 def _kernel_shape(kernel_fn: Callable, x: jax.ShapeDtypeStruct, which: str) -> tuple[int, ...]:
@@ -115,7 +94,8 @@ def _kernel_shape(kernel_fn: Callable, x: jax.ShapeDtypeStruct, which: str) -> t
         out = jax.eval_shape(lambda x: kernel_fn(x, None, (which,)), x)
     # Somebody else's function may raise anything.
     except Exception as error:
-        raise _Refused(0, ValueError, f"{call} raised for x of shape {x.shape}: {_said(error)}; {ORDER}") from error
+        message = f"{call} raised for x of shape {x.shape}: {_first_line(error)}; {ORDER}"
+        raise _Refused(0, ValueError, message) from error
     if not hasattr(out, which):
         what = f"an array of shape {out.shape}" if hasattr(out, "shape") else f"a {type(out).__name__}"
         raise _Refused(1, TypeError, f"{call} returned {what}; expected an object with the field `{which}`: {ORDER}")
@@ -132,13 +112,11 @@ def _ntk_problem(kernel_fn: Callable, x: jax.ShapeDtypeStruct) -> str | None:
 
 def _ends_linear(kernel_fn: Callable, x: jax.ShapeDtypeStruct) -> bool:
     """Whether neural-tangents says that the outputs are Gaussian; true where it does not say."""
-    said: list[bool] = []
-    try:
-        jax.eval_shape(lambda x: said.append(bool(kernel_fn(x, None, None).is_gaussian)), x)
+    is_gaussian = [True]
     # A wrapped kernel_fn returns no Kernel.
-    except Exception:
-        return True
-    return said[-1]
+    with contextlib.suppress(Exception):
+        jax.eval_shape(lambda x: is_gaussian.append(bool(kernel_fn(x, None, None).is_gaussian)), x)
+    return is_gaussian[-1]
 
 
 def _finite_width(triple: Triple, shape: tuple[int, ...], x: jax.ShapeDtypeStruct) -> int | None:
@@ -159,10 +137,8 @@ def _finite_width(triple: Triple, shape: tuple[int, ...], x: jax.ShapeDtypeStruc
         return None
     got = getattr(outputs, "shape", ())
     if len(got) != 2 or got != (2, *promised[-1][1:]):
-        message = (
-            f"apply_fn gives two inputs of shape {shape} outputs of shape {got} where init_fn promised {promised[-1]}"
-        )
-        raise _Refused(3, ValueError, f"{message}; expected (2, outputs) of both: {ORDER}")
+        outputs_are = f"outputs of shape {got} where init_fn promised {promised[-1]}; expected (2, outputs) of both"
+        raise _Refused(3, ValueError, f"apply_fn gives two inputs of shape {shape} {outputs_are}: {ORDER}")
     return _narrowest([leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim >= 2])
 
 
@@ -173,7 +149,7 @@ def _tried(call: str, shape: tuple[int, ...], hint: str, function: Callable, *ar
     except NotImplementedError:
         raise
     except Exception as error:
-        message = f"{call} raised for inputs of shape {shape}: {_said(error)}; {hint}"
+        message = f"{call} raised for inputs of shape {shape}: {_first_line(error)}; {hint}"
         raise _Refused(3, ValueError, message) from error
 
 
@@ -183,6 +159,6 @@ def _narrowest(shapes: list[tuple[int, ...]]) -> int:
     return min((shape[-1] for shape in shapes[:-in_last_layer]), default=0)
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first.removesuffix('.')}"

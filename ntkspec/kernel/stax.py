@@ -1,8 +1,4 @@
-"""What keeps neural-tangents importable on today's JAX.
-
-neural-tangents 0.6.5 was archived in 2025 and asks for names that JAX has moved or removed since 0.4.25. Their
-successors are all there; `load` puts them under the old names, where and only where a name is missing, and imports.
-"""
+"""What keeps neural-tangents 0.6.5, archived in 2025, importable: names that JAX has moved or removed since 0.4.25."""
 
 from __future__ import annotations
 
@@ -51,10 +47,8 @@ def load() -> types.ModuleType:
         True
     """
     if importlib.util.find_spec("neural_tangents") is None:
-        raise ImportError(
-            "neural-tangents is not installed; install it without its own dependencies, which pull TensorFlow: "
-            "pip install --no-deps neural-tangents==0.6.5 && pip install frozendict"
-        )
+        command = "pip install --no-deps neural-tangents==0.6.5 && pip install frozendict"
+        raise ImportError(f"neural-tangents is not installed; without its own dependencies, which are many: {command}")
     for name in CORE_NAMES:
         _restore(jax.core, name, CORE_HOMES)
     _restore(jax.random, "KeyArray", value=jax.Array)
@@ -65,25 +59,16 @@ def load() -> types.ModuleType:
     return importlib.import_module("neural_tangents")
 
 
-def _present(module: Any, name: str) -> bool:
-    # A name that JAX has withdrawn raises AttributeError from the module's own __getattr__.
-    return hasattr(module, name)
-
-
 def _restore(module: Any, name: str, homes: tuple[str, ...] = (), value: Any = None) -> None:
     """Give `module` a name it lacks, from the first home that has it."""
-    if _present(module, name):
-        return
-    for home in homes:
-        successor = getattr(importlib.import_module(home), name, None)
-        if successor is not None:
-            value = successor
-            break
-    setattr(module, name, value)
+    # A name that JAX has withdrawn raises AttributeError from the module's own __getattr__.
+    if not hasattr(module, name):
+        successors = (getattr(importlib.import_module(home), name, None) for home in homes)
+        setattr(module, name, next((one for one in successors if one is not None), value))
 
 
 def _restore_util() -> None:
-    """Return the module `jax.util` went with JAX 0.8; two of its functions are asked for."""
+    """Put back the two functions of `jax.util`, which went with JAX 0.8, that neural-tangents imports."""
     try:
         util = importlib.import_module("jax.util")
     except ImportError:

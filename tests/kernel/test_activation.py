@@ -187,7 +187,7 @@ def test_kinks_away_from_zero():
 def test_an_unsplit_kink_and_too_small_a_tolerance_are_refused():
     with pytest.raises(ValueError, match=r"does not meet its tolerance .* kinks=\(\.\.\.\)"):
         Numerical(_relu).dual(Pair.of_versine(1.0, 1.0, 0.5))
-    with pytest.raises(ValueError, match="tolerance=1e-16; expected between 1e-13"):
+    with pytest.raises(ValueError, match="tolerance=1e-16; expected a number of from 1e-13"):
         Numerical(jnp.tanh, tolerance=1e-16)
     with pytest.raises(ValueError, match="function='tanh'; expected an elementwise function"):
         Numerical("tanh")

@@ -63,17 +63,7 @@ ACTIVATIONS: dict[str, Callable[[], Activation]] = {
 
 
 def named(name: str) -> Activation:
-    """Return the activation of that name.
-
-    Args:
-        name: one of ``ACTIVATIONS``.
-
-    Returns:
-        The activation with its default parameters.
-
-    Raises:
-        ValueError: if there is no such name.
-    """
+    """Return the activation of a name in ``ACTIVATIONS``, with its default parameters."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation={name!r} is not known; expected one of {', '.join(sorted(ACTIVATIONS))}")
     return ACTIVATIONS[name]()

@@ -18,16 +18,6 @@ from jax.typing import ArrayLike
 
 from ntkspec.mapping import Versines
 
-__all__ = [
-    "Activation",
-    "Pair",
-    "angle_differences",
-    "angles",
-    "safe_divide",
-    "safe_sqrt",
-    "spread",
-]
-
 
 class Pair(NamedTuple):
     """Second moments of a pair of variables (u, v), broadcast over pairs of inputs.

@@ -13,8 +13,6 @@ from jax import Array
 
 from ntkspec.kernel.activation._base import Pair, safe_sqrt
 
-__all__ = ["dual", "reaches"]
-
 Function = Callable[[Any], Any]
 #: Hermite coefficients of φ(σ·) and of φ'(σ·), each (terms, *points).
 Coefficients = tuple[Array, Array]

@@ -19,12 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkspec.checks import check_number
 from ntkspec.kernel.activation import _hermite as hermite
 from ntkspec.kernel.activation import _split as split
 from ntkspec.kernel.activation._base import Pair
 from ntkspec.module import Module
-
-__all__ = ["Numerical"]
 
 #: Second moments at which a rule is checked; a rule that fails above 1 may still be used below.
 CHECKED = (1e-6, 1e-3, 0.1, 1.0, 4.0, 20.0, 100.0)
@@ -69,8 +68,7 @@ class Numerical(Module):
             raise ValueError(f"function={self.function!r}; expected an elementwise function of JAX arrays")
         if not np.isfinite(self.kinks).all():
             raise ValueError(f"kinks={self.kinks}; expected finite numbers")
-        if not 1e-13 <= self.tolerance < 1:
-            raise ValueError(f"tolerance={self.tolerance}; expected between 1e-13, what float64 sums reach, and 1")
+        check_number("tolerance", self.tolerance, 1e-13, 1, hint="float64 sums reach 1e-13")
 
     def __call__(self, u: Array) -> Array:
         return self.function(u)

@@ -11,8 +11,6 @@ from jax import Array
 from ntkspec.kernel.activation._base import Pair, angle_differences, angles, safe_sqrt
 from ntkspec.module import Module
 
-__all__ = ["Abs", "Identity", "LeakyRelu", "Relu", "Sign"]
-
 
 class Identity(Module):
     """φ(u) = u: E[φφ] = c and E[φ'φ'] = 1, a deep linear network."""
@@ -23,7 +21,6 @@ class Identity(Module):
         return u
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Return the pair itself, and 1."""
         return pair, jnp.ones(())
 
 
@@ -49,7 +46,6 @@ class Relu(Module):
         return jax.nn.relu(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Arc-cosine kernels of order one and zero."""
         return _leaky_dual(pair, 0.0)
 
 
@@ -57,12 +53,10 @@ class LeakyRelu(Module):
     """φ(u) = u for u > 0 and a·u below, with the slope a a parameter that differentiates.
 
     φ(u) = a u + (1 − a) max(u, 0), hence E[φφ] = a c + (1 − a)² R and E[φ'φ'] = a + (1 − a)² (π − θ)/2π with R
-    the expectation for `Relu`.
+    the expectation for `Relu` (Cho & Saul 2009, and linearity).
 
     Args:
         negative_slope: a; 0 is `Relu`, −1 is `Abs`.
-
-    Source: Cho & Saul 2009, and linearity.
     """
 
     differentiable: ClassVar[bool] = True
@@ -72,7 +66,6 @@ class LeakyRelu(Module):
         return jnp.where(u > 0, u, self.negative_slope * u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Return the linear part plus the rectified part."""
         return _leaky_dual(pair, self.negative_slope)
 
 
@@ -107,7 +100,7 @@ class Sign(Module):
         return jnp.sign(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Arcsine kernel; a zero-norm input has sign 0."""
+        # A zero-norm input has sign 0.
         one_x, one_z = (jnp.where(q > 0, 1.0, 0.0) for q in (pair.second_x, pair.second_z))
         both = one_x * one_z
         versines = (jnp.where(both > 0, 2 * angle / jnp.pi, 1) for angle in angles(pair))

@@ -18,8 +18,6 @@ from jax import Array
 from ntkspec.kernel.activation._base import Pair, safe_divide, safe_sqrt, spread
 from ntkspec.module import Module
 
-__all__ = ["Erf", "Gaussian", "Gelu", "Polynomial", "Sin", "cos", "rbf", "siren"]
-
 
 class Erf(Module):
     """φ(u) = erf u.
@@ -35,7 +33,7 @@ class Erf(Module):
         return jax.scipy.special.erf(u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Return the arcsine as atan2(2c, √Δ), with Δ a sum of positive terms."""
+        # The arcsine as atan2(2c, √Δ), with Δ a sum of positive terms.
         q_x, q_z, c, *_ = pair
         sine2 = pair.sine_squared
         root = jnp.sqrt(1 + 2 * (q_x + q_z) + 4 * q_x * q_z * sine2)
@@ -77,7 +75,7 @@ class Gelu(Module):
         return jax.nn.gelu(u, approximate=False)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Return the closed forms, Δ as a sum of positive terms and q_x q_z − c² as q_x q_z sin²θ."""
+        # Δ as a sum of positive terms, and q_x q_z − c² as q_x q_z sin²θ.
         q_x, q_z, c, *_ = pair
         second_x, second_z = (_gelu(q, q, q, jnp.zeros(()))[0] for q in (q_x, q_z))
         covariance, derivative = _gelu(q_x, q_z, c, pair.sine_squared)
@@ -223,7 +221,6 @@ class Polynomial(Module):
         return _polynomial(self.coefficients, u)
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
-        """Return the finite Hermite sums."""
         q_x, q_z, c, *_ = pair
         h_x, h_z = self._hermite(q_x), self._hermite(q_z)
         terms = [math.factorial(k) * x * z for k, (x, z) in enumerate(zip(h_x, h_z, strict=True))]

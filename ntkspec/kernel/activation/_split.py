@@ -13,8 +13,6 @@ from jax import Array
 
 from ntkspec.kernel.activation._base import Pair, angles, safe_sqrt
 
-__all__ = ["dual", "error"]
-
 Function = Callable[[Any], Any]
 
 #: The standard normal is cut at ±9, where what is left is 1e-18.
