@@ -13,14 +13,12 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_progress
 from ntkspec.empirical._inputs import Behind, behind, check_output, num_outputs
-from ntkspec.empirical._rows import Rows, bytes_of_row, compute, rows_of
+from ntkspec.empirical._rows import Rows, bytes_of_row, rows_of
 from ntkspec.kernel import ComposedKernel, Network
-from ntkspec.kernel._gram import TILE, gram
+from ntkspec.kernel._gram import TILE, computed_rows, gram
 from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Dense
 from ntkspec.progress import NO_PROGRESS, Progress
-
-__all__ = ["blocks", "dense", "ntk", "ntk_between_outputs", "strip_size"]
 
 #: Rows exist once more while they are computed.
 COPIES = 2
@@ -43,17 +41,16 @@ def ntk(
     width^-1/2; a "lazy" network is one in which it hardly changes.
 
     Of an `MLP` (also linearised) each layer's part is an elementwise product of two Gram matrices, of the layer's
-    inputs and of what is propagated back to it: n²W operations a layer, and no Jacobian. So it is for what the trace
-    of another network multiplies by parameters that stand nowhere else, such as stax's Dense; of the other parameters
-    (convolutions, shared weights) it takes the gradients. These rows of n + k points are computed once each while they
-    fit in half of the free memory, else in strips: those of `z` again for each strip of `x`.
+    inputs and of what is propagated back to it: n²W operations a layer, and no Jacobian. So it is for matrices that the
+    trace of another network multiplies by once, such as stax's Dense; of other parameters (convolutions, shared
+    weights) it takes the gradients. Rows that do not fit in half of the free memory are computed in strips.
 
     Args:
         k: mapping and network, or a network alone.
-        params: of one finite network, from ``k.init`` or from training; their precision is the result's.
+        params: parameters of one finite network, from ``k.init`` or training; their precision is the result's.
         x: points, shape (n, d).
         z: points, shape (k, d); None means `x`.
-        output: take the kernel of this output alone; None is the mean over outputs.
+        output: number of an output to take the kernel of; None is the mean over outputs.
         progress: reporter.
 
     Returns:
@@ -62,7 +59,6 @@ def ntk(
     Raises:
         ValueError: if parameters are of another network or stacked, points have the wrong shape, there is no such
             output, or the matrix would not fit in memory.
-        TypeError: if an argument is of a wrong kind.
 
     Source: Jacot et al. 2018, section 4; Novak et al. 2022, "Fast finite width neural tangent kernel", section 3.
 
@@ -96,15 +92,9 @@ def ntk(
 
 
 def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None) -> Array:
-    """Return the kernel of every pair of points and of outputs, K_ijcd = ∇f_c(x_i)·∇f_d(z_j).
+    """Return the kernel of every pair of points and of outputs, K_ijcd = ∇f_c(x_i)·∇f_d(z_j); arguments as `ntk`.
 
     What a finite network with several outputs is trained with: it couples them, by order width^-1/2.
-
-    Args:
-        k: mapping and network, or a network alone.
-        params: of one finite network.
-        x: points, shape (n, d).
-        z: points, shape (k, d); None means `x`.
 
     Returns:
         K, shape (n, k, C, C); ``K.transpose(0, 2, 1, 3).reshape(n * C, k * C)`` is it as a matrix.
@@ -139,14 +129,7 @@ def dense(
     output: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Dense:
-    """Return the empirical NTK as an operator with a matrix; see `ntk`.
-
-    Args:
-        k: mapping and network, or a network alone.
-        params: of one finite network.
-        x: points, shape (n, d).
-        output: take the kernel of this output alone; None is the mean over outputs.
-        progress: reporter.
+    """Return the empirical NTK as an operator with a matrix; arguments as `ntk`.
 
     Returns:
         An `ntkspec.operator.Dense`: spectrum, bandwidth, convergence and predictions take it like any other.
@@ -163,11 +146,7 @@ def dense(
 
 
 def strip_size(rows: Rows, features: Array, beside: float) -> int:
-    """How many points' rows fit in half of the memory that is free `beside` bytes for other things.
-
-    Raises:
-        ValueError: if not even those of two points do.
-    """
+    """How many points' rows fit in half of the memory that is free `beside` bytes for other things, if two do."""
     each = COPIES * bytes_of_row(rows, features)
     refuse_if_too_large(
         beside + 4 * each,
@@ -182,7 +161,7 @@ def strip_size(rows: Rows, features: Array, beside: float) -> int:
 def blocks(
     rows: Rows, x: Array, z: Array | None, size: int, progress: Progress = NO_PROGRESS
 ) -> Iterator[tuple[int, int, Array]]:
-    """Return the matrix in blocks (first row, first column, values), with the rows of `size` points in memory at once.
+    """Yield the matrix in blocks (first row, first column, values), with the rows of `size` points in memory at once.
 
     Of a symmetric one, z None, only the blocks on and above the diagonal.
     """
@@ -190,13 +169,13 @@ def blocks(
     starts = range(0, len(x), strip)
     others = x if z is None else z
     pairs = [(i, j) for i in starts for j in range(0, len(others), strip) if z is not None or j >= i]
-    kept: tuple[int, Any] = (-1, None)
+    row, rows_of_x = -1, None
     with progress.start("Gram matrix", len(pairs), "blocks") as stage:
         for i, j in pairs:
-            if kept[0] != i:
-                kept = (i, compute(rows, x[i : i + strip]))
-            beside = kept[1] if z is None and i == j else compute(rows, others[j : j + strip])
-            yield i, j, _tile(rows, kept[1], beside)
+            if row != i:
+                row, rows_of_x = i, computed_rows(rows, x[i : i + strip])
+            rows_of_z = rows_of_x if z is None and i == j else computed_rows(rows, others[j : j + strip])
+            yield i, j, _tile(rows, rows_of_x, rows_of_z)
             stage.advance()
 
 
@@ -217,9 +196,8 @@ def _in_strips(rows: Rows, x: Array, z: Array | None, size: int, progress: Progr
 def _matching(k: ComposedKernel | Network, z: ArrayLike, here: Behind) -> Behind:
     there = behind(k, z, "z")
     if there.features.shape[1:] != here.features.shape[1:]:
-        raise ValueError(
-            f"`z` has inputs of shape {there.features.shape[1:]}; expected those of `x`, {here.features.shape[1:]}"
-        )
+        got, expected = there.features.shape[1:], here.features.shape[1:]
+        raise ValueError(f"`z` has inputs of shape {got}; expected those of `x`, {expected}")
     return there
 
 

@@ -1,4 +1,4 @@
-"""What the room takes: a network alone or behind a mapping, parameters that are its own, and points."""
+"""Inputs of this room: a network alone or behind a mapping, parameters that are its own, and points."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_numbers, check_points
 from ntkspec.kernel import ComposedKernel, Network
-
-__all__ = ["Behind", "behind", "check_output", "features_of", "num_outputs", "num_stacked"]
 
 
 class Behind(NamedTuple):
@@ -32,18 +30,8 @@ class Behind(NamedTuple):
 
 
 def behind(k: ComposedKernel | Network, x: ArrayLike, name: str = "x") -> Behind:
-    """Return the network of `k`, and points with their features.
-
-    Raises:
-        TypeError: if `k` is no network.
-        ValueError: if the points have another shape, are not finite, or there are none.
-    """
+    """Return the network of `k`, and points with their features, checked."""
     if isinstance(k, ComposedKernel):
-        if not k.mapping.finite:
-            raise ValueError(
-                "the mapping has infinitely many frequencies, so there is no finite network behind it; take a sampled "
-                "mapping such as ns.mapping.gaussian(...)"
-            )
         points = check_points(x, k.dim)
     elif isinstance(k, Network):
         points = check_numbers(
@@ -69,17 +57,11 @@ def features_of(k: ComposedKernel | Network, points: Array) -> Array:
 
 
 def num_outputs(network: Network, params: Any, features: Array) -> int:
-    """Return the number of outputs of a network with these parameters.
-
-    Raises:
-        ValueError: if they are not those of one such network on such inputs.
-        TypeError: if they are no real floating-point numbers.
-    """
+    """Return the number of outputs of a network with these parameters, if they are those of one on such inputs."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not jnp.issubdtype(getattr(leaf, "dtype", object), jnp.floating):
-            got = getattr(leaf, "dtype", f"a {type(leaf).__name__}")
-            where = jax.tree_util.keystr(path)
-            raise TypeError(f"params{where} is {got}; expected arrays of floating-point numbers, as of k.init(key)")
+            leaf_is = f"params{jax.tree_util.keystr(path)} is {getattr(leaf, 'dtype', f'a {type(leaf).__name__}')}"
+            raise TypeError(f"{leaf_is}; expected arrays of floating-point numbers, as of k.init(key)")
     dim = features.shape[1] if features.ndim == 2 else features.shape[1:]
     outputs = _outputs(network, params, features)
     expected, given = (_described(tree) for tree in (_init.eval_shape(network, dim, outputs), params))
@@ -89,42 +71,38 @@ def num_outputs(network: Network, params: Any, features: Array) -> int:
 
 
 def _mismatch(given: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], features: Array) -> ValueError:
-    """Return the first difference, in words."""
-    count = _stacked(given, expected)
-    if count is not None:
+    """Return the error that names the first difference."""
+    deeper = given.keys() == expected.keys() and all(len(shape) == len(expected[n]) + 1 for n, shape in given.items())
+    if deeper and len(counts := {shape[0] for shape in given.values()}) == 1:
         return ValueError(
-            f"the parameters are those of {count} networks, stacked along a leading axis; expected those of one: "
-            "jax.tree.map(lambda leaf: leaf[0], params) takes the first"
+            f"the parameters are those of {counts.pop()} networks, stacked along a leading axis; expected those of "
+            "one: jax.tree.map(lambda leaf: leaf[0], params) takes the first"
         )
-    name, what, wanted = _first_difference(given, expected)
+    difference, wanted = "params give no outputs (n, outputs)", "a matrix"
+    # A missing or an extra name comes before a shape.
+    for name in sorted(expected | given, key=lambda name: name in expected and name in given):
+        if given.get(name) != expected.get(name):
+            difference = f"{name} {f'has shape {given[name]}' if name in given else 'is missing'}"
+            wanted = str(expected.get(name, "none of that name"))
+            break
     return ValueError(
-        f"the parameters are not of this network on inputs {tuple(features.shape)}: {name} {what}, expected {wanted}; "
+        f"the parameters are not of this network on inputs {tuple(features.shape)}: {difference}, expected {wanted}; "
         "take those of k.init(key), or the network that they were made for"
     )
 
 
 def num_stacked(network: Network, params: Any, features: Array) -> tuple[int, int]:
-    """Return the number of networks in stacked parameters, and the number of outputs of each.
-
-    Raises:
-        ValueError: if the leaves do not share a leading axis, or one network's are not those of the network.
-    """
+    """Return the number of networks in stacked parameters, and the number of outputs of each."""
     counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
     if len(counts) != 1 or counts == {()}:
-        raise ValueError(
-            "the parameters do not share a leading axis, one entry a network; stack those of one network by "
-            "jax.tree.map(lambda leaf: leaf[None], params)"
-        )
+        stacked = "jax.tree.map(lambda leaf: leaf[None], params)"
+        raise ValueError(f"the parameters do not share a leading axis, one entry a network; of one network: {stacked}")
     ((count,),) = counts
     return count, num_outputs(network, jax.tree.map(lambda leaf: leaf[0], params), features)
 
 
 def check_output(output: int | None, outputs: int) -> None:
-    """Refuse an output that is not there; None is their mean.
-
-    Raises:
-        ValueError: naming it.
-    """
+    """Refuse an output that is not there; None is their mean."""
     whole = isinstance(output, int | np.integer) and not isinstance(output, bool)
     if output is not None and not (whole and 0 <= output < outputs):
         raise ValueError(f"output={output!r}; expected None, the mean over outputs, or the number of one of {outputs}")
@@ -133,8 +111,7 @@ def check_output(output: int | None, outputs: int) -> None:
 # Of compiled functions the shapes are kept: a check that has been made before traces nothing.
 @partial(jax.jit, static_argnames=("dim", "outputs"))
 def _init(network: Network, dim: int | tuple[int, ...], outputs: int | None) -> Any:
-    asked = () if outputs is None else (outputs,)
-    return network.init(jax.random.key(0), dim, *asked)  # type: ignore[arg-type]  # a shape, where one is taken
+    return network.init(jax.random.key(0), dim, *(() if outputs is None else (outputs,)))  # type: ignore[arg-type]  # a shape, where one is taken
 
 
 @jax.jit
@@ -147,7 +124,7 @@ def _outputs(network: Network, params: Any, features: Array) -> int | None:
     two = jax.ShapeDtypeStruct((2, *features.shape[1:]), features.dtype)
     try:
         shape = _apply.eval_shape(network, params, two).shape
-    # Foreign parameters may fail in any way; what is wrong with them is said by comparison.
+    # Foreign parameters may fail in any way; the comparison names what is wrong with them.
     except Exception:
         return None
     return shape[1] if len(shape) == 2 and shape[0] == 2 else None
@@ -157,20 +134,3 @@ def _described(params: Any) -> dict[str, tuple[int, ...]]:
     """Return the shape of each leaf by its path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {f"params{jax.tree_util.keystr(path)}": tuple(np.shape(leaf)) for path, leaf in leaves}
-
-
-def _stacked(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> int | None:
-    """How many networks have been stacked, if that is all that is wrong; outputs may be any."""
-    if found.keys() != expected.keys() or not all(len(shape) == len(expected[n]) + 1 for n, shape in found.items()):
-        return None
-    counts = {shape[0] for shape in found.values()}
-    return counts.pop() if len(counts) == 1 else None
-
-
-def _first_difference(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> tuple[str, str, str]:
-    # A name too few or too many tells more than a shape.
-    for name in sorted(expected | found, key=lambda name: name in expected and name in found):
-        if found.get(name) != expected.get(name):
-            what = f"has shape {found[name]}" if name in found else "is missing"
-            return name, what, str(expected[name]) if name in expected else "none of that name"
-    return "params", "give no outputs (n, outputs)", "a matrix"

@@ -20,8 +20,6 @@ from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.operator._base import OnPoints
 from ntkspec.progress import Progress
 
-__all__ = ["Empirical", "operator"]
-
 #: Points whose rows exist side by side in a norm, and in a diagonal.
 STRIP, FEW = 2048, 16
 
@@ -90,11 +88,11 @@ class Empirical(OnPoints):
         """J(z) Jᵀ w, a backward pass on the points and a forward one on those asked for."""
         asked = asked.reshape(len(asked), *self.coordinates.shape[1:])
         with progress.start("asked points", columns.shape[1], "columns") as stage:
-            found = []
+            values = []
             for column in columns.T:
-                found.append(_at(self, asked, column.astype(self.dtype)))
+                values.append(_at(self, asked, column.astype(self.dtype)))
                 stage.advance()
-        return jnp.stack(found, axis=1).astype(columns.dtype)
+        return jnp.stack(values, axis=1).astype(columns.dtype)
 
     def _trace_at(self, asked: Array) -> float:
         return float(jnp.sum(_diagonal(replace(self, coordinates=asked.reshape(-1, *self.coordinates.shape[1:])))))
@@ -138,16 +136,9 @@ def operator(k: ComposedKernel | Network, params: Any, x: ArrayLike, *, output: 
 
     Args:
         k: mapping and network, or a network alone.
-        params: of one finite network; their precision is that of products.
+        params: parameters of one finite network; their precision is that of products.
         x: points, shape (n, d).
-        output: take the kernel of this output alone; None is the mean over outputs.
-
-    Returns:
-        The operator.
-
-    Raises:
-        ValueError: if parameters are of another network or stacked, points have the wrong shape, or there is no such
-            output.
+        output: number of an output to take the kernel of; None is the mean over outputs.
 
     Source: Novak et al. 2022, "Fast finite width neural tangent kernel", section 3.2 (NTK-vector products).
 

@@ -10,20 +10,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_seed, check_sizes, shown
-from ntkspec.empirical._inputs import behind, num_stacked
-from ntkspec.empirical._leading import leading_eigenvalues
+from ntkspec.empirical._inputs import behind, network_of, num_stacked
 from ntkspec.empirical._rows import bytes_of_row, rows_of
 from ntkspec.empirical._sample import Frequencies, frequencies_of, sample
 from ntkspec.kernel import ComposedKernel, Network
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.record import attributes
-
-__all__ = ["Movement", "movement"]
+from ntkspec.recurrence import reorthogonalised
 
 #: Bytes of the rows of networks that are looked at side by side.
 SIDE_BY_SIDE = 2**28
@@ -31,13 +30,19 @@ SIDE_BY_SIDE = 2**28
 #: Other kernels whose features and Θ an observer keeps, for where another part of their networks begins.
 KERNELS = 64
 
-#: Of each network at each step, with what it says.
-MEASURES = {
-    "kernel_drift": "change of the kernel since initialisation, relative to it",
-    "kernel_rotation": "change of the kernel's direction since initialisation, 1 − cosine",
-    "kernel_error": "distance to the infinitely wide kernel, relative to it",
-    "kernel_alignment": "alignment of the kernel with the target",
-    "centered_kernel_alignment": "alignment of the centred kernel with the target",
+#: Of each network at each step: dimensions of its own, and what it says.
+MEASURES: dict[str, tuple[tuple[str, ...], str]] = {
+    "kernel_drift": ((), "change of the kernel since initialisation, relative to it"),
+    "kernel_rotation": ((), "change of the kernel's direction since initialisation, 1 − cosine"),
+    "kernel_error": ((), "distance to the infinitely wide kernel, relative to it"),
+    "kernel_alignment": ((), "alignment of the kernel with the target"),
+    "centered_kernel_alignment": ((), "alignment of the centred kernel with the target"),
+    "kernel_eigenvalue": (("mode",), "largest eigenvalues of the kernel"),
+    "kernel_eigenvalue_error": (("mode",), "bound on the error of the eigenvalues"),
+    "kernel_rayleigh_quotient": (
+        ("kernel_frequency",),
+        "rate at which plane waves of a frequency begin to be learned",
+    ),
 }
 
 
@@ -47,23 +52,21 @@ class Movement:
 
     Attributes:
         k: mapping and network, or a network alone.
-        network: that of `k`.
-        points: that are looked at, shape (m, d).
-        features: of these points, shape (m, p).
+        points: those that are looked at, shape (m, d).
+        features: inputs of the network there, shape (m, p).
         target: labels there, shape (m, channels).
         infinite: the kernel Θ of infinite width there, shape (m, m).
         frequencies: plane waves on those points; None where they lie on no lattice.
         scale: n/m, by which eigenvalues on m of the n points are multiplied.
-        num_eigenvalues: how many are recorded.
+        num_eigenvalues: number of eigenvalues that are recorded.
         attrs: of the Datasets.
         start: K_0 of each network, shape (seed, m, m); None before `begin`.
         checked: shapes of parameters that are known to be the network's.
-        together: how many networks' rows fit side by side in `SIDE_BY_SIDE`.
+        together: number of networks whose rows fit side by side in `SIDE_BY_SIDE`.
         others: this observer for other kernels, as it was built.
     """
 
     k: ComposedKernel | Network
-    network: Network
     points: Array
     features: Array
     target: Array
@@ -83,15 +86,10 @@ class Movement:
         Args:
             k: mapping and network of theirs, or a network alone: the one that the observer was built for, or another
                 on the same coordinates.
-            params: of all networks, stacked along a leading axis.
+            params: parameters of all networks, stacked along a leading axis.
 
         Returns:
             An observer that compares with their kernels K_0, and with the kernel Θ of `k`.
-
-        Raises:
-            ValueError: if the parameters are of another network or of networks behind a learned mapping, or `k` has no
-                NTK or no finite width, or takes other inputs.
-            TypeError: if `k` is no network, or the parameters are none.
 
         Example:
             >>> import jax, numpy as np, ntkspec as ns
@@ -102,60 +100,51 @@ class Movement:
             >>> float(observe.begin(wide, params)(0, params).kernel_drift.max())
             0.0
         """
-        begun = self._of(k)._for(params)
-        return replace(begun, start=begun.kernels(params))
+        observer = self._of(k)._for(params)
+        return replace(observer, start=observer.kernels(params))
 
     def __call__(self, step: int, params: Any) -> xr.Dataset:
         """Compare the kernels at these parameters with those at the start, the infinitely wide one and the target.
 
         Args:
-            step: of training.
-            params: of all networks, stacked along a leading axis.
+            step: step of training.
+            params: parameters of all networks, stacked along a leading axis.
 
         Returns:
             Dataset with one `step`; see `movement`.
-
-        Raises:
-            ValueError: if the parameters are of another network, of networks behind a learned mapping, or of another
-                number of networks than began.
-            TypeError: if the step is no number, or the parameters are none.
         """
         if not isinstance(step, int | np.integer):
             raise TypeError(f"step={shown(step)}; expected the number of a step, as in observe(0, params)")
         kernels = self.kernels(params)
         if self.start is not None and len(kernels) != len(self.start):
-            raise ValueError(
-                f"the parameters are those of {len(kernels)} networks, and {len(self.start)} began; expected those of "
-                "the same networks: observe.begin(k, params) is the observer of others"
-            )
+            counts = f"the parameters are those of {len(kernels)} networks, and {len(self.start)} began"
+            raise ValueError(f"{counts}; for other networks observe.begin(k, params) is the observer")
         waves = None if self.frequencies is None else (self.frequencies.lag, self.frequencies.weights)
-        measured = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale)
-        found = {name: np.asarray(values) for name, values in measured.items()}
+        measures = _measures(kernels, self.start, self.infinite, self.target, waves, self.scale)
+        measured = {name: np.asarray(values) for name, values in measures.items()}
         value, error = leading_eigenvalues(kernels, self.num_eigenvalues)
-        found |= {"kernel_eigenvalue": self.scale * value, "kernel_eigenvalue_error": self.scale * error}
-        return self._dataset(step, found)
+        measured |= {"kernel_eigenvalue": self.scale * value, "kernel_eigenvalue_error": self.scale * error}
+        return self._dataset(step, measured)
 
     def kernels(self, params: Any) -> Array:
         """Return the empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
-        here = self._for(params)
+        together = self._for(params).together
         with jax.default_matmul_precision("highest"):
             count = len(jax.tree.leaves(params)[0])
-            return _kernels(here.network, params, here.features, min(count, here.together))
+            return _kernels(network_of(self.k), params, self.features, min(count, together))
 
     def _of(self, k: ComposedKernel | Network) -> Movement:
         """Return this observer for a kernel; what depends on the kernel alone is computed once."""
-        for one in (self, *self.others):
-            if _same(one.k, k):
-                return one
+        for observer in (self, *self.others):
+            if _same(observer.k, k):
+                return observer
         is_behind = isinstance(k, ComposedKernel)
         if is_behind != isinstance(self.k, ComposedKernel) and isinstance(k, ComposedKernel | Network):
             built, given = ("alone", "behind a mapping") if is_behind else ("behind a mapping", "alone")
-            raise ValueError(
-                f"the observer was built for a network {built}, and is to look at one {given}, whose inputs "
-                "are others; build it by ns.empirical.movement(k, x, y) with the kernel and the points of the training"
-            )
-        found = _at_points(k, self.points)
-        other = replace(self, **found | {"attrs": self.attrs | found["attrs"]}, start=None, checked=None)
+            kinds = f"the observer was built for a network {built}, and is to look at one {given}"
+            raise ValueError(f"{kinds}; build it by ns.empirical.movement(k, x, y) with the kernel of the training")
+        fields = _at_points(k, self.points)
+        other = replace(self, **fields | {"attrs": self.attrs | fields["attrs"]}, start=None, checked=None)
         self.others.append(other)
         return other
 
@@ -166,12 +155,12 @@ class Movement:
             return self
         if isinstance(params, dict) and params.keys() == {"network", "mapping"}:
             raise ValueError(
-                "the parameters are those of networks behind a learned mapping, {'network': ..., 'mapping': ...}, and "
-                "movement compares kernels behind the mapping that it was given; train with trainable=(), or observe "
-                "params['network'] for the networks' kernels behind the mapping as it was"
+                "the parameters are of networks behind a learned mapping, and kernels are compared behind the mapping "
+                "that it was given; train with trainable=(), or observe params['network'] for kernels behind that"
             )
-        count, _ = num_stacked(self.network, params, self.features)
-        rows = rows_of(self.network, jax.tree.map(lambda leaf: leaf[0], params), None)
+        network = network_of(self.k)
+        count, _ = num_stacked(network, params, self.features)
+        rows = rows_of(network, jax.tree.map(lambda leaf: leaf[0], params), None)
         each, m = bytes_of_row(rows, self.features), len(self.features)
         refuse_if_too_large(
             2 * m * each + 4 * 8 * m * m * count,
@@ -180,44 +169,22 @@ class Movement:
         )
         return replace(self, checked=shapes, together=max(1, SIDE_BY_SIDE // (m * each)))
 
-    def _dataset(self, step: int, found: dict[str, np.ndarray]) -> xr.Dataset:
-        lead = ("seed", "step")
+    def _dataset(self, step: int, measured: dict[str, np.ndarray]) -> xr.Dataset:
         variables: dict[str, Any] = {
-            name: (lead, found[name][:, None], {"long_name": text, "units": ""})
-            for name, text in MEASURES.items()
-            if name in found
+            name: (("seed", "step", *dims), measured[name][:, None], {"long_name": text, "units": ""})
+            for name, (dims, text) in MEASURES.items()
+            if name in measured
         }
-        variables["kernel_eigenvalue"] = (
-            (*lead, "mode"),
-            found["kernel_eigenvalue"][:, None],
-            {"long_name": "largest eigenvalues of the kernel", "units": ""},
-        )
-        variables["kernel_eigenvalue_error"] = (
-            (*lead, "mode"),
-            found["kernel_eigenvalue_error"][:, None],
-            {"long_name": "bound on the error of the eigenvalues", "units": ""},
-        )
         coords: dict[str, Any] = {
             "step": ("step", [step], {"long_name": "training step", "units": "steps"}),
-            "seed": ("seed", np.arange(len(found["kernel_error"]))),
+            "seed": ("seed", np.arange(len(measured["kernel_error"]))),
         }
-        if self.frequencies is not None:
-            waves = self.frequencies
-            variables["kernel_rayleigh_quotient"] = (
-                (*lead, "kernel_frequency"),
-                found["kernel_rayleigh_quotient"][:, None],
-                {"long_name": "rate at which plane waves of a frequency begin to be learned", "units": ""},
-            )
-            coords["kernel_frequency"] = (
-                "kernel_frequency",
-                waves.frequency,
-                {"long_name": "frequency", "units": "cycles per unit"},
-            )
-            coords["infinite_rayleigh_quotient"] = (
-                "kernel_frequency",
-                self.scale * np.asarray(_rayleigh_quotients(self.infinite, waves.lag, waves.weights)),
-                {"long_name": "the same of the infinitely wide kernel", "units": ""},
-            )
+        if (waves := self.frequencies) is not None:
+            label = {"long_name": "frequency", "units": "cycles per unit"}
+            coords["kernel_frequency"] = ("kernel_frequency", waves.frequency, label)
+            infinite = self.scale * np.asarray(_rayleigh_quotients(self.infinite, waves.lag, waves.weights))
+            label = {"long_name": "the same of the infinitely wide kernel", "units": ""}
+            coords["infinite_rayleigh_quotient"] = ("kernel_frequency", infinite, label)
         return xr.Dataset(variables, coords=coords, attrs=self.attrs)
 
 
@@ -235,21 +202,21 @@ def movement(
     The kernels are those of `ntk`, the mean over outputs, at no more than `max_points` of the points: of a lattice
     every s-th point along each axis, where frequencies above the lower Nyquist frequency fold onto those below; of
     scattered points a random choice. The mapping is fixed: a run with ``trainable=`` is refused at the first call.
-    Eigenvalues and Rayleigh quotients are multiplied by n/m
-    to stand for those of all n points: exactly so where m = n, else as far as a sum over m points is an integral.
+    Eigenvalues and Rayleigh quotients are multiplied by n/m, which gives those of all n points exactly where m = n,
+    else as far as a sum over m points is an integral.
 
     Args:
         k: mapping and network, or a network alone; `linearised` ones do not move.
         x: training points, shape (n, d).
         y: labels, shape (n,) or (n, channels).
-        max_points: at which kernels are compared, m at most.
-        num_eigenvalues: how many of the largest to record.
-        seed: of the choice among scattered points.
+        max_points: number of points at which kernels are compared, m at most.
+        num_eigenvalues: number of the largest eigenvalues to record.
+        seed: seed of the choice among scattered points.
 
     Returns:
         The observer. In a run K_0 is the kernel of each network as it starts, whatever steps are recorded, in every
         part of an ensemble and after `resume`; Θ is that of the kernel that is trained, so that one observer serves
-        all of `train_scales`. It remembers nothing: outside of a run ``observe.begin(k, params)`` is the observer that
+        all of `train_scales`. It keeps no state: outside of a run ``observe.begin(k, params)`` is the observer that
         looks back to these parameters, and called as it is, it leaves out what looks back, drift and rotation. Each
         call returns a Dataset over (seed, step), one step:
         `kernel_drift` ‖K_t − K_0‖/‖K_0‖, in Frobenius norms like the rest;
@@ -264,7 +231,6 @@ def movement(
     Raises:
         ValueError: if points or labels have the wrong shape, the labels are all zero, or the network has no NTK or no
             finite width.
-        TypeError: if an argument is of a wrong kind.
 
     Source: Fort et al. 2020, "Deep learning versus kernel learning", section 3 (kernel distance); Cristianini et al.
     2001, "On kernel-target alignment", definition 1; Cortes, Mohri & Rostamizadeh 2012, "Algorithms for learning
@@ -292,10 +258,10 @@ def movement(
     if not bool(jnp.any(target)):
         raise ValueError("the labels are all 0 at the points looked at, so no kernel is aligned with them")
     points, m = here.points[chosen], len(chosen)
-    at_points = _at_points(k, points)
-    at_points["attrs"] |= {"kernel_points": m, "kernel_points_of": len(here.points)}
+    fields = _at_points(k, points)
+    fields["attrs"] |= {"kernel_points": m, "kernel_points_of": len(here.points)}
     return Movement(
-        **at_points,
+        **fields,
         target=target,
         frequencies=frequencies_of(np.asarray(points)),
         scale=len(here.points) / m,
@@ -311,7 +277,6 @@ def _at_points(k: ComposedKernel | Network, points: Array) -> dict[str, Any]:
     here.network.require_derivative()
     return {
         "k": k,
-        "network": here.network,
         "points": here.points,
         "features": here.features,
         "infinite": k.ntk(here.points),
@@ -382,3 +347,31 @@ def _centered(K: Array) -> Array:
 def _rayleigh_quotients(K: Array, lag: Array, weights: Array) -> Array:
     """uᴴKu/uᴴu averaged over the plane waves of each band: entries summed by lag, then by frequency."""
     return weights @ jax.ops.segment_sum(K.ravel(), lag.ravel(), num_segments=weights.shape[1])
+
+
+def leading_eigenvalues(kernels: Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest eigenvalues θ of symmetric matrices (seed, m, m), descending, (seed, count), and bounds.
+
+    Some eigenvalue of K is as close to θ as its bound; within 64 + 4 `count` points they are all there is, to rounding.
+    By Lanczos, not by LAPACK's own reduction: its threads and those of the training run wait for each other, and a
+    matrix of 256 points has been seen to take seconds instead of milliseconds on a busy machine.
+
+    Example:
+        >>> value, error = leading_eigenvalues(jax.numpy.diag(jax.numpy.array([1.0, 3.0, 2.0]))[None], 2)
+        >>> value.round(12).tolist(), bool((error < 1e-12).all())
+        ([[3.0, 2.0]], True)
+    """
+    alpha, beta = (np.asarray(a) for a in _tridiagonal(kernels, min(kernels.shape[1], 64 + 4 * count)))
+    values, errors = [], []
+    for diagonal, off_diagonal in zip(alpha, beta, strict=True):
+        theta, S = scipy.linalg.eigh_tridiagonal(diagonal, off_diagonal[:-1])
+        values.append(theta[::-1][:count])
+        errors.append(np.abs(off_diagonal[-1] * S[-1, ::-1][:count]) + len(theta) * np.finfo(float).eps * theta[-1])
+    return np.stack(values), np.stack(errors)
+
+
+@partial(jax.jit, static_argnames="steps")
+def _tridiagonal(kernels: Array, steps: int) -> tuple[Array, Array]:
+    """α (seed, steps) and β (seed, steps) from one random vector."""
+    start = jax.random.normal(jax.random.key(0), kernels.shape[1:2], dtype=kernels.dtype)
+    return jax.vmap(lambda K: reorthogonalised(lambda v: K @ v, start, steps))(kernels)

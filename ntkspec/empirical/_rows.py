@@ -22,9 +22,7 @@ from jax import Array
 from ntkspec.empirical._traced import factors_of
 from ntkspec.kernel import Network
 from ntkspec.kernel._base import Factor, Layered, is_layered
-from ntkspec.kernel._gram import Which
-
-__all__ = ["Rows", "bytes_of_row", "compute", "rows_of", "together"]
+from ntkspec.kernel._gram import Which, computed_rows
 
 #: Points whose gradients are computed side by side, so that their passes are products of matrices.
 SIDE_BY_SIDE = 256
@@ -45,7 +43,7 @@ class Rows(eqx.Module):
 
     @abstractmethod
     def rows(self, x: Array) -> list[Factor]:
-        """Return the factors at inputs (n, p) of the outputs that are asked for."""
+        """Return the factors of the chosen outputs at inputs (n, p)."""
 
     def tile(self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk") -> Array:
         """Return the kernel of all pairs of two `rows`, (n, k)."""
@@ -61,7 +59,7 @@ class Rows(eqx.Module):
 
 
 class Layers(Rows):
-    """Rows of a network of Dense layers, which knows its factors."""
+    """Rows of a network of Dense layers, which has its factors."""
 
     def rows(self, x: Array) -> list[Factor]:
         found = cast(Layered, self.network).factors(self.params, x)
@@ -81,20 +79,14 @@ class Traced(Rows):
 
 
 def rows_of(network: Network, params: Any, output: int | None) -> Rows:
-    """Return the rows of a network's Jacobian, as factors where it knows them or its trace shows them."""
+    """Return the rows of a network's Jacobian, as factors where it has them or its trace shows them."""
     return (Layers if is_layered(network) else Traced)(network, params, output)
-
-
-@jax.jit
-def compute(rows: Rows, x: Array) -> Any:
-    """Return the rows at inputs, compiled."""
-    return rows.rows(x)
 
 
 def bytes_of_row(rows: Rows, features: Array) -> int:
     """Memory of the row of one point."""
     # Of a compiled function the shapes are kept: a call that has been made before traces nothing.
-    shapes = compute.eval_shape(rows, jax.ShapeDtypeStruct((1, *features.shape[1:]), features.dtype))
+    shapes = computed_rows.eval_shape(rows, jax.ShapeDtypeStruct((1, *features.shape[1:]), features.dtype))
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 

@@ -10,8 +10,6 @@ from jax import Array
 
 from ntkspec.grid import Placement, place
 
-__all__ = ["Frequencies", "frequencies_of", "sample"]
-
 
 class Frequencies(NamedTuple):
     """Plane waves on m points of a lattice of N, in bands of radial frequency.

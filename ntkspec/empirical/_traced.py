@@ -20,8 +20,6 @@ from jax.extend.core import Jaxpr, JaxprEqn
 from ntkspec.kernel._base import Factor
 from ntkspec.kernel._equation import evaluate, evaluated
 
-__all__ = ["factors_of"]
-
 
 def factors_of(function: Callable[[Any, Array], Array], params: Any, x: Array) -> list[Factor]:
     """Return the Jacobian of a function in its parameters, one factor for each array of them that it depends on.
