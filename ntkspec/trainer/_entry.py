@@ -39,6 +39,7 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
     seeds: int = 4,
     seed: int = 0,
     field_shape: tuple[int, ...] | None = None,
+    unseen: ArrayLike | None = None,
     devices: Sequence[jax.Device] | None = None,
     checkpoint: Keep | str | Path | None = None,
     resume: bool | str = False,
@@ -63,6 +64,7 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
         seeds: number of networks.
         seed: of the first network's initialisation; the others, and batches, are folded in by number.
         field_shape: also record the function on the lattice i/field_shape, as a prediction's `field`.
+        unseen: also record it at these points, shape (m, d), as a prediction's `unseen`.
         devices: that train; None is all local ones. Networks are spread over them, and what is left shares the points.
             Those of one processor take turns, small ones on a core each; those of a GPU are trained side by side.
         checkpoint: folder for checkpoints, every ten minutes and at the end, or `ntkspec.trainer.Keep`. Ctrl-C
@@ -84,8 +86,8 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
     Returns:
         Dataset named as a prediction's: `train` (seed, step, point[, channel]), `loss` (seed, step), `target`; on
         lattice points `residual_energy` (seed, step, frequency), where a logit stands for its sigmoid, and
-        `target_energy` (frequency); with `field_shape`
-        the `field` (seed, step, axis0, …[, channel]). The attributes say how it was trained.
+        `target_energy` (frequency); with `field_shape` the `field` (seed, step, axis0, …[, channel]), with `unseen`
+        the `unseen` (seed, step, asked[, channel]). The attributes say how it was trained.
 
     Raises:
         ValueError: if an argument has a wrong value or shape, a batch is larger than the data, labels are outside of
@@ -108,7 +110,7 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
     """
     checked = planned(
         k, x, y, steps=steps, training=replace(training, **options), learning_rate=learning_rate, seeds=seeds,
-        seed=seed, field_shape=field_shape,
+        seed=seed, field_shape=field_shape, unseen=unseen,
     )  # fmt: skip
     return run(checked, Keep.of(checkpoint, resume), observe, devices, progress)
 
@@ -124,6 +126,7 @@ def plan(
     seeds: int = 4,
     seed: int = 0,
     field_shape: tuple[int, ...] | None = None,
+    unseen: ArrayLike | None = None,
 ) -> Plan:
     """Check all that a run depends on, before anything is allocated.
 
@@ -137,6 +140,7 @@ def plan(
         seeds: number of networks.
         seed: number of the first network.
         field_shape: shape of the lattice on which the function is recorded, too.
+        unseen: points at which it is recorded, too, shape (m, d).
 
     Returns:
         The plan, for `run` and `stability_limit`; `Plan.changed` gives that of another run on the same labels.
@@ -159,7 +163,7 @@ def plan(
     """
     checked = planned(
         k, x, y, steps=steps, training=training, learning_rate=learning_rate, seeds=seeds, seed=seed,
-        field_shape=field_shape,
+        field_shape=field_shape, unseen=unseen,
     )  # fmt: skip
     partition(checked, need_of(checked), jax.local_devices())
     return checked

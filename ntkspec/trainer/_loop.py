@@ -154,10 +154,11 @@ class Networks:
             problem = problem._replace(rate=jnp.asarray(rates, dtype=plan.dtype))
         self.plan, self.first = plan, first
         self.fixed = problem.fixed
-        self.lattice = None if plan.lattice is None else plan.inputs(plan.lattice.points())
-        self.lattice_start: np.ndarray | float = 0.0
-        if self.lattice is not None and plan.training.centered:
-            self.lattice_start = self._outputs(params, self.lattice)
+        points = plan.elsewhere
+        self.elsewhere = None if points is None else plan.inputs(points)
+        self.elsewhere_start: np.ndarray | float = 0.0
+        if self.elsewhere is not None and plan.training.centered:
+            self.elsewhere_start = self._outputs(params, self.elsewhere)
         # Not what `start` is where nothing is subtracted.
         self.beginning = None if plan.training.centered else self._outputs(params, problem.inputs)
         state = begin(plan.recipe, problem, params)
@@ -250,8 +251,8 @@ class Networks:
         if not np.isfinite(f).all():
             raise self._divergence(step)
         self.trajectory.values.append(f)
-        if self.lattice is not None:
-            self.trajectory.fields.append(self._outputs(params, self.lattice) - self.lattice_start)
+        if self.elsewhere is not None:
+            self.trajectory.elsewhere.append(self._outputs(params, self.elsewhere) - self.elsewhere_start)
         if self.observers:
             groups = zip(self.observers, self._by_group(params), strict=True)
             self.trajectory.observed.append([observe(step, one) for observe, one in groups])

@@ -43,7 +43,7 @@ class Need:
         state: of one network, with its optimizer's memory.
         step: of one network, with its state, its gradient and the outputs of its layers.
         evaluated: of the outputs of all layers where all networks are evaluated, so many rows at a time.
-        shared: features of the points and the lattice of one kernel.
+        shared: features of the points and of those elsewhere of one kernel.
         recorded: of all networks.
     """
 
@@ -86,7 +86,7 @@ def need_of(plan: Plan) -> Need:
     n, channels = plan.labels.shape
     itemsize = np.dtype(plan.dtype).itemsize
     width = plan.points.shape[1] if plan.recipe.training.trainable else plan.kernels[0].mapping.num_features
-    lattice = 0 if plan.lattice is None else plan.lattice.size
+    others = plan.num_elsewhere
     points = n if plan.recipe.training.batch_size is None else min(n, plan.recipe.training.batch_size)
     per_step = PARAMETERS * _bytes(params) + _bytes(memory) + OUTPUTS * points * products * itemsize
     networks = len(plan.kernels) * plan.seeds
@@ -94,10 +94,10 @@ def need_of(plan: Plan) -> Need:
         parameters=_bytes(params),
         state=_bytes(params) + _bytes(memory),
         step=per_step + (0 if plan.recipe.training.batch_size is None else points * width * itemsize),
-        evaluated=min(networks * max(n, lattice), EVALUATED) * products * itemsize,
+        evaluated=min(networks * max(n, others), EVALUATED) * products * itemsize,
         # Features are computed in float64.
-        shared=(n + lattice) * width * (itemsize + 8),
-        recorded=networks * len(plan.steps) * channels * (n * RECORDED + lattice * RECORDED_FIELD),
+        shared=(n + others) * width * (itemsize + 8),
+        recorded=networks * len(plan.steps) * channels * (n * RECORDED + others * RECORDED_FIELD),
     )
 
 

@@ -57,6 +57,7 @@ class Plan:
         seeds: number of networks.
         steps: at which to record, (step,).
         lattice: on which the function is recorded, too.
+        unseen: points at which it is recorded, too, (asked, axis).
         squeeze: whether labels came without a channel.
     """
 
@@ -72,12 +73,26 @@ class Plan:
     seeds: int
     steps: np.ndarray
     lattice: Grid | None
+    unseen: np.ndarray | None
     squeeze: bool
 
     @cached_property
     def recipe(self) -> Recipe:
         """What a step does."""
         return Recipe.of(self.training, self.rateless)
+
+    @property
+    def elsewhere(self) -> np.ndarray | None:
+        """Points beside those that train at which the function is recorded: of the lattice, then unseen ones."""
+        parts = [] if self.lattice is None else [np.asarray(self.lattice.points())]
+        parts += [] if self.unseen is None else [self.unseen]
+        return np.concatenate(parts) if parts else None
+
+    @property
+    def num_elsewhere(self) -> int:
+        """How many those are."""
+        lattice = 0 if self.lattice is None else self.lattice.size
+        return lattice + (0 if self.unseen is None else len(self.unseen))
 
     @property
     def mean(self) -> bool:
@@ -130,7 +145,8 @@ class Plan:
         """All that the path of the networks depends on, but for what `path` tells, as JSON holds it."""
         steady = replace(self.training, schedule="constant")
         same = {
-            name: getattr(self, name) for name in ("kernels", "points", "labels", "rates", "seed", "seeds", "lattice")
+            name: getattr(self, name)
+            for name in ("kernels", "points", "labels", "rates", "seed", "seeds", "lattice", "unseen")
         }
         return {**configuration(same), "training": json.loads(steady.to_json())}
 
@@ -230,6 +246,7 @@ def planned(
     seeds: int,
     seed: int,
     field_shape: tuple[int, ...] | None,
+    unseen: ArrayLike | None,
 ) -> Plan:
     """Return a checked plan, which may not fit in memory; see `ntkspec.trainer.plan`."""
     check_composed(k)
@@ -257,6 +274,7 @@ def planned(
         seeds=seeds,
         steps=recorded,
         lattice=None if shape is None else Grid.unit(shape),
+        unseen=None if unseen is None or not np.size(unseen) else np.asarray(check_points(unseen, k.dim)),
         squeeze=labels.ndim == 1,
     )
     try_loss(plan.recipe, training.dtype)

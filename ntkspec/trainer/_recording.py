@@ -143,12 +143,12 @@ class Trajectory:
 
     Attributes:
         values: the networks' outputs at the training points, before any sigmoid, each (group, seed, point, channel).
-        fields: on the lattice, likewise.
+        elsewhere: at the plan's points elsewhere, likewise.
         observed: what the observer said of each group.
     """
 
     values: list[np.ndarray] = field(default_factory=list)
-    fields: list[np.ndarray] = field(default_factory=list)
+    elsewhere: list[np.ndarray] = field(default_factory=list)
     observed: list[list[xr.Dataset]] = field(default_factory=list)
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
@@ -161,7 +161,7 @@ class Trajectory:
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Trajectory:
         """Return what such arrays hold."""
-        found = cls(*(list(arrays.get(f"{prefix}/{name}", ())) for name in ("values", "fields")))
+        found = cls(*(list(arrays.get(f"{prefix}/{name}", ())) for name in ("values", "elsewhere")))
         groups: list[xr.Dataset] = []
         while (name := f"{prefix}/observed/{len(groups)}") in arrays:
             groups.append(unpacked(arrays[name]))
@@ -179,7 +179,7 @@ class Trajectory:
             )
 
     def _listed(self) -> dict[str, list[np.ndarray]]:
-        return {"values": self.values, "fields": self.fields}
+        return {"values": self.values, "elsewhere": self.elsewhere}
 
 
 def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Trajectory:
@@ -244,8 +244,18 @@ def dataset(plan: Plan, trajectory: Trajectory, group: int) -> xr.Dataset:
         "x": (("point", "axis"), plan.points, {"long_name": "coordinate", "units": "unit"}),
     }
     _add_energies(variables, coords, plan, np.asarray(plan.recipe.guess(jnp.asarray(raw))))
+    if plan.num_elsewhere:
+        others = _outputs(plan, _stacked(trajectory.elsewhere, group))
+        fields, unseen = np.split(others, [0 if plan.lattice is None else plan.lattice.size], axis=2)
+    if plan.unseen is not None:
+        label = _label("learned function at unseen points")
+        variables["unseen"] = (("seed", "step", "asked", *channel), shown(unseen), label)
+        coords["unseen_x"] = (
+            ("asked", "axis"),
+            plan.unseen,
+            {"long_name": "coordinate of an unseen point", "units": "unit"},
+        )
     if plan.lattice is not None:
-        fields = _outputs(plan, _stacked(trajectory.fields, group))
         axes = tuple(f"axis{i}" for i in range(plan.lattice.dim))
         variables["field"] = (
             ("seed", "step", *axes, *channel),

@@ -57,7 +57,8 @@ def validate(
         - `error_by_frequency` (step, frequency), `error_by_frequency_sem` and `error_by_frequency_interval`;
         - `predicted_residual`, `trained_residual`, `trained_residual_sem` (step, frequency): residual amplitude
           relative to the labels' at that frequency, NaN where the labels have none; `trained_residual_interval`;
-        - `field_error` (step), where both hold a field: root mean square over the lattice relative to the labels';
+        - `field_error` and `unseen_error` (step), where both hold a field or the same unseen points: root mean square
+          over the lattice or those points, relative to the labels';
         - with `ensemble`: `predicted_spread`, `spread_ratio` = spread/predicted_spread and `spread_ratio_interval`, NaN
           where the predicted one is below the roundings of training;
 
@@ -90,10 +91,11 @@ def validate(
     signal, inner = signal_norm(p), inner_dims(p)
     difference = r.train - p.train
     variables = _by_step(difference, inner, signal) | by_frequency(p, r, difference)
-    if "field" in p and "field" in r:
-        lattice = [dim for dim in p.field.dims if dim != "step"]
-        squared = ((r.field - p.field) ** 2).mean(lattice)
-        variables["field_error"] = np.sqrt(squared).mean("seed") / np.sqrt((p.target**2).mean())
+    for other in ("field", "unseen"):
+        if other in p and other in r:
+            squared: xr.DataArray = (r[other] - p[other]) ** 2
+            each = squared.mean([dim for dim in p[other].dims if dim != "step"]) ** 0.5
+            variables[f"{other}_error"] = each.mean("seed") / np.sqrt((p.target**2).mean())
     v = xr.Dataset(variables)
     if ensemble is not None:
         v = v.assign(compare_spreads(r, ensemble, inner, signal))

@@ -100,6 +100,8 @@ def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
         )
     if p.x.shape != r.x.shape or not np.allclose(p.x, r.x, atol=1e-12):
         yield f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"
+    if "unseen" in p and "unseen" in r and not np.array_equal(p.unseen_x, r.unseen_x):
+        yield "the prediction and the training were asked at other unseen points; give both the same `unseen`"
     for name in ("learning_rate", "loss"):
         # An optimizer that was built with its own learning rate does not show it; that of one without a theory is a
         # number of another kind.

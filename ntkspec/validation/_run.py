@@ -236,7 +236,9 @@ def case_of(
         training = replace(training, schedule=dynamics.Schedule(planned.factors, planned.starts))
     if training.batch_size == r.sizes["point"]:
         training = replace(training, batch_size=None)
-    case = Case(planned.changed(training, steps, rates=rates, lattice=None), p.sel(step=steps), filters, K=K)
+    case = Case(
+        planned.changed(training, steps, rates=rates, lattice=None, unseen=None), p.sel(step=steps), filters, K=K
+    )
     return case, r.train.sel(step=steps).transpose("seed", *p.train.dims).values
 
 

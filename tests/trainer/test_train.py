@@ -11,6 +11,7 @@ from ntkspec.trainer._ensemble import initialise
 X = np.arange(8)[:, None] / 8
 Y = np.stack([np.sin(2 * np.pi * X[:, 0]), np.cos(4 * np.pi * X[:, 0])], axis=1)
 STEPS = [0, 1, 5, 30]
+UNSEEN = [[1 / 16], [1 / 8]]
 NETWORKS = {
     "ntk": {"W_std": 1.3, "b_std": 0.4, "parametrization": "ntk"},
     "standard": {"W_std": 1.2, "b_std": 0.2, "parametrization": "standard"},
@@ -39,7 +40,7 @@ def runs(composed):
     """Both networks, two channels, float64, two seeds: shared by the tests that only look."""
     return {
         name: ns.trainer.train(
-            k, X, Y, steps=STEPS, learning_rate=safe_rate(k), seeds=2, dtype="float64", field_shape=(16,)
+            k, X, Y, steps=STEPS, learning_rate=safe_rate(k), seeds=2, dtype="float64", field_shape=(16,), unseen=UNSEEN
         )
         for name, k in composed.items()
     }
@@ -71,10 +72,13 @@ def test_centered_networks_start_at_exactly_zero_and_learn(name, runs):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_field_at_the_training_points_is_train(name, runs):
+def test_other_points_have_the_function_of_the_training_points(name, runs):
     r = runs[name]
     assert r.field.dims == ("seed", "step", "axis0", "channel")
     np.testing.assert_allclose(r.field[:, :, ::2], r.train, rtol=0, atol=1e-12)
+    assert r.unseen.dims == ("seed", "step", "asked", "channel")
+    np.testing.assert_allclose(r.unseen, r.field[:, :, 1:3], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(r.unseen_x, UNSEEN)
     np.testing.assert_allclose(r.axis0, np.arange(16) / 16)
 
 
