@@ -27,9 +27,8 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
 
     Returns:
         The axes. Stacks add up to 100 %, where parts below zero, of causes that bring networks nearer to theory, hang
-        below. Whiskers are standard errors over seeds, and numbers above the
-        stacks the error itself, relative to the signal: its root mean square over seeds, which is more than the mean
-        that `ntkspec.validate` tells.
+        below. Whiskers are standard errors over seeds, and numbers above the stacks the error itself, relative to the
+        signal: its root mean square over seeds, which is more than the mean that `ntkspec.validate` tells.
 
     Raises:
         ValueError: a variable is missing, or `of` is unknown.

@@ -21,8 +21,7 @@ def convergence(
     """Plot the residual amplitude at each frequency, relative to the target's, against the training step.
 
     Args:
-        data: from `ntkspec.eigen.convergence`: `residual_energy(step, frequency)`,
-            `target_energy(frequency)`.
+        data: from `ntkspec.eigen.convergence`: `residual_energy(step, frequency)`, `target_energy(frequency)`.
         ax: where to draw; new axes if None.
         frequencies: which to draw, in cycles per unit, the nearest ones there are; at most seven spread over
             those that the target holds if None. Not used by the image.

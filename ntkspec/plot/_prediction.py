@@ -78,7 +78,7 @@ def images(
         data: from `ntkspec.predict(..., everywhere=True)`, with `field(step, axis0, axis1[, ...])`.
         steps: which to show, the nearest there are; at most four spread over all if None.
         reference: the true picture, shape (rows, columns) or (rows, columns, 1 or 3), drawn last.
-        axes: where to draw, one for each picture; a new row if None.
+        axes: where to draw, one for each picture; a new row if None, or a column for pictures that are long strips.
 
     Returns:
         The axes, in order.
@@ -91,17 +91,20 @@ def images(
     pictures = [(f"Step {at:,g}", _picture(data, float(at))) for at in chosen]
     if reference is not None:
         pictures.append(("Reference", _flat_channel(np.asarray(reference, dtype=float))))
-    row = (
-        style.row_of_axes(len(pictures), width=2.0 * len(pictures), height=2.3)
-        if axes is None
-        else np.asarray(axes, dtype=object).ravel()
-    )
+    row = _places(pictures) if axes is None else np.asarray(axes, dtype=object).ravel()
     if len(row) != len(pictures):
         raise ValueError(f"`plot.images` got {len(row)} axes for {len(pictures)} pictures; pass one for each.")
     for ax, (title, picture) in zip(row, pictures, strict=True):
         _draw_picture(ax, picture, title)
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return np.asarray(row, dtype=object)
+
+
+def _places(pictures: Sequence[tuple[str, NDArray[np.float64]]]) -> NDArray[np.object_]:
+    height, width = pictures[0][1].shape[:2]
+    if width > 3 * height:
+        return style.row_of_axes(1, width=8.0, height=max(8.0 * height / width, 0.2) + 0.3, rows=len(pictures))
+    return style.row_of_axes(len(pictures), width=2.0 * len(pictures), height=min(2.0 * height / width, 8.0) + 0.3)
 
 
 def quality(data: Mapping[str, xr.DataArray], *, ax: Axes | None = None) -> Axes:
@@ -192,7 +195,7 @@ def _functions(
     if "target" in data and "x" in data:
         # Above the curves: a learned function hides its own data otherwise.
         points = np.ravel(data["x"]), np.ravel(data["target"])
-        ax.plot(*points, "o", color="black", markersize=3, label="target", zorder=5)
+        ax.plot(*points, "o", color="black", markersize=3 if points[0].size <= 200 else 1, label="target", zorder=5)
     ax.set_xlabel(style.label(data.get("x", position), "position", units="unit"))
     ax.set_ylabel(style.label(data.get("target", learned), "signal"))
     style.legend(ax, outside=True, title="Step")

@@ -31,17 +31,17 @@ _HOUSE: dict[Any, Any] = {
 }
 
 
-def row_of_axes(count: int, *, width: float = 6.4, height: float = 4.0) -> NDArray[np.object_]:
-    """Make a figure of `width` by `height` inches with a row of `count` axes in the house style."""
+def row_of_axes(count: int, *, width: float = 6.4, height: float = 4.0, rows: int = 1) -> NDArray[np.object_]:
+    """Make a figure with `rows` of `count` axes in the house style, row after row, each `width` by `height` inches."""
     # Made outside the context: Jupyter's backend, loaded with the first figure, turns interactive mode on, and a
     # context around it would turn it off again, so that no later figure shows.
-    figure = plt.figure(figsize=(width, height), layout="constrained")
+    figure = plt.figure(figsize=(width, height * rows), layout="constrained")
     with matplotlib.rc_context(_HOUSE):
-        axes = figure.subplots(1, count, squeeze=False)
-    for ax in axes[0]:
+        axes = figure.subplots(rows, count, squeeze=False).ravel()
+    for ax in axes:
         ax.grid(True, color="0.9", linewidth=0.7)
         ax.tick_params(labelsize=9, color="0.35")
-    return np.asarray(axes[0], dtype=object)
+    return np.asarray(axes, dtype=object)
 
 
 def axes_or_new(ax: Axes | None, *, width: float = 6.4, height: float = 4.0) -> Axes:

@@ -16,7 +16,7 @@ def predicted(dim, channels=2, held_out=True):
             "step": [0, 10],
             where: ((rows, "axis"), x),
             "axis": ["x", "y", "z"][:dim],
-            "channel": ["p", "u"][:channels],
+            "channel": ["p", "u"][:channels] if channels < 3 else [f"q{i}" for i in range(channels)],
         },
     )
 
@@ -35,11 +35,31 @@ def test_maps_show_truth_prediction_and_error(held_out):
 
 def test_one_coordinate_is_a_curve():
     data = predicted(1)
-    (ax,) = ns.plot.points(data)
+    (ax, other) = ns.plot.points(data)
     order = np.argsort(data.unseen_x.values[:, 0])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), data.unseen_target.values[order, 0])
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), data.unseen.values[1, order, 0])
-    assert ax.get_ylabel() == "p"
+    assert (ax.get_ylabel(), other.get_ylabel()) == ("p", "u")
+
+
+def test_several_outputs_are_all_shown_or_the_best_and_the_worst():
+    few, many = predicted(2), predicted(2, channels=5)
+    assert [ax.collections[0].colorbar.ax.get_ylabel() for ax in ns.plot.points(few)[::3]] == ["p", "u"]
+    many["unseen"][-1, :, 3] = many.unseen_target[:, 3]
+    many["unseen"][-1, :, 1] = many.unseen_target[:, 1] + 9
+    axes = ns.plot.points(many)
+    names = [ax.collections[0].colorbar.ax.get_ylabel() for ax in axes[::3]]
+    assert names == ["q3 (best of 5)", "q1 (worst of 5)"]
+    np.testing.assert_array_equal(axes[4].collections[0].get_array(), many.unseen[-1, :, 1])
+
+
+def test_training_is_beside_its_prediction():
+    data = predicted(2, channels=1)
+    data["trained"] = data.unseen + 1
+    axes = ns.plot.points(data)
+    assert [ax.get_title(loc="left") for ax in axes] == ["Truth", "Step 10", "Trained, step 10", "Error"]
+    np.testing.assert_array_equal(axes[2].collections[0].get_array(), data.trained[-1, :, 0])
+    np.testing.assert_array_equal(axes[3].collections[0].get_array(), (data.unseen[-1] - data.unseen_target)[:, 0])
 
 
 def test_what_is_missing_is_named():

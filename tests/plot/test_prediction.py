@@ -116,6 +116,11 @@ def test_images_are_a_row_that_ends_with_the_reference():
     assert len(plot.images(data)) == 4
 
 
+def test_long_strips_are_stacked():
+    row, stacked = (plot.images(two_dimensional().isel(axis0=slice(0, end))) for end in (3, 1))
+    assert [len({ax.get_subplotspec().rowspan.start for ax in axes}) for axes in (row, stacked)] == [1, 4]
+
+
 def test_images_on_given_axes():
     axes = Figure().subplots(1, 2)
     assert plot.images(two_dimensional(), steps=[0, 1], axes=axes)[1] is axes[1]
