@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "check_seed",
     "check_sizes",
     "check_steps",
+    "check_that",
     "check_whole_steps",
     "shown",
 ]
@@ -49,12 +51,26 @@ class Refused(ValueError):
 
     def __init__(self, message: str, **arguments: Any) -> None:
         self.message, self.arguments = message, arguments
-        texts = {name: f"{name}={'...' if value is ... else repr(value)}" for name, value in arguments.items()}
-        super().__init__(message.format_map(texts))
+        super().__init__(self._with(lambda name, value: f"{name}={'...' if value is ... else repr(value)}"))
 
     def on_command_line(self) -> str:
         """Return the message with the options of the command line in place of arguments."""
-        return self.message.format_map({name: _option(name, value) for name, value in self.arguments.items()})
+        return self._with(_option)
+
+    def _with(self, shown: Callable[[str, Any], str]) -> str:
+        # Braces around anything else are a person's own, in the name of a file or of a column.
+        names = "|".join(map(re.escape, self.arguments)) or "(?!)"
+        return re.sub(rf"\{{({names})\}}", lambda hit: shown(hit[1], self.arguments[hit[1]]), self.message)
+
+
+def check_that(holds: Any, message: str, **arguments: Any) -> None:
+    """Refuse what does not hold.
+
+    Raises:
+        Refused: with that message.
+    """
+    if not holds:
+        raise Refused(message, **arguments)
 
 
 def _option(name: str, value: Any) -> str:
@@ -161,19 +177,11 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
 
 
 def as_columns(y: ArrayLike, num_points: int) -> tuple[np.ndarray, Callable[[Any], Any]]:
-    """Labels as columns, and what gives columns the labels' own shape again.
-
-    Args:
-        y: labels, shape (n,) or (n, c).
-        num_points: n.
+    """Labels (n,) or (n, c) as columns, and what gives columns the labels' own shape again.
 
     Returns:
         The labels, float64 of shape (n, c), and a function that turns arrays (..., n, c) into (..., n) where the labels
         have one axis.
-
-    Raises:
-        ValueError: as `check_labels`.
-        TypeError: as `check_labels`.
 
     Example:
         >>> columns, restore = as_columns([1.0, 2.0, 3.0], 3)
@@ -231,14 +239,15 @@ def check_whole_steps(steps: Sequence[int]) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def check_sizes(**sizes: int) -> None:
-    """Refuse sizes that are not positive integers.
+def check_sizes(least: int = 1, /, **sizes: int) -> None:
+    """Refuse sizes that are not whole numbers of at least `least`.
 
     Raises:
         ValueError: if one is not; the message names it.
     """
+    expected = "a positive integer" if least == 1 else f"a whole number of at least {least}"
     for name, size in sizes.items():
-        _require(_is_whole(size) and size >= 1, ValueError, name, size, "a positive integer")
+        _require(_is_whole(size) and size >= least, ValueError, name, size, expected)
 
 
 def check_seed(seed: int) -> None:
@@ -251,12 +260,7 @@ def check_seed(seed: int) -> None:
 
 
 def check_positive(name: str, value: float, hint: str) -> None:
-    """Refuse a value that is not a positive, finite number.
-
-    Args:
-        name: name of the argument.
-        value: its value.
-        hint: an example, or what the number means.
+    """Refuse a value that is not a positive, finite number; the hint is an example, or says what it means.
 
     Raises:
         TypeError: if it is not a number.

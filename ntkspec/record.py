@@ -44,10 +44,9 @@ PACKAGES = ("ntkspec", "jax", "jaxlib", "numpy", "scipy", "xarray", "h5netcdf")
 def configuration(obj: Any) -> Any:
     """Describe an object in what JSON can hold.
 
-    A dataclass becomes a dict of its fields with its name under `"class"`; so do nested ones. An array of up
-    to 64 entries becomes a list, a larger one its shape, dtype and SHA-256 digest. Infinity and NaN become
-    strings, a path or an enum member its text, a function or class its qualified name. Of any other object
-    only the class name is kept.
+    A dataclass becomes a dict of its fields with its name under `"class"`; so do nested ones. An array of up to 64
+    entries becomes a list, a larger one its shape, dtype and SHA-256 digest. Infinity and NaN become strings, a path or
+    an enum member its text, a function or class its qualified name. Of any other object only the class name is kept.
 
     Args:
         obj: any object, mostly a frozen dataclass.
@@ -111,16 +110,7 @@ def _array(obj: Any) -> Any:
 
 
 def variable(dims: str | tuple[str, ...], values: Any, long_name: str, units: str = "") -> tuple:
-    """Return a variable of a Dataset with what labels its axis in a plot.
-
-    Args:
-        dims: names of its dimensions.
-        values: array of as many axes.
-        long_name: label, in words.
-        units: unit of the values; empty where they have none.
-
-    Returns:
-        What `xarray.Dataset` takes for a variable.
+    """Return what `xarray.Dataset` takes for a variable, with what labels its axis in a plot.
 
     Example:
         >>> variable("step", [1, 2], "loss")
@@ -137,8 +127,7 @@ def step_coordinate(steps: Any) -> tuple:
 def versions() -> dict[str, str]:
     """Versions of what computed a result, and the kind of machine; nothing that names the machine.
 
-    Returns:
-        Version by package; "python", "system" and "machine". A package that is not installed is "unknown".
+    Packages that are not installed are "unknown"; beside them are "python", "system" and "machine".
 
     Example:
         >>> versions()["numpy"] == np.__version__
@@ -184,19 +173,7 @@ def check_dataset(
 ) -> xarray.Dataset:
     """Return a Dataset that has the variables and attributes which are needed of it.
 
-    Args:
-        got: beginning of the message, such as "`p` is".
-        data: a Dataset.
-        names: required variables.
-        source: function that makes such a Dataset.
-        attributes: required attributes.
-
-    Returns:
-        The same Dataset.
-
-    Raises:
-        TypeError: if it is not a Dataset.
-        ValueError: if a variable or an attribute is missing.
+    The message begins with `got`, such as "`p` is", and names the function `source` that makes such a Dataset.
     """
     import xarray
 

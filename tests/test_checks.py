@@ -99,3 +99,16 @@ def test_things_of_the_right_kind_pass():
     for progress in (ns.progress.NO_PROGRESS, ns.progress.TerminalProgress()):
         checks.check_progress(progress)
     checks.check_positive("accuracy", jnp.asarray(0.1), "")
+
+
+@pytest.mark.parametrize("value", [-1, 7, 8.0, "8", None, True])
+def test_sizes_have_a_least(value):
+    checks.check_sizes(8, size=np.int64(8))
+    with pytest.raises(ValueError, match=r"size=.*; expected a whole number of at least 8"):
+        checks.check_sizes(8, size=value)
+
+
+def test_braces_of_a_file_name_are_no_arguments():
+    refused = checks.Refused("a{b}.csv and {c} have no column; give {inputs}", inputs="x,y")
+    assert str(refused) == "a{b}.csv and {c} have no column; give inputs='x,y'"
+    assert refused.on_command_line() == "a{b}.csv and {c} have no column; give --inputs x,y"

@@ -63,15 +63,8 @@ class Decoded(NamedTuple):
 def decode(path: Path, white: float | None = None) -> Decoded:
     """Read the first frame of an image file, upright, without transparency, grey or red-green-blue.
 
-    Args:
-        path: an existing file.
-        white: stored number that means 1; None takes the file's own.
-
-    Returns:
-        The pixels; not yet scaled, so that a large photograph stays at a byte a value.
-
-    Raises:
-        ValueError: if it is no image or of a kind that is not read, is damaged, or is too large to open safely.
+    It is not yet scaled, so that a large photograph stays at a byte a value. `white` is the stored number that means 1;
+    None takes the file's own.
     """
     try:
         with path.open("rb") as file:

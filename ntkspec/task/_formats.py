@@ -50,20 +50,11 @@ def refuse_bomb(width: int, height: int) -> None:
 
 
 def tiff(file: BinaryIO) -> Pixels:
-    """Read grey or colour of any depth from a TIFF, inverted where white is stored as zero.
+    """Read grey or colour of any depth from the first page of a TIFF, inverted where white is stored as zero.
 
-    Args:
-        file: at its start.
+    What Pillow reads to the value is left to it: palettes, other colour spaces, other compressions of bytes.
 
-    Returns:
-        The first page.
-
-    Raises:
-        Unread: if it is the raw file of a camera, complex, a volume, or a depth under a compression that is not read.
-        ByPillow: if Pillow reads it to the value: palettes, other colour spaces, other compressions of bytes.
-
-    Source:
-        TIFF 6.0, Adobe 1992: sections 8 (baseline fields) and 19 (sample format).
+    Source: TIFF 6.0, Adobe 1992: sections 8 (baseline fields) and 19 (sample format).
     """
     with needs("app", "tifffile"):
         import tifffile
@@ -142,16 +133,7 @@ def _samples(container: Any, page: Any) -> np.ndarray:
 
 
 def unpacked(data: bytes, bits: int, row: int, order: Any = "big") -> np.ndarray:
-    """Integers packed without gaps, each row from a whole byte on.
-
-    Args:
-        data: rows one after the other.
-        bits: depth of a sample, up to 31.
-        row: samples in a row.
-        order: bit that comes first in a byte, "big" or "little".
-
-    Returns:
-        The samples, uint32, shape (rows, row).
+    """Integers of up to 31 bits packed without gaps, each row of so many from a whole byte on: uint32, (rows, row).
 
     Example:
         >>> unpacked(bytes([0x12, 0x3A, 0xBC]), 12, 2)
@@ -169,14 +151,7 @@ def unpacked(data: bytes, bits: int, row: int, order: Any = "big") -> np.ndarray
 def netpbm(file: BinaryIO) -> Pixels:
     """Read a portable grey or colour map, binary or as text, as shares of its maxval.
 
-    Args:
-        file: at its start.
-
-    Returns:
-        The picture.
-
-    Source:
-        netpbm.sourceforge.net/doc, pgm.html and ppm.html.
+    Source: netpbm.sourceforge.net/doc, pgm.html and ppm.html.
     """
     gap = rb"(?:\s|#[^\n]*\n)+"
     start = file.read(4096)
@@ -199,17 +174,7 @@ def netpbm(file: BinaryIO) -> Pixels:
 def radiance(file: BinaryIO) -> Pixels:
     """Read a Radiance picture: v = m 2^(e − 136) from bytes of three mantissas m and one exponent e.
 
-    Args:
-        file: at its start.
-
-    Returns:
-        Red, green and blue as floats.
-
-    Raises:
-        Unread: if it is in XYZ, turned, or in the older run-length code.
-
-    Source:
-        Ward, "Real Pixels", Graphics Gems II (1991), and Radiance's color.c for the run-length code.
+    Source: Ward, "Real Pixels", Graphics Gems II (1991), and Radiance's color.c for the run-length code.
     """
     lines = iter(lambda: file.readline(4096).strip(), b"")
     sizes = b"FORMAT=32-bit_rle_rgbe" in list(lines) and re.fullmatch(rb"-Y (\d+) \+X (\d+)\s*", file.readline(4096))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkspec.checks import Refused
 from ntkspec.task import image, points, signal
 from ntkspec.task._scattered import Scattered
 from ntkspec.task._table import ROW, SUFFIXES, read_columns
-from ntkspec.task._task import MIN_SIDE, Task, at_least, existing_file
+from ntkspec.task._task import Task, existing_file
 
 __all__ = ["load"]
 
@@ -55,19 +56,24 @@ def load(
         >>> load(max_size=64).shape
         (64, 64)
     """
-    if path is not None and Path(path).suffix.lower() in SUFFIXES and not is_signal(path):
-        return _table(path, max_length, inputs, outputs, held_out, seed)
-    if (inputs, outputs, held_out) != (None, None, None):
+    sound = path is not None and is_signal(path)
+    table = path is not None and not sound and Path(path).suffix.lower() in SUFFIXES
+    if not table and (inputs, outputs, held_out) != (None, None, None):
         name = "the astronaut" if path is None else Path(path).name
-        raise ValueError(
-            f"inputs, outputs and held_out are about the columns of a table ({', '.join(SUFFIXES)}), and {name} is "
-            "none; leave them out."
+        raise Refused(
+            f"{{inputs}}, {{outputs}} and {{held_out}} are about the columns of a table ({', '.join(SUFFIXES)}), and "
+            f"{name} is none; leave them out.",
+            inputs=...,
+            outputs=...,
+            held_out=...,
         )
-    if white is not None and (path is None or is_signal(path)):
-        raise ValueError("white is the level of white of an image file; leave it out for other signals.")
+    if white is not None and (path is None or sound or table):
+        raise Refused("{white} is the level of white of an image file; leave it out for other signals.", white=...)
     if path is None:
         return image.astronaut(size=max_size)
-    if is_signal(path):
+    if table:
+        return _table(path, max_length, inputs, outputs, held_out, seed)
+    if sound:
         return signal.from_file(path, max_length=max_length)
     return image.from_file(path, max_size=max_size, white=white)
 
@@ -89,24 +95,12 @@ def _table(
         values = chosen[0].numbers()
         if len(chosen) == 1 and np.isfinite(values).all():
             notices = [f"{len(values):,} rows of {chosen[0].name} were read as evenly spaced samples."]
-            max_length = at_least("max_length", max_length, MIN_SIDE)
             return signal.sampled(values, found.stem, f"{chosen[0].name} of {found.name}", notices, max_length)
     return points.from_file(path, inputs, outputs, 0.2 if held_out is None else held_out, seed)
 
 
 def is_signal(path: str | Path) -> bool:
-    """Whether a file is a 1-D signal, by its suffix or its first bytes.
-
-    Args:
-        path: an existing file.
-
-    Returns:
-        True for `.npy` and `.wav`.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be opened.
-    """
+    """Whether a file is a 1-D signal, `.npy` or `.wav`, by its suffix or its first bytes."""
     found = existing_file(path)
     with found.open("rb") as file:
         start = file.read(12)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 
+from ntkspec.checks import Refused, check_that
 from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
+from ntkspec.task._task import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,28 +58,18 @@ class Column:
 
 
 def read_columns(path: Path) -> list[Column]:
-    """Read all columns of a table.
-
-    Args:
-        path: an existing file: `.npz`, `.parquet`, or separated text (comma, semicolon, tab or blanks, with or without
-            a header).
-
-    Returns:
-        Its columns, in order.
-
-    Raises:
-        ValueError: if the file is not such a table, or does not fit in memory.
-        MissingExtra: if it is a `.parquet` and pyarrow is not installed.
-    """
-    size = path.stat().st_size
+    """Read all columns of an `.npz`, a `.parquet`, or separated text (comma, semicolon, tab or blanks), in order."""
+    size, suffix = path.stat().st_size, path.suffix.lower()
+    if suffix == ".npz" and is_zipfile(path):
+        with ZipFile(path) as archive:
+            size = sum(part.file_size for part in archive.infolist())
     refuse_if_too_large(EXPANSION * size, f"reading {path.name} ({size / 2**20:.0f} MiB)", "take a part of its rows")
-    suffix = path.suffix.lower()
     if suffix == ".npz":
         columns = _archive(path)
     else:
         columns = columns_of(_parquet(path) if suffix == ".parquet" else _text(path))
-    if not columns or not len(columns[0].values):
-        raise ValueError(f"{path.name} holds no rows; expected a table with one row for each point.")
+    rows = len(columns[0].values) if columns else 0
+    check_that(rows, f"{path.name} holds no rows; expected a table with one row for each point.")
     return columns
 
 
@@ -90,21 +83,18 @@ def _parquet(path: Path) -> pd.DataFrame:
 
     with needs("parquet", "pyarrow"):
         import_module("pyarrow")
-    try:
+    with reading(path, "is not a .parquet table", "write it again."):
         return pd.read_parquet(path, engine="pyarrow").reset_index(drop=True)
-    # The reader raises whatever a damaged file makes it meet.
-    except Exception as error:
-        raise ValueError(f"{path.name} is not a .parquet table ({_first_line(error)}); write it again.") from None
 
 
 def _text(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    try:
+    rows = "expected rows of equally many numbers, with or without a header."
+    with reading(path, "is not a table of separated values", rows):
         with path.open(encoding="utf-8-sig") as file:
             lines = [line for line in (file.readline() for _ in range(20)) if line.strip() and line[0] != "#"]
-        if not lines:
-            raise ValueError("no rows in it")
+        check_that(lines, "no rows in it")
         separator = _separator(lines[0])
         decimal = "," if separator == ";" and any("," in line for line in lines[1:]) else "."
         cells = lines[0].replace(decimal, ".").split(None if separator == r"\s+" else separator)
@@ -123,11 +113,6 @@ def _text(path: Path) -> pd.DataFrame:
                 encoding="utf-8-sig",
                 index_col=False,
             )
-    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
-        raise ValueError(
-            f"{path.name} is not a table of separated values ({_first_line(error)}); "
-            "expected rows of equally many numbers, with or without a header."
-        ) from None
     first = str(frame.columns[0])
     # What pandas writes where nobody asked it to leave the index out.
     if first.startswith("Unnamed: 0") and np.array_equal(frame.iloc[:, 0], np.arange(len(frame))):
@@ -150,16 +135,14 @@ def _is_number(text: str) -> bool:
 
 
 def _archive(path: Path) -> list[Column]:
-    try:
-        # Opened here, since numpy leaves the file of a damaged archive open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    # A damaged archive raises whatever zip and header parsing meet.
-    except Exception as error:
-        raise ValueError(
-            f"{path.name} is not a complete .npz archive of plain arrays ({_first_line(error)}); "
-            "write it again with numpy.savez."
-        ) from None
+    again = "write it again with numpy.savez."
+    # Opened here, since numpy leaves the file of a damaged archive open.
+    with (
+        reading(path, "is not a complete .npz archive of plain arrays", again),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        arrays = {name: archive[name] for name in archive.files}
     rows = {name: len(array) if array.ndim in (1, 2) else None for name, array in arrays.items()}
     if len(set(rows.values())) != 1 or None in rows.values():
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "none"
@@ -168,8 +151,8 @@ def _archive(path: Path) -> list[Column]:
         )
     columns = []
     for name, array in arrays.items():
-        if array.dtype.kind == "c":
-            raise ValueError(f"{path.name}: {name} is complex; save its real and imaginary parts as two columns.")
+        is_real = array.dtype.kind != "c"
+        check_that(is_real, f"{path.name}: {name} is complex; save its real and imaginary parts as two columns.")
         if array.ndim == 1:
             columns.append(Column(name, name, array))
         else:
@@ -178,20 +161,13 @@ def _archive(path: Path) -> list[Column]:
 
 
 def pick(columns: Sequence[Column], names: str | Sequence[str | int], what: str, label: str) -> list[Column]:
-    """Find columns by name, by group or by position; "row" is their number where no column has that name.
+    """Find columns by name, group or position, in the order asked; "row" is their number where no column has that name.
 
     Args:
         columns: of the table.
-        names: of columns or groups, a list or one text with commas; or positions from 0, with −1 for the last. A name
-            goes before a position.
+        names: a list or one text with commas; a name goes before a position from 0, with −1 for the last.
         what: the argument, for the message.
         label: the file, for the message.
-
-    Returns:
-        The columns, in the order asked.
-
-    Raises:
-        ValueError: if one is not there, or is asked for twice.
     """
     if isinstance(names, str):
         names = [part.strip() for part in names.split(",") if part.strip()]
@@ -204,19 +180,16 @@ def pick(columns: Sequence[Column], names: str | Sequence[str | int], what: str,
             hits = [Column(ROW, ROW, np.arange(len(columns[0].values)))]
         if not hits:
             listed = ", ".join(one.name for one in columns[:20]) + (", …" if len(columns) > 20 else "")
-            raise ValueError(
-                f"{what}: {label} has no column {name!r}; expected one of {listed}, or a position from 0 to "
-                f"{len(columns) - 1}."
+            raise Refused(
+                f"{{{what}}}: {label} has no column {name!r}; expected one of {listed}, or a position from 0 to "
+                f"{len(columns) - 1}.",
+                **{what: ",".join(map(str, names))},
             )
         found += hits
-    if len({id(one) for one in found}) < len(found):
-        raise ValueError(f"{what}: {', '.join(map(str, names))} names a column twice; name each once.")
+    asked = {what: ",".join(map(str, names))}
+    check_that(len(set(map(id, found))) == len(found), f"{{{what}}} names a column twice; name each once.", **asked)
     return found
 
 
 def _is_position(name: str | int) -> bool:
     return isinstance(name, int) or name.lstrip("-").isdigit()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(".")

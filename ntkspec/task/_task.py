@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
+from ntkspec.checks import check_that
 
 __all__ = ["MIN_SIDE", "Task"]
 
@@ -64,12 +67,11 @@ class Task:
             "axis behind it.": values.shape[: self.dim] != shape or values.ndim > self.dim + 1,
             "values hold NaN or infinity; expected finite numbers.": not np.isfinite(values).all(),
             "train_mask keeps no point; set at least one to True.": not self.train_mask.any(),
+            "some points are in both masks; judge by points that are not learnt from.":
+                self.test_mask.shape == shape and (self.train_mask & self.test_mask).any(),
         }  # fmt: skip
         for fault, is_there in faults.items():
-            if is_there:
-                raise ValueError(f"`Task`: {fault}")
-        if (self.train_mask & self.test_mask).any():
-            raise ValueError("`Task`: some points are in both masks; judge by points that are not learnt from.")
+            check_that(not is_there, f"`Task`: {fault}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,15 +119,6 @@ class Task:
         return self.values[self.test_mask]
 
 
-def at_least(name: str, value: int, least: int) -> int:
-    """Return a count as an int, or refuse what is less than `least` or not whole."""
-    is_whole = hasattr(value, "__index__")
-    if not is_whole or operator.index(value) < least:
-        fault = "too small" if is_whole else "not a whole number"
-        raise ValueError(f"{name} = {value!r} is {fault}; expected at least {least}.")
-    return operator.index(value)
-
-
 def existing_file(path: str | Path) -> Path:
     """Return the path of a file that can be opened, or refuse it; `~` is the home folder."""
     file = Path(path).expanduser()
@@ -141,17 +134,26 @@ def existing_file(path: str | Path) -> Path:
     return file
 
 
+@contextmanager
+def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
+    """Say in one sentence what a reader raises of a file that is damaged or of another kind: anything at all."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        # What a reader's own variables are called tells nobody anything.
+        reason = "no whole header" if isinstance(error, NameError) else str(error).strip() or type(error).__name__
+        raise ValueError(f"{path.name} {kind} ({reason.splitlines()[0][:120].rstrip('.')}); {remedy}") from None
+
+
 def check_varying(values: np.ndarray, label: str) -> None:
     """Refuse values that are not finite, or vary by no more than rounding; `label` is their name in the message."""
     wrong = np.count_nonzero(~np.isfinite(values))
-    if wrong:
-        raise ValueError(
-            f"{label} holds NaN or infinity at {wrong} of {values.size} values; "
-            "expected finite numbers: fill or cut the gaps first."
-        )
+    gaps = f"{label} holds NaN or infinity at {wrong} of {values.size} values"
+    check_that(not wrong, f"{gaps}; expected finite numbers: fill or cut the gaps first.")
     low, high = float(values.min()), float(values.max())
     # Halved, because the difference of two finite numbers may overflow.
-    if high / 2 - low / 2 <= ROUNDING * max(abs(low), abs(high)) / 2:
-        raise ValueError(
-            f"{label} is constant ({low:.6g} everywhere), so there is nothing to learn; give one that varies."
-        )
+    varies = high / 2 - low / 2 > ROUNDING * max(abs(low), abs(high)) / 2
+    constant = f"{label} is constant ({low:.6g} everywhere)"
+    check_that(varies, f"{constant}, so there is nothing to learn; give one that varies.")

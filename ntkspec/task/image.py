@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
+from ntkspec.checks import check_positive, check_sizes, check_that
 from ntkspec.extras import needs
 from ntkspec.task._decode import Decoded, decode
 from ntkspec.task._piece import cut
-from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
+from ntkspec.task._task import MIN_SIDE, Task, check_varying, existing_file
 
 __all__ = ["PHOTOGRAPHS", "astronaut", "from_file", "photograph"]
 
@@ -76,16 +76,14 @@ def photograph(name: str, size: int = 128, *, colour: bool = False) -> Task:
     Raises:
         ValueError: if the name is unknown, or `size` is out of range.
     """
-    if name not in PHOTOGRAPHS:
-        raise ValueError(f"no bundled picture is called {name!r}; take one of {', '.join(PHOTOGRAPHS)}.")
-    size = at_least("size", size, MIN_SIDE)
+    check_that(name in PHOTOGRAPHS, f"no bundled picture is called {name!r}; take one of {', '.join(PHOTOGRAPHS)}.")
+    check_sizes(MIN_SIDE, size=size)
     with needs("app", "skimage"):
         from skimage import data
 
     values = getattr(data, name)()
     longest = max(values.shape[:2])
-    if size > longest:
-        raise ValueError(f"size = {size} is more than the {longest} pixels of {name!r}; give at most that.")
+    check_that(size <= longest, f"size = {size} is more than the {longest} pixels of {name!r}; give at most that.")
     notices: tuple[str, ...] = ()
     if values.ndim == 3 and not colour:
         values = values @ LUMINANCE
@@ -116,14 +114,14 @@ def from_file(path: str | Path, *, max_size: int = 128, white: float | None = No
         ValueError: if it is no image or of a kind that is not read, is damaged, too small, constant, or too large to
             open safely.
     """
-    if white is not None and not (isfinite(white) and white > 0):
-        raise ValueError(f"white = {white}; expected a positive number, such as 4095 for 12 bits.")
-    max_size = at_least("max_size", max_size, MIN_SIDE)
+    if white is not None:
+        check_positive("white", white, "such as 4095 for 12 bits")
+    check_sizes(MIN_SIDE, max_size=max_size)
     found = existing_file(path)
     decoded = decode(found, white)
     height, width = decoded.values.shape[:2]
-    if min(height, width) < MIN_SIDE:
-        raise ValueError(f"{found.name} has {width} × {height} pixels; expected at least {MIN_SIDE} a side.")
+    is_large = min(height, width) >= MIN_SIDE
+    check_that(is_large, f"{found.name} has {width} × {height} pixels; expected at least {MIN_SIDE} a side.")
     check_varying(decoded.values, found.name)
     return _task(found.stem, decoded, max_size, source=found.name)
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import Refused, check_seed, check_that
 from ntkspec.task._scattered import Affine, Scattered
 from ntkspec.task._table import Column, pick, read_columns
-from ntkspec.task._task import MIN_SIDE, at_least, check_varying, existing_file
+from ntkspec.task._task import MIN_SIDE, check_varying, existing_file
 
 __all__ = ["Scattered", "from_arrays", "from_file"]
 
@@ -130,20 +131,22 @@ def from_arrays(
     x, y = (np.asarray(array, float) for array in (points, values))
     x, flat = (x[:, None] if x.ndim == 1 else x), y.ndim == 1
     y = y[:, None] if flat else y
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not x.shape[1] or not y.shape[1]:
-        raise ValueError(
-            f"points have shape {np.shape(points)} and values {np.shape(values)}; expected (n, d) and (n,) or "
-            "(n, channels), of one n"
-        )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("points or values hold NaN or infinity; drop those rows first (from_file does)")
+    check_that(
+        x.ndim == y.ndim == 2 and len(x) == len(y) and x.shape[1] and y.shape[1],
+        f"points have shape {np.shape(points)} and values {np.shape(values)}; expected (n, d) and (n,) or "
+        "(n, channels), of one n",
+    )
+    are_finite = np.isfinite(x).all() and np.isfinite(y).all()
+    check_that(are_finite, "points or values hold NaN or infinity; drop those rows first (from_file does)")
     names = ([f"x{i}" for i in range(x.shape[1])] if inputs is None else list(inputs),
              [f"y{i}" for i in range(y.shape[1])] if outputs is None else list(outputs))  # fmt: skip
-    if (len(names[0]), len(names[1])) != (x.shape[1], y.shape[1]):
-        raise ValueError(f"names {names} for {x.shape[1]} coordinates and {y.shape[1]} values; expected one for each")
+    counts = (x.shape[1], y.shape[1])
+    are_named = tuple(map(len, names)) == counts
+    check_that(are_named, f"names {names} for {counts[0]} coordinates and {counts[1]} values; expected one for each")
     flags = None if np.ndim(held_out) == 0 else np.asarray(held_out, bool)
-    if flags is not None and flags.shape != (len(x),):
-        raise ValueError(f"held_out has shape {flags.shape}; expected a share such as 0.2, or shape ({len(x)},)")
+    is_split = flags is None or flags.shape == (len(x),)
+    shape = np.shape(held_out)
+    check_that(is_split, f"held_out has shape {shape}; expected a share such as 0.2, or shape ({len(x)},)")
     share = float(held_out) if flags is None else 0.0  # type: ignore[arg-type]
     return _task(name, x, y, _Split(flags, share, seed), names, [], name, one_channel=flat)
 
@@ -166,9 +169,10 @@ def _flags(column: Column, label: str) -> np.ndarray:
     texts = np.array([str(value).strip().lower() for value in column.values])
     known = np.isin(texts, list(TRAIN | TEST))
     if not known.all():
-        raise ValueError(
-            f"held_out: column {column.name!r} of {label} holds {texts[~known][0]!r}; expected train or test, 0 or 1, "
-            "false or true in every row."
+        raise Refused(
+            f"{{held_out}}: column {column.name!r} of {label} holds {str(texts[~known][0])!r}; expected train or test, "
+            "0 or 1, false or true in every row.",
+            held_out=column.name,
         )
     return np.isin(texts, list(TEST))
 
@@ -193,19 +197,19 @@ def _sides(
         ys = [one for one in rest if rest and one.group == rest[-1].group]
         rest = [one for one in rest if one not in ys]
     xs = rest if xs is None else xs
-    if not xs or not ys:
-        raise ValueError(
-            f"{label} has {len(columns)} column{'s' * (len(columns) != 1)}, which leaves {len(xs)} for coordinates and "
-            f"{len(ys)} for values; expected at least one of each: name them by inputs and outputs."
-        )
-    if both := [one.name for one in xs if one in ys]:
-        raise ValueError(f"{', '.join(both)} of {label} is asked for as input and as output; take it for one of them.")
-    for one in (*xs, *ys):
-        if not one.is_numeric:
-            raise ValueError(
-                f"column {one.name!r} of {label} holds no numbers (first: {str(one.values[0])[:40]!r}); name other "
-                "columns by inputs and outputs, or turn it into numbers."
-            )
+    options = {"inputs": ..., "outputs": ...}
+    check_that(
+        xs and ys,
+        f"{label} has {len(columns)} column{'s' * (len(columns) != 1)}, which leaves {len(xs)} for coordinates and "
+        f"{len(ys)} for values; expected at least one of each: name them by {{inputs}} and {{outputs}}.",
+        **options,
+    )
+    both = [one.name for one in xs if one in ys]
+    check_that(not both, f"{', '.join(both)} of {label} is asked for as input and as output; take it for one of them.")
+    texts = [f"{one.name!r} of {label} holds no numbers (first: {str(one.values[0])[:40]!r})"
+             for one in (*xs, *ys) if not one.is_numeric]  # fmt: skip
+    remedy = "name other columns by {inputs} and {outputs}, or turn it into numbers."
+    check_that(not texts, f"column {' and '.join(texts)}; {remedy}", **options)
     if inputs is None or outputs is None:
         notices.append(
             f"Coordinates: {', '.join(one.name for one in xs)}; values: {', '.join(one.name for one in ys)}."
@@ -225,16 +229,15 @@ def _task(
     one_channel: bool | None = None,
 ) -> Scattered:
     """Rescale finite rows, join those at one place and split off what is held out."""
-    at_least("seed", split.seed, 0)
-    if split.flags is None and not 0 <= split.share < 1:
-        raise ValueError(f"held_out={split.share:g}; expected a share from 0 up to 1, such as 0.2, or a column's name")
-    if len(x) < MIN_SIDE:
-        raise ValueError(f"{source} holds {len(x)} complete rows; expected at least {MIN_SIDE}.")
+    check_seed(split.seed)
+    share = "{held_out}; expected a share from 0 up to 1, such as 0.2, or a column's name"
+    check_that(split.flags is not None or 0 <= split.share < 1, share, held_out=split.share)
+    check_that(len(x) >= MIN_SIDE, f"{source} holds {len(x)} complete rows; expected at least {MIN_SIDE}.")
     for label, column in zip(names[1], y.T, strict=True):
         check_varying(column, f"{label} of {source}")
     moving = np.ptp(x, axis=0) > 0
-    if not moving.any():
-        raise ValueError(f"all {len(x):,} rows of {source} are at one place; expected coordinates that differ.")
+    places = f"all {len(x):,} rows of {source} are at one place; expected coordinates that differ."
+    check_that(moving.any(), places)
     if not moving.all():
         still = [label for label, moves in zip(names[0], moving, strict=True) if not moves]
         notices.append(f"Coordinates that are the same in every row were left out: {', '.join(still)}.")
@@ -245,11 +248,9 @@ def _task(
         for affine, columns in ((inputs, x[:, moving].T), (outputs, y.T))
     )
     u, v, held = _split(*_joined(u, v, split.flags, notices), split)
-    if np.count_nonzero(~held) < MIN_SIDE:
-        raise ValueError(
-            f"{source} leaves {np.count_nonzero(~held)} places to learn from; expected at least {MIN_SIDE}: hold out "
-            "fewer (held_out), or give more."
-        )
+    left = np.count_nonzero(~held)
+    fewer = f"expected at least {MIN_SIDE}: hold out fewer, or give more."
+    check_that(left >= MIN_SIDE, f"{source} leaves {left} places to learn from; {fewer}")
     coordinates = "; ".join(
         f"{a.name} by (v - {a.offset:.6g}) / {a.length:.6g} (1 cycle per unit is {1 / a.length:.6g} per own unit)"
         for a in inputs

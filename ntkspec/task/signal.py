@@ -8,10 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkspec.checks import check_seed, check_sizes, check_that
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.task._piece import cut
-from ntkspec.task._task import MIN_SIDE, Task, at_least, check_varying, existing_file
+from ntkspec.task._task import MIN_SIDE, Task, check_varying, existing_file, reading
 
 __all__ = ["from_file", "paper"]
+
+#: Bytes of a signal in memory over those of its file, which has one to eight a sample; of one byte, float64 and copies.
+EXPANSION = 32
+#: Share of a signal's variance that is left of it at least where it is decimated; below, a piece says more of it.
+MOST = 0.5
 
 
 def paper(*, alpha: float = 1.0, num_points: int = 32, oversampling: int = 8, seed: int = 0) -> Task:
@@ -19,8 +26,7 @@ def paper(*, alpha: float = 1.0, num_points: int = 32, oversampling: int = 8, se
 
     On n = num_points · oversampling points, with z_k a standard complex Gaussian,
 
-        s = Re ifft( z_k (1 + min(k, n − k))^−alpha  for k < n/4, else 0 ),
-        y = (s − min s) / (max s − min s) − ½.
+        s = Re ifft( z_k (1 + min(k, n − k))^−alpha  for k < n/4, else 0 ), y = (s − min s) / (max s − min s) − ½.
 
     Every `oversampling`-th point trains, the others test. So the signal reaches past the Nyquist frequency
     num_points / 2 of the training points, as in the paper.
@@ -46,21 +52,20 @@ def paper(*, alpha: float = 1.0, num_points: int = 32, oversampling: int = 8, se
         >>> float(task.values.min()), float(task.values.max())
         (-0.5, 0.5)
     """
-    num_points = at_least("num_points", num_points, MIN_SIDE)
-    oversampling = at_least("oversampling", oversampling, 2)
-    if not isfinite(alpha):
-        raise ValueError(f"alpha = {alpha} is not finite; expected a decay exponent such as 1.0.")
+    check_sizes(MIN_SIDE, num_points=num_points)
+    check_sizes(2, oversampling=oversampling)
+    check_seed(seed)
     n = num_points * oversampling
     k = np.arange(n)
-    real, imaginary = np.random.default_rng(at_least("seed", seed, 0)).standard_normal((2, n))
+    real, imaginary = np.random.default_rng(seed).standard_normal((2, n))
     with np.errstate(all="ignore"):
         amplitude = np.where(k < n // 4, (1.0 + np.minimum(k, n - k)) ** -alpha, 0.0)
         # The mean goes in the scaling anyhow; kept until then, it would drown the waves of a steep spectrum.
         amplitude[0] = 0.0
         s = np.fft.ifft(real * amplitude + 1j * imaginary * amplitude).real
         span = s.max() - s.min()
-    if not (isfinite(span) and span > 0):
-        raise ValueError(f"alpha = {alpha} leaves no wave that float64 can hold; take one between -20 and 20.")
+    is_left = isfinite(span) and span > 0
+    check_that(is_left, f"alpha = {alpha} leaves no wave that float64 can hold; take one between -20 and 20.")
     train = k % oversampling == 0
     return Task(
         name=f"power-law signal, alpha = {alpha:g}",
@@ -75,7 +80,7 @@ def from_file(path: str | Path, *, max_length: int = 2048) -> Task:
     """Load a 1-D signal from a `.npy` array or a `.wav` recording; even samples train, odd samples test.
 
     Values are mapped to [−½, ½]. A longer signal is low-pass filtered and decimated by a whole factor, or, where
-    nothing of it would be left, cut to the window with most detail. Each leaves a notice.
+    less than half of its variance would be left, cut to the window with most detail. Each leaves a notice.
 
     Args:
         path: the file. A `.npy` holds a real array, shape (n,), (n, 1) or (1, n).
@@ -88,18 +93,19 @@ def from_file(path: str | Path, *, max_length: int = 2048) -> Task:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no such signal, or the signal is too short, constant or not finite.
     """
-    max_length = at_least("max_length", max_length, MIN_SIDE)
     found = existing_file(path)
     with found.open("rb") as file:
         is_array = file.read(6) == b"\x93NUMPY"
+    size = found.stat().st_size
+    refuse_if_too_large(EXPANSION * size, f"reading {found.name} ({size / 2**20:.0f} MiB)", "take a part of it")
     values, notices = _read_npy(found) if is_array or found.suffix.lower() == ".npy" else _read_wav(found)
     return sampled(values, found.stem, found.name, notices, max_length)
 
 
 def sampled(values: np.ndarray, name: str, source: str, notices: list[str], max_length: int) -> Task:
     """Make a task of evenly spaced samples, shape (n,), shortened and rescaled as `from_file` says."""
-    if values.size < MIN_SIDE:
-        raise ValueError(f"{source} holds {values.size} samples; expected at least {MIN_SIDE}.")
+    check_sizes(MIN_SIDE, max_length=max_length)
+    check_that(values.size >= MIN_SIDE, f"{source} holds {values.size} samples; expected at least {MIN_SIDE}.")
     check_varying(values, source)
     if values.size > max_length:
         values, notice = _decimate(values, max_length, source)
@@ -110,29 +116,17 @@ def sampled(values: np.ndarray, name: str, source: str, notices: list[str], max_
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, list[str]]:
-    name = path.name
-    try:
-        array = np.load(path, allow_pickle=False)
     # A header may promise more than the file, or the memory, holds.
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        objects = "holds Python objects; save it as a float array instead."
-        damaged = "is not a complete .npy array; write it again with numpy.save, as floats."
-        raise ValueError(f"{name} {objects if 'Object arrays' in str(error) else damaged}") from None
-    fault = ""
-    if not isinstance(array, np.ndarray):
-        array.close()
-        fault = "is an archive of arrays (.npz); save the one signal with numpy.save."
-    elif array.dtype.kind not in "biuf":
-        hint = "save its real part or its magnitude" if array.dtype.kind == "c" else "save it as floats"
-        fault = f"holds {array.dtype} values; expected real numbers: {hint}."
-    elif array.ndim == 2 and min(array.shape) > 1:
-        remedy = "For a 2-D field give an image, such as a PNG or a TIFF."
-        fault = f"has shape {array.shape}; expected one dimension. {remedy}"
-    elif array.ndim not in (1, 2):
-        fault = f"has {array.ndim} dimensions; expected one: save a single row of it."
-    if fault:
-        raise ValueError(f"{name} {fault}")
-    is_row = array.ndim == 2
+    again = "write it again with numpy.save, as floats."
+    with reading(path, "is not a complete .npy array of numbers", again), path.open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    hint = "save its real part or its magnitude" if array.dtype.kind == "c" else "save it as floats"
+    is_real = array.dtype.kind in "biuf"
+    check_that(is_real, f"{path.name} holds {array.dtype} values; expected real numbers: {hint}.")
+    remedy = "save a single row of it, or for a 2-D field give an image, such as a PNG or a TIFF."
+    is_line = array.size == max(array.shape, default=0)
+    check_that(is_line, f"{path.name} has shape {array.shape}; expected one dimension: {remedy}")
+    is_row = array.ndim > 1
     notices = [f"The array of shape {array.shape} was read as {array.size} samples."] if is_row else []
     return array.reshape(-1).astype(np.float64), notices
 
@@ -140,15 +134,13 @@ def _read_npy(path: Path) -> tuple[np.ndarray, list[str]]:
 def _read_wav(path: Path) -> tuple[np.ndarray, list[str]]:
     from scipy.io import wavfile
 
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            rate, data = wavfile.read(path)
-    # The reader raises whatever its parsing meets: struct.error, IndexError, UnboundLocalError, ...
-    except Exception as error:
-        raise ValueError(
-            f"{path.name} is not a .wav recording that can be read ({error}); convert it to 16-bit PCM."
-        ) from None
+    to_pcm = "convert it to 16-bit PCM."
+    with (
+        reading(path, "is not a .wav recording that can be read", to_pcm),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        rate, data = wavfile.read(path)
     notices = [f"Sampled at {rate} Hz; its length is taken as the unit interval."]
     # Chunks it skips are tags and the like; a premature end is lost sound.
     notices += [f"{warning.message}." for warning in caught if "EOF" in str(warning.message)]
@@ -160,7 +152,12 @@ def _read_wav(path: Path) -> tuple[np.ndarray, list[str]]:
         values = data.astype(np.float64)
     if values.ndim == 2:
         notices.append(f"The {values.shape[1]} channels were averaged to one.")
-        values = values.mean(axis=1)
+        single, values = values, values.mean(axis=1)
+        check_that(
+            np.ptp(values) >= 1e-3 * np.ptp(single, axis=0).max(),
+            f"the {single.shape[1]} channels of {path.name} cancel in their average, which is what is learned: they "
+            "are in antiphase; save one of them.",
+        )
     return values, notices
 
 
@@ -171,15 +168,14 @@ def _decimate(values: np.ndarray, max_length: int, label: str) -> tuple[np.ndarr
     # Scaled, so that no variance overflows; "reflect" spares it ringing where the ends differ.
     scale = np.abs(values).max()
     short = resample_poly(values / scale, 1, factor, padtype="reflect")
-    kept = np.std(short) / np.std(values / scale)
-    # The filter leaves a thousandth of what it removes; stretched to full height, that would be a signal.
-    if kept < 0.01:
+    lost = 1 - (np.std(short) / np.std(values / scale)) ** 2
+    # Stretched to full height, what little a filter leaves would be another signal.
+    if lost > 1 - MOST:
         every = np.ones(values.shape, bool)
         part, _, where = cut(Task(label, values / scale, every, ~every), max_length)
-        words = f"Cut, for all of it varies faster than {short.size:,} samples of the whole would resolve. {where}"
-        return part.values * scale, words
+        fast = f"{lost:.0%} of its variance is faster than {short.size:,} samples of the whole would resolve"
+        return part.values * scale, f"Cut, for {fast}. {where}"
     notice = f"Reduced from {values.size} to {short.size} samples (low-pass filtered, 1 in {factor} kept)"
-    lost = 1 - kept**2
     return short * scale, notice + (f"; {lost:.0%} of its variance was too fast." if lost > 0.01 else ".")
 
 

@@ -132,7 +132,7 @@ class Keep:
         for folder in [] if self.resume else [top, *inner]:
             if found := files(folder):
                 raise Refused(
-                    f"{_literal(folder)} holds a checkpoint, {found[0].name}; {{resume}} goes on from it, another "
+                    f"{folder} holds a checkpoint, {found[0].name}; {{resume}} goes on from it, another "
                     "folder begins anew",
                     resume=True,
                 )
@@ -276,18 +276,13 @@ def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bo
             return saved
     if not problems:
         return None
-    others, told = files(folder)[len(problems) :], _literal("; ".join(problems))
+    others, told = files(folder)[len(problems) :], "; ".join(problems)
     if others and not previous:
         raise Refused(
             f"{told}; {{resume}} takes the one before it, {others[0].name}; an empty folder begins anew",
             resume="previous",
         )
     raise ValueError(f"{'; '.join(problems)}; an empty folder begins anew")
-
-
-def _literal(text: Any) -> str:
-    """Text within a template of a message."""
-    return str(text).replace("{", "{{").replace("}", "}}")
 
 
 def _read(path: Path) -> Saved:

@@ -52,7 +52,7 @@ def test_every_bundled_photograph(name):
 
 @pytest.mark.parametrize("size", [0, -3, 7])
 def test_photograph_too_small(size):
-    with pytest.raises(ValueError, match=f"size = {size} is too small"):
+    with pytest.raises(ValueError, match=f"size={size}; expected a whole number of at least 8"):
         image.astronaut(size)
 
 
@@ -142,5 +142,5 @@ def test_missing_file_folder_and_bad_size(tmp_path):
         image.from_file(tmp_path / "absent.png")
     with pytest.raises(ValueError, match="is a folder"):
         image.from_file(tmp_path)
-    with pytest.raises(ValueError, match="max_size = 4 is too small"):
+    with pytest.raises(ValueError, match="max_size=4; expected a whole number of at least 8"):
         image.from_file(tmp_path, max_size=4)

@@ -168,14 +168,14 @@ def test_a_table_that_holds_no_points_is_refused(tmp_path, text, options, messag
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inputs": "z"}, "inputs: t.csv has no column 'z'; expected one of x, y, p, u, or a position from 0 to 3"),
-        ({"outputs": "9"}, "outputs: t.csv has no column '9'"),
+        ({"inputs": "z"}, "inputs='z': t.csv has no column 'z'; expected one of x, y, p, u, or a position from 0 to 3"),
+        ({"outputs": "9"}, "outputs='9': t.csv has no column '9'"),
         ({"inputs": "x,x"}, "names a column twice"),
         ({"inputs": "x,u", "outputs": "u"}, "u of t.csv is asked for as input and as output"),
-        ({"held_out": 1.0}, "held_out=1; expected a share from 0 up to 1"),
+        ({"held_out": 1.0}, "held_out=1.0; expected a share from 0 up to 1"),
         ({"held_out": -0.1}, "held_out=-0.1; expected a share"),
         ({"held_out": "p"}, "column 'p' of t.csv holds .*; expected train or test"),
-        ({"seed": -1}, "seed = -1 is too small"),
+        ({"seed": -1}, "seed=-1; expected a whole number"),
     ],
 )
 def test_what_is_asked_for_must_be_there(tmp_path, options, message):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkspec.task import Task
-from ntkspec.task._task import at_least, check_varying, existing_file
+from ntkspec.task._task import check_varying, existing_file
 
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
 
@@ -76,22 +76,6 @@ def test_task_copies_what_it_is_given():
 def test_task_refuses_what_does_not_fit(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(make((4,)), **changes)
-
-
-@pytest.mark.parametrize("value", [-1, 0, 7])
-def test_count_too_small(value):
-    with pytest.raises(ValueError, match=rf"size = {value} is too small; expected at least 8"):
-        at_least("size", value, 8)
-
-
-@pytest.mark.parametrize("value", [8.0, "8", None])
-def test_count_no_whole_number(value):
-    with pytest.raises(ValueError, match="is not a whole number"):
-        at_least("size", value, 8)
-
-
-def test_count_of_numpy():
-    assert at_least("size", np.int64(8), 8) == 8
 
 
 def test_missing_file(tmp_path):
