@@ -91,11 +91,22 @@ def test_points_are_designed_for(capsys, table, tmp_path):
     assert found.attrs["num_points"] == 320
 
 
-def test_points_are_validated(capsys, table):
+def test_points_are_validated_at_training_and_held_out_points(capsys, table, tmp_path):
     options = ["--scales", "1", "--steps", "0", "5", "--seeds", "2", "--width", "32", *SMALL]
-    result = run_json(capsys, ["validate", table, *COLUMNS, *options])
+    result = run_json(capsys, ["validate", table, *COLUMNS, *options, "--out", str(tmp_path)])
     assert result["error"][0] == 0
     assert 0 < result["error"][1] < 1
+    kept = ns.record.load(tmp_path / "held_out.nc")
+    task = ns.task.points.from_file(table, "x,y", "p,u")
+    np.testing.assert_array_equal(kept.unseen_target, task.test_values)
+    expected = -10 * np.log10(((kept.unseen.values - task.test_values) ** 2).mean((1, 2)))
+    np.testing.assert_allclose(result["test_psnr"], expected, rtol=1e-6)
+    assert result["trained_test_psnr"][0] == pytest.approx(result["test_psnr"][0])
+    # Within the error of the networks, at unseen points as at the others.
+    off = np.sqrt(((kept.trained - kept.unseen).values ** 2).mean((1, 2)) / (task.train_values**2).mean())
+    assert off[0] == 0 < off[1] < 2 * result["error"][1]
+    np.testing.assert_allclose(np.mean(result["trained_test_psnr_by_seed"], axis=0), result["trained_test_psnr"])
+    assert (tmp_path / "held_out.png").exists()
     assert set(result["scale_in_own_units"]) == {"x", "y"}
     sigmoid = run_json(capsys, ["validate", table, *COLUMNS, *options, "--output", "sigmoid"])
     assert "Values raised by 0.5 to [0, 1], where a sigmoid's are." in sigmoid["notices"]
@@ -106,8 +117,8 @@ def test_points_are_validated(capsys, table):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--inputs", "z"], "has no column 'z'; expected one of x, y, p, u, split"),
-        (["--held-out", "1.5"], "held_out=1.5; expected a share from 0 up to 1"),
+        (["--inputs", "z"], "--inputs z: points.csv has no column 'z'; expected one of x, y, p, u, split"),
+        (["--held-out", "1.5"], "--held-out 1.5; expected a share from 0 up to 1"),
         (["--held-out", "q"], "has no column 'q'"),
     ],
 )

@@ -14,6 +14,7 @@ import ntkspec as ns
 from ntkspec.cli import _validate as command
 from ntkspec.cli import main
 from ntkspec.dynamics._function_space import STAGES
+from ntkspec.study import _validated
 
 SMALL = ["--num-frequencies", "16", "--width", "32", "--depth", "1", "--scales", "2", "--seeds", "2"]
 STEPS = ["--steps", "0", "5", "20"]
@@ -181,7 +182,7 @@ def test_the_table_of_an_ensemble_shows_its_spread(capsys, signal):
         assert main(["validate", signal, *SMALL, "--steps", "0", "5", "20000", *options]) == 0
         table.append([line for line in capsys.readouterr().out.splitlines() if line.lstrip()[:1].isdigit()])
     head, *_, last = table[1]
-    assert [len(rows[0].split()) for rows in table] == [4, 9]
+    assert [len(rows[0].split()) for rows in table] == [6, 11]
     # Of the start the ratio is known, of the end the networks have no digits.
     assert head.count("%") == 8
     assert last.count("not known") == 3
@@ -240,7 +241,7 @@ def test_what_is_no_good_is_refused_before_any_work(refused, monkeypatch, option
     def never(*_, **__):
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(ns.study, "predictions", never)
+    monkeypatch.setattr(_validated, "predictions", never)
     monkeypatch.chdir("/")
     assert message in refused(*options)
 

@@ -48,9 +48,7 @@ class Report:
             "verdict": found.verdict,
             "best_scale": found.best_scale,
             "best_step": found.best_step,
-            "checks": {
-                one.name: {**summary_of_check(one.validation), "notices": list(one.notices)} for one in found.checks
-            },
+            "checks": {one.name: {**summary_of_check(one), "notices": list(one.notices)} for one in found.checks},
             "unchecked": found.unchecked,
             **own_units(chosen, found.best_scale),
             "notices": list(chosen.notices),

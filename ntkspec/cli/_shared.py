@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,6 @@ import tyro
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ntkspec.config import StudyConfig
-    from ntkspec.dynamics import Dynamics, Loss
     from ntkspec.study import Problem
     from ntkspec.task import Scattered, Task
 
@@ -98,27 +95,13 @@ def own_line(result: dict[str, Any]) -> list[str]:
     return [f"that scale in cycles per unit of each column: {words}"] if found else []
 
 
-def problems(
-    command: Any,
-    config: StudyConfig | None = None,
-    loss: Loss = "sum",
-    prepared: Callable[[Task | Scattered], Task | Scattered] = lambda chosen: chosen,
-    of: Dynamics | None = None,
-) -> tuple[Task | Scattered, dict[float, Problem]]:
-    """Return the signal that a command was given, as it is prepared, and its problem at each scale.
-
-    Args:
-        command: with its signal and sizes.
-        config: None is the command's own.
-        loss: of the problems.
-        prepared: makes of the signal what is to be learned.
-        of: dynamics that a given learning rate must be stable for; gradient descent where None.
-    """
+def problems(command: Any) -> tuple[Task | Scattered, dict[float, Problem]]:
+    """Return the signal that a command was given, and its problem at each scale."""
     from ntkspec import study
 
     check_early(command)
-    chosen = prepared(load(command))
-    return chosen, study.problems(chosen, command.study if config is None else config, loss, of)
+    chosen = load(command)
+    return chosen, study.problems(chosen, command.study)
 
 
 def keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[str]:

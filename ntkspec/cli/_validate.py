@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Columns, Signal, Table, keep, own_units, problems
+from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, keep, load, own_units
 from ntkspec.config import NetworkConfig, StudyConfig, Training
 from ntkspec.progress import TerminalProgress
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ntkspec.study import Check, Problem
-    from ntkspec.task import Scattered, Task
+    from ntkspec.study import Check
     from ntkspec.trainer import Keep
-
-
-#: Width that is trained at most where it is left to be found; beyond, the widest network of the law is.
-WIDEST = 2048
 
 
 @dataclass(frozen=True)
@@ -43,12 +38,11 @@ class ValidatedStudy(StudyConfig):
     """Of --loss, below the stability limit of the optimizer; by default half that of gradient descent on the kernel, or
     of a network where batches or a learned mapping lower it, and of an optimizer without a theory its usual one."""
 
-    def settled(self, width: int, *, with_rate: bool) -> StudyConfig:
-        """Return the same with a width that is known; without the learning rate where that is no rate of the theory."""
-        of_network = {**asdict(self.network), "width": width}
+    def settled(self) -> StudyConfig:
+        """Return the same with a width that is a number: the default where it is to be found."""
+        width = NetworkConfig().width if self.network.width == "auto" else self.network.width
         fields = {name: getattr(self, name) for name in StudyConfig.__dataclass_fields__ if name != "network"}
-        found = StudyConfig(network=NetworkConfig(**of_network), **fields)
-        return found if with_rate else replace(found, learning_rate=None)
+        return StudyConfig(network=NetworkConfig(**{**asdict(self.network), "width": width}), **fields)
 
 
 @dataclass(frozen=True)
@@ -91,67 +85,39 @@ class Validate:
     def run(self) -> dict[str, Any]:
         """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
         from ntkspec import plot, study
-        from ntkspec.validation._width_law import checked_by, not_checked, width_to_train
 
-        self._require_sense()
+        check_early(self)
         width, keeping = self.study.network.width, self._keep()
-        keeping.require_usable(below=True)
-        known = self.training.optimizer.has_theory
-        # The kernel, and with it the best scale, are those of infinite width.
-        plain = self.study.settled(NetworkConfig().width if width == "auto" else width, with_rate=known)
-        momentum = study.momentum_of(self.training)
-        task, by_scale = problems(self, plain, self._loss, self._within_range, momentum)
-        steps = self.steps or study.TRAINED_STEPS
-        plan = study.plan(
-            next(iter(by_scale.values())),
-            steps,
+        found = study.validated(
+            load(self),
+            self.study.settled(),
             training=self.training,
-            learning_rate=None if known else self.study.learning_rate,
+            steps=self.steps or study.TRAINED_STEPS,
             seeds=self.seeds,
-            # A width that a law asks for is checked on networks that the law has not seen.
-            seed=self.study.seed + (width == "auto"),
-            controls=self.explain,
-        )
-        progress = TerminalProgress()
-        scale, _ = study.best(study.predictions(by_scale, steps, of=momentum, progress=progress))
-        chosen, law = by_scale[scale], None
-        if self.study.learning_rate is None:
-            chosen = study.steady(chosen, plan)
-        if width == "auto":
-            law, chosen = self._found(chosen, steps, keeping, progress)
-        found = study.check(
-            "signal",
-            task.name,
-            chosen,
-            plan,
             tolerance=self.tolerance,
+            width="auto" if width == "auto" else None,
             controls=self.explain,
             keep=keeping,
-            progress=progress,
+            progress=TerminalProgress(),
         )
-        if law is not None:
-            trained = found.validation.attrs["width"] == width_to_train(law, WIDEST)
-            law = checked_by(law, found.validation) if trained else not_checked(law, WIDEST)
-        files = keep(self.out, "validation", found.validation, lambda: plot.validation(found.validation))
-        if found.causes is not None:
-            files += keep(self.out, "causes", found.causes, lambda: plot.causes(found.causes))
+        task, check, law = found.task, found.check, found.law
+        files = keep(self.out, "validation", check.validation, lambda: plot.validation(check.validation))
+        if task.shape is None and check.held_out is not None:
+            files += keep(self.out, "held_out", check.held_out, lambda: plot.points(check.held_out).flat[0])
+        if check.causes is not None:
+            files += keep(self.out, "causes", check.causes, lambda: plot.causes(check.causes))
         if law is not None:
             files += keep(self.out, "width_law", law, lambda: plot.width_law(law))
         return {
             "notices": list(task.notices),
-            "scale": scale,
-            **own_units(task, scale),
-            "learning_rate": float(found.training.attrs["learning_rate"]),
-            **summary_of_check(found.validation),
+            "scale": found.scale,
+            **own_units(task, found.scale),
+            "learning_rate": float(check.training.attrs["learning_rate"]),
+            **summary_of_check(check),
             **({} if law is None else {"width_law": law_summary(law)}),
-            **_explained(found),
+            **_explained(check),
             "files": files,
         }
-
-    @property
-    def _loss(self) -> Literal["sum", "mean"]:
-        """Loss of the prediction."""
-        return "mean" if self.training.loss == "mean" else "sum"
 
     def _keep(self) -> Keep:
         from ntkspec.trainer import Keep
@@ -163,53 +129,6 @@ class Validate:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name} needs the directory of the checkpoints: --checkpoint DIR")
         return Keep()
-
-    def _within_range(self, chosen: Task | Scattered) -> Task | Scattered:
-        """Return the signal in [0, 1], where the output is a sigmoid: a 1-D one is taken in [−1/2, 1/2]."""
-        if self.training.output != "sigmoid" or min(chosen.train_values.min(), chosen.test_values.min(initial=0)) >= 0:
-            return chosen
-        return chosen.raised(0.5, "Values raised by 0.5 to [0, 1], where a sigmoid's are.")
-
-    def _require_sense(self) -> None:
-        """Refuse what needs no signal to be refused."""
-        from ntkspec.checks import Refused, check_positive
-
-        check_positive("tolerance", self.tolerance, "such as 0.05, relative to the signal")
-        rate = self.study.learning_rate
-        if rate is not None:
-            check_positive("learning_rate", rate, "or leave it out, for one from the kernel")
-        # What the law of the width says nothing about.
-        others = self.training.unlike(Training(loss=self._loss, dtype=self.training.dtype))
-        if self.study.network.width == "auto" and others:
-            options = {one.field: str(one.mine) if one.field == "optimizer" else one.mine for one in others}
-            raise Refused(
-                "--width auto asks theory, which here is of full-batch gradient descent on squares of a linear output "
-                f"from zero, and {', '.join(f'{{{name}}}' for name in options)} is not that; give a number",
-                **options,
-            )
-
-    def _found(self, one: Problem, steps: tuple[int, ...], keeping: Keep, progress: Any) -> tuple[xr.Dataset, Problem]:
-        """Return the width law of a problem, and the problem at the width that it says."""
-        from ntkspec.validation._width_law import at_width, width_law, width_to_train
-
-        law = width_law(
-            one.kernel,
-            one.K.points,
-            one.task.train_values,
-            steps=steps,
-            learning_rate=one.learning_rate,
-            loss=one.loss,
-            accuracy=self.tolerance,
-            K=one.K,
-            seed=self.study.seed,
-            check=False,
-            dtype=self.training.dtype,
-            checkpoint=keeping.within("widths"),
-            progress=progress,
-        )
-        # The comparison that follows trains that width, and so checks the law.
-        width = width_to_train(law, WIDEST) or int(law.width.max())
-        return law, replace(one, kernel=at_width(one.kernel, width))
 
     @staticmethod
     def text(result: dict[str, Any]) -> str:
@@ -234,10 +153,13 @@ def _table(result: dict[str, Any]) -> list[str]:
         columns |= {"spread": "spread", "predicted": "predicted_spread", "ratio": "spread_ratio"}
         columns |= {"95 % from": "spread_ratio_low", "to": "spread_ratio_high"}
         lines = [f"{lines[0][:-1]}; their spread, and its ratio to the predicted one:"]
-    lines.append(" ".join([f"{'step':>8}", *(f"{name:>9}" for name in columns)]))
+    decibels = {"dB pred.": "test_psnr", "dB train.": "trained_test_psnr"} if "test_psnr" in result else {}
+    if decibels:
+        lines = [f"{lines[0][:-1]}; PSNR at held-out points of the prediction, and of networks on average:"]
+    lines.append(" ".join([f"{'step':>8}", *(f"{name:>9}" for name in columns | decibels)]))
     for i, step in enumerate(result["step"]):
-        values = [result[name][i] for name in columns.values()]
-        lines.append(" ".join([f"{step:8,}", *map(_percent, values)]))
+        shares = [_percent(result[name][i]) for name in columns.values()]
+        lines.append(" ".join([f"{step:8,}", *shares, *(f"{result[name][i]:9.2f}" for name in decibels.values())]))
     return lines
 
 
@@ -262,10 +184,18 @@ def _error(value: float) -> str:
     return "" if math.isnan(value) else f" ±{value:.1%}"
 
 
-def summary_of_check(v: xr.Dataset) -> dict[str, Any]:
-    """Return a validation as JSON holds it."""
+def summary_of_check(check: Check) -> dict[str, Any]:
+    """Return a comparison as JSON holds it, with the PSNR of both sides at held-out points."""
     from ntkspec.validation._prose import remarks
 
+    v, held_out = check.validation, {}
+    if check.held_out is not None:
+        trained = check.held_out.trained_psnr
+        held_out = {
+            "test_psnr": check.held_out.test_psnr.values.tolist(),
+            "trained_test_psnr": trained.mean("seed").values.tolist(),
+            "trained_test_psnr_by_seed": trained.transpose("seed", "step").values.tolist(),
+        }
     curves = ["error", "error_sem", "ensemble_error", "spread"]
     if "spread_ratio" in v:
         # The interval by its ends, a list over steps each.
@@ -286,6 +216,7 @@ def summary_of_check(v: xr.Dataset) -> dict[str, Any]:
         **{name: v[name].values.tolist() for name in curves},
         "error_interval": {bound: v.error_interval.sel(bound=bound).values.tolist() for bound in ("low", "high")},
         **frequencies,
+        **held_out,
     }
 
 

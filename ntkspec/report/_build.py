@@ -22,11 +22,9 @@ PAGE_FILES = ("report.html", "results.nc", "figures")
 
 
 def write(study: Study, out: str | Path) -> Path:
-    """Write `report.html`, `results.nc` and `figures/` into a directory, all or nothing.
+    """Write `report.html`, `results.nc` and `figures/` of a study into a directory, all or nothing.
 
-    Args:
-        study: from `ntkspec.study.run`.
-        out: the directory; an earlier report in it is replaced once the new one is whole.
+    An earlier report in it is replaced once the new one is whole.
 
     Returns:
         The path of the page.
@@ -210,7 +208,8 @@ def _learned(name: str, caption: str, result: xr.Dataset, task: Task | Scattered
     result = result.sel(step=slice(0, last))
     if not isinstance(task, Task):
         where = "held-out" if "unseen" in result else "training"
-        return Figure(name, f"{caption} At the {where} points.", plot.points(result))
+        over = f", over the first two of {task.dim} coordinates" if task.dim > 2 else ""
+        return Figure(name, f"{caption} At the {where} points{over}.", plot.points(result))
     truth = task.values
     if "axis1" in result.dims:
         later = [int(step) for step in result.step.values if step > 0]
@@ -243,8 +242,19 @@ def _check(one: Check) -> Section:
         f"{one.problem.learning_rate:.3g} on "
         f"{len(task.train_points)} points, in {one.training.attrs['dtype']}, for {last} steps. Prediction and training "
         "start from the same function, zero (each network learns the difference from its own start), and the "
-        f"prediction uses nothing of the trained networks.\n\n{one.validation.attrs['verdict']}",
+        f"prediction uses nothing of the trained networks.\n\n{one.validation.attrs['verdict']}{_held_out(one)}",
         figures,
+    )
+
+
+def _held_out(one: Check) -> str:
+    """Say how good prediction and training are at held-out points after the last step."""
+    if one.held_out is None:
+        return ""
+    last = one.held_out.isel(step=-1)
+    return (
+        f" At the held-out points it predicts {float(last.test_psnr):.1f} dB after step {int(last.step):,}, and the "
+        f"networks have {float(last.trained_psnr.mean()):.1f} dB on average."
     )
 
 

@@ -15,6 +15,7 @@ from ntkspec.study._theory import (
     spectra,
     with_quality,
 )
+from ntkspec.study._validated import Validated, validated
 from ntkspec.study._whole import Study, run
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Check",
     "Problem",
     "Study",
+    "Validated",
     "best",
     "check",
     "convergences",
@@ -37,5 +39,6 @@ __all__ = [
     "run",
     "spectra",
     "steady",
+    "validated",
     "with_quality",
 ]

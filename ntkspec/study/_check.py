@@ -13,7 +13,7 @@ from ntkspec.dynamics._ensemble import bytes_of_ensemble
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study._problem import Problem
-from ntkspec.study._theory import predicted, predicted_occupancy, with_quality
+from ntkspec.study._theory import held_out_points, predicted, predicted_occupancy, with_quality
 from ntkspec.trainer import NO_KEEP, Keep, Plan, Training, run, stability_limit
 from ntkspec.trainer import plan as trainer_plan
 from ntkspec.trainer._rate import rounded_down
@@ -48,6 +48,22 @@ class Check:
     validation: xr.Dataset
     causes: xr.Dataset | None = None
     notices: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> xr.Dataset | None:
+        """Quality at the held-out points: `test_psnr` (step) predicted, `trained_psnr` (seed, step) of the networks.
+
+        Scattered points also have the functions, in the names that `ntkspec.plot.points` takes: predicted is `unseen`,
+        trained on average `trained`. None where no points are held out.
+        """
+        p, r = self.prediction, self.training
+        if "test_psnr" not in p:
+            return None
+        held_out = xr.Dataset({"test_psnr": p.test_psnr, "trained_psnr": r.test_psnr})
+        if "unseen" not in p:
+            return held_out
+        trained = r.unseen.mean("seed").assign_attrs(long_name="mean of the trained networks at unseen points")
+        return held_out.merge(p[["unseen", "unseen_x", "unseen_target"]].assign(trained=trained))
 
 
 def plan(
@@ -93,6 +109,7 @@ def plan(
         seeds=seeds,
         seed=seed,
         field_shape=one.task.shape,
+        unseen=held_out_points(one.task),
     )
 
 

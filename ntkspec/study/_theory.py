@@ -22,6 +22,7 @@ __all__ = [
     "best",
     "convergences",
     "first_good_step",
+    "held_out_points",
     "predicted",
     "predicted_occupancy",
     "predictions",
@@ -104,11 +105,14 @@ def predicted(
     return with_quality(predict(one.K, one.task.train_values, progress=progress, **options), one.task)
 
 
+def held_out_points(task: Task | Scattered) -> np.ndarray | None:
+    """Return where the learned function is asked for beside the training points; None on a lattice, which is whole."""
+    return None if isinstance(task, Task) or not len(task.test_points) else task.test_points
+
+
 def _elsewhere(task: Task | Scattered) -> dict[str, Any]:
-    """Where the learned function is asked for beside the training points."""
-    if isinstance(task, Task):
-        return {"everywhere": True}
-    return {"unseen": task.test_points} if len(task.test_points) else {}
+    unseen = held_out_points(task)
+    return {"everywhere": True} if isinstance(task, Task) else {} if unseen is None else {"unseen": unseen}
 
 
 def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
