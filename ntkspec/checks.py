@@ -1,17 +1,17 @@
-"""Checks of arguments, each made once, at a public door. A leaf."""
+"""Checks of arguments, each made once, at a public door. A leaf, which imports JAX where arrays need it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from jax import Array
 
 __all__ = [
     "Refused",
@@ -100,9 +100,12 @@ def check_numbers(what: str, values: ArrayLike, expected: str, complex_as: str) 
     Raises:
         TypeError: if they are not numbers, rows of several lengths, or complex.
     """
+    import jax
+    import jax.numpy as jnp
+
     try:
         # Not by jax, which reads numbers out of strings and dates.
-        found = values if isinstance(values, Array) else np.asarray(values)
+        found = values if isinstance(values, jax.Array) else np.asarray(values)
     except jax.errors.TracerArrayConversionError:
         found = jnp.asarray(values)
     except (TypeError, ValueError):
@@ -116,6 +119,8 @@ def check_numbers(what: str, values: ArrayLike, expected: str, complex_as: str) 
 
 
 def _are_real(found: Any) -> bool:
+    import jax.numpy as jnp
+
     if found.dtype == object:
         return all(isinstance(value, Real | np.bool_) for value in found.flat)
     return any(jnp.issubdtype(found.dtype, kind) for kind in (jnp.integer, jnp.floating, jnp.bool_))
@@ -148,7 +153,9 @@ def check_points(x: ArrayLike, dim: int | None, what: str = "points") -> Array:
     if x.ndim != 2 or dim not in (None, x.shape[1]):
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
         raise ValueError(f"{what} have shape {x.shape}; expected {shape}: {hint}")
-    if not isinstance(x, jax.core.Tracer) and not bool(jnp.isfinite(x).all()):
+    import jax
+
+    if not isinstance(x, jax.core.Tracer) and not bool(np.isfinite(x).all()):
         raise ValueError(f"{what} hold NaN or infinity; remove those rows")
     return x
 
@@ -171,7 +178,7 @@ def check_labels(y: ArrayLike, num_points: int) -> Array:
             f"labels have shape {y.shape}; expected ({num_points},) or ({num_points}, channels), one row a point "
             "(for values on a whole lattice: K.restrict(values))"
         )
-    if not bool(jnp.isfinite(y).all()):
+    if not bool(np.isfinite(y).all()):
         raise ValueError("labels hold NaN or infinity; remove those points with a mask")
     return y
 

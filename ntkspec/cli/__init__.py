@@ -53,6 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         result = parsed.run()
     except (ValueError, OSError, FloatingPointError) as error:
         return _refuse(_on_command_line(error))
+    except Exception as error:
+        # Of JAX's own kind, whose name has changed: caught without importing it.
+        if "out of memory" not in str(error).lower():
+            raise
+        return _refuse("that needs more memory than there is; take a smaller size or length, or fewer frequencies")
     print(json.dumps(plain(result), allow_nan=False) if parsed.json else parsed.text(result))
     return 0
 
@@ -92,7 +97,7 @@ def _parse(arguments: list[str]) -> Command | int:
             return 0
         if (refused := _raised_here(end)) is not None:
             return _refuse(_on_command_line(refused))
-    words = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", complaint.getvalue()).split())
+    words = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]|-{9,}", " ", complaint.getvalue()).split())
     # What tyro frames in a box: a title, then the complaint, then where to find help.
     words = re.sub(r"^(Unrecognized options|Value error|Required options|Parsing error)\s+", "", words)
     words = re.split(r"\s*(?:Argument helptext|For full helptext|─)", words)[0].rstrip(" :")

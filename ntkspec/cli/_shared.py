@@ -61,11 +61,13 @@ def check_early(command: Any) -> None:
     """Refuse what can be refused before any work."""
     from ntkspec.checks import check_seed, check_sizes, check_steps
     from ntkspec.record import check_writable
+    from ntkspec.task._task import MIN_SIDE
 
     if command.out is not None:
         check_writable(command.out)
-    names = ("seeds", "num_modes", "size", "length")
+    names = ("seeds", "num_modes")
     check_sizes(**{name: getattr(command, name) for name in names if hasattr(command, name)})
+    check_sizes(MIN_SIDE, size=command.size, length=command.length)
     check_seed(getattr(getattr(command, "study", command), "seed", 0))
     part = getattr(command, "steps_to", None)
     if part is not None and not 0 < part < 1:
