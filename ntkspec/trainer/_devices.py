@@ -2,8 +2,7 @@
 
 Side by side on a processor, as on a GPU, the weights of all networks would pass through a core's cache at every step,
 and products of their size keep one core busy. In turn, a small network stays in the cache of its core from step to step
-(`benchmarks/trainer_vs_matmul.py`). Over several devices networks are apart, and so are the points of a step where
-devices are left.
+(`benchmarks/trainer_vs_matmul.py`).
 """
 
 from __future__ import annotations
@@ -28,8 +27,6 @@ from ntkspec.checks import shown
 from ntkspec.trainer._ensemble import Problem, State, advance, in_turn, steps_of
 from ntkspec.trainer._model import Recipe
 from ntkspec.trainer._optimizer import searches
-
-__all__ = ["Cores", "Layout", "apart_of", "check_devices", "layout", "takes_turns", "threads_for"]
 
 #: Bytes of a step of a network up to which it has a core to itself. The products of larger ones keep all cores busy,
 #: and their states are better not copied into parts.
@@ -57,13 +54,8 @@ class Cores:
     """Networks that take turns, in a few threads.
 
     Of JAX's settings the device and the precision of products hold in the threads; others that a caller has set by a
-    context, such as `jax.debug_nans`, hold in his own.
-
-    Attributes:
-        device: the processor.
-        size: networks of a thread.
-        firsts: number of the first network of each thread, counted through the groups. The last part may overlap the
-            one before it: all are of one size, and one program.
+    context, such as `jax.debug_nans`, hold in his own. Each thread has `size` networks from one of `firsts` on, counted
+    through the groups. The last part may overlap the one before it: all are of one size, and one program.
     """
 
     def __init__(self, device: jax.Device, networks: int, threads: int) -> None:
@@ -160,7 +152,8 @@ class Layout:
             return problem
         if self.splits:
             problem = _filled_up(problem, -problem.labels.shape[0] % self.mesh.shape[POINTS])
-        return jax.tree.map(self._put, _specs_of_problem(self.splits), problem, is_leaf=_is_spec)
+        specs = _specs_of_problem(self.splits)
+        return jax.tree.map(self._put, specs, problem, is_leaf=lambda spec: isinstance(spec, P))
 
     def state(self, state: State) -> State:
         """Return the state on its devices."""
@@ -174,7 +167,11 @@ class Layout:
 
     def _put(self, spec: P, tree: Any) -> Any:
         sharding = NamedSharding(self.mesh, spec)  # type: ignore[arg-type]  # there is a mesh where this is called
-        return jax.tree.map(lambda leaf: jax.device_put(jnp.asarray(leaf), sharding) if _is_array(leaf) else leaf, tree)
+
+        def put(leaf: Any) -> Any:
+            return jax.device_put(leaf, sharding) if isinstance(leaf, jax.Array) else leaf
+
+        return jax.tree.map(put, tree)
 
 
 def layout(devices: Sequence[jax.Device], networks: int, points: int, recipe: Recipe) -> Layout:
@@ -183,9 +180,8 @@ def layout(devices: Sequence[jax.Device], networks: int, points: int, recipe: Re
     A recipe that searches along a line needs the loss of all points in one place. Devices that would have nothing to do
     are left out.
     """
-    found = list(devices)
-    apart = apart_of(found, networks)
-    share = len(found) // apart
+    apart = apart_of(devices, networks)
+    share = len(devices) // apart
     if searches(recipe.optimizer):
         share = 1
     elif recipe.training.batch_size is not None:
@@ -194,7 +190,7 @@ def layout(devices: Sequence[jax.Device], networks: int, points: int, recipe: Re
         share = min(share, points)
     if apart * share == 1:
         return Layout(None, False)
-    grid = np.array(found[: apart * share]).reshape(apart, share)
+    grid = np.array(devices[: apart * share]).reshape(apart, share)
     mesh = Mesh(grid, (NETWORKS, POINTS), axis_types=(AxisType.Auto, AxisType.Auto))
     return Layout(mesh, splits=recipe.training.batch_size is None and share > 1)
 
@@ -203,14 +199,12 @@ def check_devices(devices: Iterable[jax.Device] | None) -> list[jax.Device]:
     """Return the devices that are to train; None is all local ones."""
     if devices is None:
         return jax.local_devices()
-    listed = isinstance(devices, Iterable) and not isinstance(devices, str)
-    found = list(devices) if listed else []
-    of_devices = listed and all(isinstance(one, jax.Device) for one in found)
-    if not of_devices or not found or len(set(found)) < len(found):
-        raise (ValueError if of_devices else TypeError)(
-            f"devices={shown(devices)}; expected different devices, such as jax.local_devices(), or None for them all"
-        )
-    return found
+    listed = list(devices) if isinstance(devices, Iterable) and not isinstance(devices, str) else [None]
+    are_devices = all(isinstance(device, jax.Device) for device in listed)
+    if not are_devices or not 0 < len(set(listed)) == len(listed):
+        expected = "different devices, such as jax.local_devices(), or None for them all"
+        raise (ValueError if are_devices else TypeError)(f"devices={shown(devices)}; expected {expected}")
+    return listed
 
 
 def apart_of(devices: Sequence[jax.Device], networks: int) -> int:
@@ -235,20 +229,14 @@ def _program(recipe: Recipe, mesh: Mesh, splits: bool) -> Any:
 
 def _specs_of_problem(splits: bool) -> Problem:
     points = POINTS if splits else None
-    return Problem(
-        network=P(),  # type: ignore[arg-type]  # a tree of specifications
-        inputs=P(None, points),  # type: ignore[arg-type]
-        fixed=P(),  # type: ignore[arg-type]
-        labels=P(points),  # type: ignore[arg-type]
-        weights=P(points),  # type: ignore[arg-type]
-        start=P(None, NETWORKS, points),  # type: ignore[arg-type]
-        rate=P(),  # type: ignore[arg-type]
-        factors=P(),  # type: ignore[arg-type]
-        starts=P(),  # type: ignore[arg-type]
-        scale=P(),  # type: ignore[arg-type]
-        ceiling=P(),  # type: ignore[arg-type]
-        keys=P(None, NETWORKS),  # type: ignore[arg-type]
-    )
+    split: dict[str, Any] = {
+        "inputs": P(None, points),
+        "labels": P(points),
+        "weights": P(points),
+        "start": P(None, NETWORKS, points),
+        "keys": P(None, NETWORKS),
+    }
+    return Problem(**{name: split.get(name, P()) for name in Problem._fields})
 
 
 def _filled_up(problem: Problem, missing: int) -> Problem:
@@ -263,11 +251,3 @@ def _filled_up(problem: Problem, missing: int) -> Problem:
         weights=longer(problem.weights, 0, "constant"),
         start=longer(problem.start, 2, "edge"),
     )
-
-
-def _is_spec(leaf: Any) -> bool:
-    return isinstance(leaf, P)
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array)

@@ -13,30 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkspec import limits
 from ntkspec.kernel._base import Network
 from ntkspec.trainer._model import INITIALISATIONS, Recipe, raw
-
-__all__ = [
-    "Problem",
-    "State",
-    "advance",
-    "batch_keys",
-    "begin",
-    "ceiling",
-    "highest_saved",
-    "in_turn",
-    "initialise",
-    "losses_of",
-    "outputs",
-    "steps_of",
-]
 
 #: How many times its first value a loss may grow before that is called divergence: the edge of stability shows tens.
 GROWTH = 1e6
 #: How many times it may have grown in a state that is saved: a run at the edge goes up by tens and comes back.
 UNSETTLED = 50
-#: Points whose outputs are computed at once, divided by the networks: a lattice of any size takes the memory of this.
-EVALUATED = 2**16
 #: Parameters that are drawn at once, or those of one network: draws are of float64 and take thrice what they become.
 DRAWN = 2**24
 
@@ -52,7 +36,7 @@ class Problem(NamedTuple):
         weights: 1 for each point and 0 for one that only fills a device's share up, (point,).
         start: what is subtracted from the outputs, (group, seed, point, channel).
         rate: learning rate, (group,).
-        factors: of the schedule, one for each run of equal steps, (run,).
+        factors: factor of the schedule for each run of equal steps, (run,).
         starts: the first step of each run, (run,).
         scale: of the summed loss: 1, or one over the number of points.
         ceiling: the loss above which a network has diverged.
@@ -77,8 +61,8 @@ class State(NamedTuple):
     """What changes, and what a checkpoint keeps.
 
     Attributes:
-        params: of the networks; see `ntkspec.trainer._model.raw`.
-        memory: of the optimizer.
+        params: parameters of the networks; see `ntkspec.trainer._model.raw`.
+        memory: state of the optimizer.
         loss: before the last step, (group, seed).
         error: mean squared error before the last step, (group, seed).
         diverged: the first step whose loss was not finite or above the ceiling, −1 if none, (group, seed).
@@ -136,22 +120,30 @@ def begin(recipe: Recipe, problem: Problem, params: Any) -> State:
     return State(params, memory, nothing, nothing, jnp.full(shape, -1, dtype=jnp.int32))
 
 
-@partial(jax.jit, static_argnames="recipe")
+def evaluated() -> int:
+    """Points whose outputs are computed at once, divided by the networks: a lattice of any size takes their memory."""
+    return limits.current().side_by_side // 64
+
+
 def outputs(recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array]) -> Array:
     """Return the networks' outputs before centring and sigmoid, (group, seed, point, channel)."""
+    networks, n = len(inputs) * jax.tree.leaves(params)[0].shape[1], inputs.shape[1]
+    return _outputs(recipe, network, params, inputs, fixed, min(n, max(1, evaluated() // networks)))
 
+
+@partial(jax.jit, static_argnames=("recipe", "together"))
+def _outputs(
+    recipe: Recipe, network: Network, params: Any, inputs: Array, fixed: dict[str, Array], together: int
+) -> Array:
     def of_group(params: Any, points: Array, fixed: dict[str, Array]) -> Array:
         one = recipe.products(lambda params, points, fixed: raw(recipe, network, params, points, fixed))
         return jax.vmap(lambda params: one(params, points, fixed))(params)
-
-    networks = len(inputs) * jax.tree.leaves(params)[0].shape[1]
-    together = max(1, EVALUATED // networks)
 
     def of_points(points: Array) -> Array:
         return _over_groups(of_group, params, points, fixed)
 
     n = inputs.shape[1]
-    if n <= together:
+    if n == together:
         return of_points(inputs)
     # A last part that overlaps the one before it: all parts have one size, and one program.
     count = -(-n // together)

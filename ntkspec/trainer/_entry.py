@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import shown
 from ntkspec.kernel._composed import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 from ntkspec.trainer._keep import NO_KEEP, Keep
 from ntkspec.trainer._loop import trained
 from ntkspec.trainer._memory import need_of, partition
@@ -24,8 +24,6 @@ from ntkspec.trainer._plan import Plan, planned
 from ntkspec.trainer._rate import stable_rates
 from ntkspec.trainer._recording import Observe, dataset, side_by_side
 from ntkspec.training import Training
-
-__all__ = ["plan", "run", "stability_limit", "train", "train_scales"]
 
 
 def train(  # noqa: PLR0913  # a door: options are named in one call
@@ -47,7 +45,7 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
     progress: Progress = NO_PROGRESS,
     **options: Any,
 ) -> xr.Dataset:
-    """Train `seeds` finite networks in one run, by full-batch gradient descent unless told otherwise.
+    """Train `seeds` finite networks in one run, by full-batch gradient descent if no option says otherwise.
 
     Centred, the trained function is f(θ_t) − f(θ_0), which starts at zero exactly where a prediction without
     `initial` starts, and has the kernel of f; otherwise it is f(θ_t), and a prediction needs its step 0 as `initial`.
@@ -71,8 +69,8 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
             then saves one more before it stops; a second one stops at once. While a loss is over 50 times its start
             nothing is saved before the end: a run that diverges does not replace what was good.
         resume: True goes on from the newest checkpoint, to the same bits on the same device, or begins where there is
-            none; "previous" takes the one before it where that one is no good. On a GPU, XLA chooses among its matrix
-            products by timing them anew in each process, and the bits are the same only where
+            none; "previous" takes the one before it where that one cannot be used. On a GPU, XLA chooses among its
+            matrix products by timing them anew in each process, and the bits are the same only where
             XLA_FLAGS=--xla_gpu_deterministic_ops=true keeps it from that.
         observe: called at each recorded step as ``observe(step, params)``, parameters (seed, …) of the networks (with a
             learned mapping {"network": those, "mapping": its fields}); the Datasets it returns join the result along
@@ -85,9 +83,9 @@ def train(  # noqa: PLR0913  # a door: options are named in one call
 
     Returns:
         Dataset named as a prediction's: `train` (seed, step, point[, channel]), `loss` (seed, step), `target`; on
-        lattice points `residual_energy` (seed, step, frequency), where a logit stands for its sigmoid, and
-        `target_energy` (frequency); with `field_shape` the `field` (seed, step, axis0, …[, channel]), with `unseen`
-        the `unseen` (seed, step, asked[, channel]). The attributes say how it was trained.
+        lattice points `residual_energy` (seed, step, frequency), of the sigmoid of a logit, and `target_energy`
+        (frequency); with `field_shape` the `field` (seed, step, axis0, …[, channel]), with `unseen` the `unseen` (seed,
+        step, asked[, channel]). The attributes say how it was trained.
 
     Raises:
         ValueError: if an argument has a wrong value or shape, a batch is larger than the data, labels are outside of
@@ -130,17 +128,7 @@ def plan(
 ) -> Plan:
     """Check all that a run depends on, before anything is allocated.
 
-    Args:
-        k: mapping and network; the network needs a width.
-        x: training points, shape (n, d).
-        y: labels, shape (n,) or (n, channels).
-        steps: increasing whole numbers of steps after which to record.
-        training: options of the networks.
-        learning_rate: η of the loss; None as in `train`.
-        seeds: number of networks.
-        seed: number of the first network.
-        field_shape: shape of the lattice on which the function is recorded, too.
-        unseen: points at which it is recorded, too, shape (m, d).
+    The arguments are those of `train`.
 
     Returns:
         The plan, for `run` and `stability_limit`; `Plan.changed` gives that of another run on the same labels.
@@ -148,7 +136,6 @@ def plan(
     Raises:
         ValueError: if an argument has a wrong value, does not go with the others, or one network does not fit in the
             memory of the local devices.
-        TypeError: if an argument is of a wrong kind.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -179,19 +166,14 @@ def run(
     """Train the networks of a plan.
 
     Args:
-        plan: from `plan`.
+        plan: plan from `plan`.
         keep: folder and intervals of checkpoints, and whether to go on from one.
         observe: function of step and parameters; see `train`.
         devices: devices that train; None is all local ones.
         progress: reporter.
 
     Returns:
-        The Dataset of `train`.
-
-    Raises:
-        ValueError: if one network does not fit in memory, or a checkpoint is of another run.
-        FloatingPointError: if a loss stops being finite or grows a million times.
-        KeyboardInterrupt: after Ctrl-C, with checkpoints once one more is saved.
+        The Dataset of `train`, which raises what this does.
     """
     return dataset(*trained(plan, keep, observe, devices, progress), 0)
 
@@ -201,14 +183,14 @@ def stability_limit(plan: Plan) -> float:
 
     It is x/(sλ) with λ the largest eigenvalue of C^½ J Jᵀ C^½: J is the Jacobian of the outputs, C the curvature of the
     loss in them, s its scale, and x = 2 for gradient descent. Batches add the noise of their gradients to λ, and
-    momentum remembers it. `train` takes half of it where no learning rate is given. Theory has its own,
-    ``ns.dynamics.max_learning_rate(K)``, of a fixed mapping, all points and infinite width.
+    momentum accumulates it. `train` takes half of it where no learning rate is given. That of theory,
+    ``ns.dynamics.max_learning_rate(K)``, is of a fixed mapping, all points and infinite width.
 
     Args:
-        plan: from `plan`.
+        plan: plan from `plan`.
 
     Returns:
-        The limit for the first network, of the asked loss; NaN where the optimizer has none, infinity where the loss
+        The limit for the first network and the plan's loss; NaN where the optimizer has none, infinity where the loss
         has no curvature at the start, at zero nor at the labels.
 
     Source: Lee et al. 2019, section 2.2.
@@ -242,18 +224,14 @@ def train_scales(
     """Train networks behind several mappings in one run: each as `run` would, by one program.
 
     Args:
-        plans: by scale, from `plan`; they differ in the numbers of their mapping and in their learning rate alone.
+        plans: plans by scale; they differ in the numbers of their mapping and in their learning rate alone.
         keep: folder and intervals of checkpoints, and whether to go on from one.
-        observe: called at each recorded step and for each scale in turn; one observer looks back for all of them.
+        observe: function called at each recorded step and for each scale in turn, as in `train`.
         devices: devices that train; None is all local ones.
         progress: reporter.
 
     Returns:
         The Dataset of `train` with a dimension `scale` in front, and `learning_rate` (scale).
-
-    Raises:
-        ValueError: if the plans differ in more, or as `run` does.
-        TypeError: if they are no plans by scale.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -269,10 +247,9 @@ def train_scales(
     datasets = [dataset(plan, trajectory, g) for g in range(len(plans))]
     scale = xr.DataArray(list(plans), dims="scale", name="scale")
     scale.attrs = {"long_name": "scale", "units": "cycles per unit"}
-    together = side_by_side([one.drop_vars(SHARED, errors="ignore") for one in datasets], scale)
-    shared = datasets[0][[name for name in SHARED if name in datasets[0]]]
-    together = together.assign(shared.data_vars)
-    together["learning_rate"] = ("scale", list(plan.rates or ()), {"long_name": "learning rate", "units": ""})
+    together = side_by_side([each.drop_vars(SHARED, errors="ignore") for each in datasets], scale)
+    together = together.assign({name: datasets[0][name] for name in SHARED if name in datasets[0]})
+    together["learning_rate"] = variable("scale", list(plan.rates or ()), "learning rate")
     together.attrs |= attributes(kernels=dict(zip(map(str, plans), plan.kernels, strict=True)))
     return together
 
@@ -280,15 +257,12 @@ def train_scales(
 def _together(plans: Mapping[float, Plan]) -> Plan:
     """Return one plan of the kernels of all."""
     by_scale = isinstance(plans, Mapping) and all(isinstance(scale, Real) for scale in plans)
-    if not by_scale or not plans or not all(isinstance(one, Plan) for one in plans.values()):
-        raise TypeError(
-            f"plans={shown(plans)}; expected plans by scale, a number each, such as {{1.0: ns.trainer.plan(...)}}"
-        )
+    if not by_scale or not plans or not all(isinstance(plan, Plan) for plan in plans.values()):
+        expected = "plans by scale, a number each, such as {1.0: ns.trainer.plan(...)}"
+        raise TypeError(f"plans={shown(plans)}; expected {expected}")
     first, *others = plans.values()
-    if not all(first.is_beside(one) for one in others):
-        raise ValueError(
-            "the plans differ in more than the numbers of their mapping and their learning rate, so they are not one "
-            "program; give all the same network and mappings of one kind and size, or train them one by one"
-        )
-    rates = None if first.rates is None else tuple(one.rates[0] for one in plans.values() if one.rates)
-    return replace(first, kernels=tuple(one.kernels[0] for one in plans.values()), rates=rates)
+    if not all(first.is_beside(other) for other in others):
+        advice = "give all the same network and mappings of one kind and size, or train them one by one"
+        raise ValueError(f"the plans differ in more than the numbers of their mapping and learning rate; {advice}")
+    rates = None if first.rates is None else tuple(plan.rates[0] for plan in plans.values() if plan.rates)
+    return replace(first, kernels=tuple(plan.kernels[0] for plan in plans.values()), rates=rates)

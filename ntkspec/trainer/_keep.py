@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import shutil
 import signal
-import stat
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,54 +23,46 @@ import xarray as xr
 from ntkspec.checks import Refused, check_positive, check_sizes, shown
 from ntkspec.record import check_writable, load, replace_file, save
 
-__all__ = ["NO_KEEP", "Interruption", "Keep", "Saved", "newest", "postponed", "restored", "write"]
-
 
 @dataclass
 class Interruption:
-    """Whether a person has asked to stop."""
+    """Whether Ctrl-C was pressed."""
 
     asked: bool = False
 
     def obey(self, saved: str) -> None:
-        """Stop, if that was asked for; `saved` says where to go on.
-
-        Raises:
-            KeyboardInterrupt: with that.
-        """
+        """Stop, if that was asked for; `saved` says where to go on."""
         if self.asked:
             raise KeyboardInterrupt(saved)
 
 
 @contextmanager
 def postponed(wanted: bool) -> Iterator[Interruption]:
-    """Note the first Ctrl-C instead of raising it; the second raises at once, as ever.
+    """Note the first Ctrl-C instead of raising it; the second raises at once.
 
     Where somebody else handles the signal, or in a thread that cannot, all stays as it is.
     """
-    found = Interruption()
+    interruption = Interruption()
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
     if not (wanted and main and before is signal.default_int_handler):
-        yield found
+        yield interruption
         return
 
     def note(_number: int, _frame: Any) -> None:
         signal.signal(signal.SIGINT, before)
-        found.asked = True
+        interruption.asked = True
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield found
+        yield interruption
     finally:
         signal.signal(signal.SIGINT, before)
-    found.obey("saved at its end")
+    interruption.obey("saved at its end")
 
 
 FORMAT = "ntkspec trainer 2"
 SUFFIX = ".safetensors"
-#: How the names of files and folders begin that are not whole yet.
-BEGUN = ".checkpoint-"
 #: Checkpoints in a folder: the newest, and the one before it.
 KEPT = 2
 
@@ -116,13 +104,10 @@ class Keep:
         return self if self.folder is None else replace(self, folder=Path(self.folder) / name)
 
     def require_usable(self, *, below: bool = False) -> None:
-        """Refuse a folder that cannot be written, or that a new run would write over.
-
-        Args:
-            below: look into folders inside of it, too, where several runs are to keep theirs.
+        """Refuse a folder that cannot be written or that a new run would write over; `below` looks inside of it, too.
 
         Raises:
-            ValueError: if it is used or cannot be written.
+            ValueError: if it holds a checkpoint or cannot be written.
         """
         if self.folder is None:
             return
@@ -130,33 +115,24 @@ class Keep:
         top = Path(self.folder).expanduser()
         inner = sorted(path for path in top.rglob("*") if path.is_dir()) if below else []
         for folder in [] if self.resume else [top, *inner]:
-            if found := files(folder):
-                raise Refused(
-                    f"{folder} holds a checkpoint, {found[0].name}; {{resume}} goes on from it, another "
-                    "folder begins anew",
-                    resume=True,
-                )
+            if checkpoints := files(folder):
+                held = f"{folder} holds a checkpoint, {checkpoints[0].name}"
+                raise Refused(held + "; {resume} goes on from it, another folder begins anew", resume=True)
 
     def __post_init__(self) -> None:
-        """Refuse a folder without a name, and intervals that are none."""
-        if refusal := next(self._refusals(), None):
-            raise refusal
+        folder, named = self.folder, isinstance(self.folder, str | os.PathLike)
+        if (not named and folder is not None) or not str(folder):
+            kind = ValueError if named else TypeError
+            raise kind(f"checkpoint={shown(folder)}; expected the name of a folder, such as 'run'")
+        if not isinstance(self.resume, bool | np.bool_ | str) or self.resume not in (False, True, "previous"):
+            raise ValueError(f"resume={shown(self.resume)}; expected True, False or 'previous'")
+        if folder is None and self.resume:
+            message = "{resume} needs the folder of the checkpoints; give {checkpoint}"
+            raise Refused(message, resume=self.resume, checkpoint=...)
         if self.every is not None:
             check_sizes(every=self.every)
         if self.minutes is not None:
             check_positive("minutes", self.minutes, "such as 10, or None")
-
-    def _refusals(self) -> Iterator[Exception]:
-        folder, named = self.folder, isinstance(self.folder, str | os.PathLike)
-        if (not named and folder is not None) or not str(folder):
-            kind = ValueError if named else TypeError
-            yield kind(f"checkpoint={shown(folder)}; expected the name of a folder, such as 'run'")
-        if not isinstance(self.resume, bool | np.bool_ | str) or self.resume not in (False, True, "previous"):
-            yield ValueError(f"resume={shown(self.resume)}; expected True, False or 'previous'")
-        if folder is None and self.resume:
-            yield Refused(
-                "{resume} needs the folder of the checkpoints; give {checkpoint}", resume=self.resume, checkpoint=...
-            )
 
 
 NO_KEEP = Keep()
@@ -164,14 +140,7 @@ NO_KEEP = Keep()
 
 @dataclass
 class Saved:
-    """What a checkpoint holds.
-
-    Attributes:
-        arrays: by name.
-        configuration: of the run, as JSON holds it.
-        progress: where it stood: step, part and the like.
-        path: its file.
-    """
+    """A checkpoint: arrays by name, the configuration of the run, its progress (step, part and the like), its file."""
 
     arrays: dict[str, np.ndarray]
     configuration: dict[str, Any]
@@ -195,7 +164,7 @@ class Clock:
     path: Path | None = None
 
     def due(self, step: int) -> bool:
-        """Whether one is."""
+        """Whether a checkpoint is due."""
         every, minutes = self.keep.every, self.keep.minutes
         by_time = minutes is not None and time.monotonic() - self.moment >= 60 * minutes
         by_step = every is not None and step % every == 0
@@ -213,41 +182,22 @@ class Clock:
 
 def write(folder: str | Path, saved: Saved) -> Path:
     """Write a checkpoint into the folder of a run, whole or not at all; the two newest are kept."""
-    from safetensors.numpy import save_file
+    import safetensors.numpy
 
     number = f"{saved.progress['part']:04d}-{saved.progress['step']:010d}"
     path = Path(folder).expanduser() / f"checkpoint-{number}{SUFFIX}"
     arrays = {name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}
-    told = {
-        "configuration": json.dumps(saved.configuration, ensure_ascii=False),
-        "progress": json.dumps(saved.progress),
-    }
-    metadata = {"format": FORMAT, **told, "checksum": _checksum(told)}
-    # Safetensors writes to a temporary name of its own choice first, which only a folder around it lets be found again.
-    with replace_file(path) as temporary, tempfile.TemporaryDirectory(prefix=BEGUN, dir=path.parent) as apart:
-        inner, ordinary = Path(apart, path.name), Path(apart, "ordinary")
-        save_file(arrays, inner, metadata)
-        # Its files are for their owner alone, whatever others are; where modes cannot be set, that is no loss.
-        ordinary.touch()
-        with contextlib.suppress(OSError):
-            inner.chmod(stat.S_IMODE(ordinary.stat().st_mode))
-        with open(inner, "rb") as file:
-            os.fsync(file.fileno())
-        inner.replace(temporary)
-    # What a killed process was writing, and no process but this one writes here.
-    for left in path.parent.glob(f"{BEGUN}*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
-    for old in files(folder)[KEPT:]:
+    configuration = json.dumps(saved.configuration, ensure_ascii=False)
+    metadata = {"format": FORMAT, "configuration": configuration, "progress": json.dumps(saved.progress)}
+    # As bytes: a file that safetensors writes is for its owner alone, and its temporary name is one of its own.
+    with replace_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(safetensors.numpy.save(arrays, metadata))
+        file.flush()
+        os.fsync(file.fileno())
+    # What a killed process was writing, for no process but this one writes here; and checkpoints before the last.
+    for old in [*path.parent.glob(f".checkpoint-*{SUFFIX}"), *files(folder)[KEPT:]]:
         old.unlink(missing_ok=True)
     return path
-
-
-def _checksum(told: Mapping[str, str]) -> str:
-    """CRC-32 of the texts; of the arrays safetensors sees that they are whole."""
-    return f"{zlib.crc32(json.dumps(dict(sorted(told.items()))).encode()):08x}"
 
 
 def files(folder: str | Path) -> list[Path]:
@@ -259,9 +209,6 @@ def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bo
     """Return the newest checkpoint of the run of a configuration, None if there is none.
 
     With `previous` it is the one before where the newest cannot be read or is another run's.
-
-    Raises:
-        ValueError: if it cannot be read, or belongs to another run; with what differs, and what to try.
     """
     problems = []
     for path in files(folder):
@@ -276,13 +223,9 @@ def newest(folder: str | Path, configuration: Mapping[str, Any], *, previous: bo
             return saved
     if not problems:
         return None
-    others, told = files(folder)[len(problems) :], "; ".join(problems)
-    if others and not previous:
-        raise Refused(
-            f"{told}; {{resume}} takes the one before it, {others[0].name}; an empty folder begins anew",
-            resume="previous",
-        )
-    raise ValueError(f"{'; '.join(problems)}; an empty folder begins anew")
+    reasons, others = "; ".join(problems), [] if previous else files(folder)[len(problems) :]
+    before = f" {{resume}} takes the one before it, {others[0].name};" if others else ""
+    raise Refused(f"{reasons};{before} an empty folder begins anew", resume="previous")
 
 
 def _read(path: Path) -> Saved:
@@ -297,16 +240,10 @@ def _read(path: Path) -> Saved:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path.name} is no checkpoint of a training run: its format is {metadata.get('format')!r}")
     try:
-        told = {name: metadata[name] for name in ("configuration", "progress")}
-        configuration, progress = (json.loads(text) for text in told.values())
-        checksum = metadata["checksum"]
+        configuration, progress = (json.loads(metadata[name]) for name in ("configuration", "progress"))
     except (KeyError, ValueError) as error:
         missing = f"it has no {error.args[0]}" if isinstance(error, KeyError) else f"its JSON is broken ({error})"
-        raise ValueError(f"checkpoint {path.name} does not tell its run: {missing}") from error
-    if checksum != (found := _checksum(told)):
-        raise ValueError(
-            f"checkpoint {path.name} is cut short or damaged (its checksum is {found}, and {checksum} was written)"
-        )
+        raise ValueError(f"checkpoint {path.name} does not describe its run: {missing}") from error
     return Saved(arrays, configuration, progress, path)
 
 
@@ -333,30 +270,24 @@ def _short(value: Any) -> str:
 
 def flattened(prefix: str, tree: Any) -> dict[str, np.ndarray]:
     """Return the leaves of a pytree by name; random keys as their numbers."""
-    found = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        found[prefix + jax.tree_util.keystr(path)] = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-    return found
+    return {
+        prefix + jax.tree_util.keystr(path): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
 
 
 def restored(prefix: str, tree: Any, saved: Saved) -> Any:
-    """Return a pytree shaped as `tree` with the leaves of a checkpoint.
-
-    Raises:
-        ValueError: if a leaf is not there or has another shape: the optimizer, say, is another version's.
-    """
+    """Return a pytree shaped as `tree` with the leaves of a checkpoint; another version's optimizer may have others."""
 
     def leaf_of(path: Any, leaf: Any) -> Any:
         name = prefix + jax.tree_util.keystr(path)
-        found = saved.arrays.get(name)
+        array = saved.arrays.get(name)
         expected = jax.random.key_data(leaf) if _is_key(leaf) else leaf
-        if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
-            was = "nothing" if found is None else f"{found.dtype} {found.shape}"
-            raise ValueError(
-                f"checkpoint {saved.path.name} belongs to another run: {name} is {was}, expected {expected.dtype} "
-                f"{expected.shape}"
-            )
-        return jax.random.wrap_key_data(jnp.asarray(found)) if _is_key(leaf) else jnp.asarray(found)
+        if array is None or array.shape != expected.shape or array.dtype != expected.dtype:
+            was = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            difference = f"{name} is {was}, expected {expected.dtype} {expected.shape}"
+            raise ValueError(f"checkpoint {saved.path.name} belongs to another run: {difference}")
+        return jax.random.wrap_key_data(jnp.asarray(array)) if _is_key(leaf) else jnp.asarray(array)
 
     return jax.tree_util.tree_map_with_path(leaf_of, tree)
 

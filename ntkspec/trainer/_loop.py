@@ -24,10 +24,8 @@ from ntkspec.trainer._memory import Part, need_of, partition
 from ntkspec.trainer._optimizer import reading
 from ntkspec.trainer._plan import Plan
 from ntkspec.trainer._rate import default_rates, stable_rates
-from ntkspec.trainer._recording import Observe, Observer, Trajectory, check_observe, joined, require_fitting
+from ntkspec.trainer._recording import Observe, Observer, Trajectory, check_observe, dataset, joined
 from ntkspec.training import custom_of
-
-__all__ = ["trained"]
 
 #: Steps of the first call of the compiled loop, and seconds that a call should take: a progress bar moves.
 FIRST_STRETCH = 1
@@ -45,11 +43,11 @@ def trained(
     used = check_devices(devices)
     check_observe(observe)
     check_progress(progress)
-    saved = _found(plan, keep)
+    saved = _resumed(plan, keep)
     need = need_of(plan)
-    parts = partition(plan, need, used) if saved is None else [Part.of(one) for one in saved.progress["parts"]]
+    parts = partition(plan, need, used) if saved is None else [Part.of(part) for part in saved.progress["parts"]]
     rates: list[float | None] = list(plan.rates or [None] * len(plan.kernels))
-    apart = max(sum(part.groups == one.groups for one in parts) for part in parts)
+    apart = max(sum(part.groups == other.groups for other in parts) for part in parts)
     observer = None if observe is None else Observer(observe, apart)
     begun, done = 0, []
     if saved is not None:
@@ -71,7 +69,7 @@ def trained(
         for part in parts[begun:]:
             networks = Networks(plan.part(part.groups, rates), part.first, part.count, used, threads_for(need.step))
             rates[slice(*part.groups)] = networks.plan.rates or ()
-            # Before they stand where a checkpoint stood: an observer that looks back sees how they started.
+            # Before they go on from a checkpoint: an observer that looks back sees how they started.
             if observer is not None:
                 networks.begin(observer)
             if saved is not None and len(done) == begun:
@@ -106,8 +104,8 @@ def _naming_the_last(clock: Clock | None) -> Iterator[None]:
         raise error.followed_by(f"; the last good checkpoint is {clock.path.name}") from None
 
 
-def _found(plan: Plan, keep: Keep) -> Saved | None:
-    """Return the checkpoint to go on from, if there is one and it is asked for."""
+def _resumed(plan: Plan, keep: Keep) -> Saved | None:
+    """Return the checkpoint to go on from, if `keep` resumes and there is one."""
     keep.require_usable()
     if keep.folder is None or not keep.resume:
         return None
@@ -173,12 +171,12 @@ class Networks:
         self.observers: list[Observe] = []
 
     def begin(self, observer: Observer) -> None:
-        """Be looked at, each group by an observer that has seen how it starts."""
+        """Give each group an observer that has seen how it starts."""
         groups = zip(self.plan.kernels, self._by_group(self._read()), strict=True)
         self.observers = [observer.begin(k, params) for k, params in groups]
 
     def resume(self, saved: Saved, stage: Stage) -> None:
-        """Stand where a checkpoint stood."""
+        """Go on from a checkpoint."""
         self.state = self.layout.state(restored("state", self.state, saved))
         self.trajectory = Trajectory.of(saved.arrays, f"part{saved.progress['part']}")
         self.step = saved.progress["step"]
@@ -226,13 +224,13 @@ class Networks:
 
     def unsettled(self) -> str:
         """Words for a loss that is far above its start, such as of a run that diverges; empty where none is."""
-        found = np.asarray(losses_of(self.plan.recipe, self._values(self._read()), *self._measure())).ravel()
+        losses = np.asarray(losses_of(self.plan.recipe, self._values(self._read()), *self._measure())).ravel()
         start, highest = (np.asarray(loss).ravel() for loss in self.heights)
-        above = ~(found <= highest)
+        above = ~(losses <= highest)
         if not above.any():
             return ""
-        one = int(np.argmax(above))
-        return f"; a loss there is {found[one]:.3g}, from {start[one]:.3g} at the start, as in a run that diverges"
+        i = int(np.argmax(above))
+        return f"; a loss there is {losses[i]:.3g}, from {start[i]:.3g} at the start, as in a run that diverges"
 
     @functools.cached_property
     def heights(self) -> tuple[jax.Array, jax.Array]:
@@ -257,7 +255,8 @@ class Networks:
             groups = zip(self.observers, self._by_group(params), strict=True)
             self.trajectory.observed.append([observe(step, one) for observe, one in groups])
             if len(self.trajectory.observed) == 1:
-                require_fitting(self.plan, self.trajectory)
+                # What has no place in the result is refused at the first recorded step.
+                dataset(replace(self.plan, steps=self.plan.steps[:1]), self.trajectory, 0)
 
     def _read(self) -> Any:
         """Return the parameters that the networks are read at."""
@@ -306,9 +305,8 @@ class Networks:
                 f"{where}; take a learning rate below {rate:.3g}. There is no stability limit to go by: at the start "
                 "the loss has no curvature, or a negative one"
             )
-        noisy, larger = (
-            (", or batches are noisy", "larger ones, ") if recipe.training.batch_size is not None else ("", "")
-        )
+        batches = recipe.training.batch_size is not None
+        noisy, larger = (", or batches are noisy", "larger ones, ") if batches else ("", "")
         return Diverged(
             f"{where}; take a learning rate below {rate:.3g}, though the stability limit at the start was {limit:.3g}: "
             f"the network's kernel has grown{noisy}; {larger}a greater width or {{dtype}} help",

@@ -13,11 +13,9 @@ import numpy as np
 from ntkspec import limits
 from ntkspec.checks import Refused
 from ntkspec.trainer._devices import apart_of, takes_turns, threads_for
-from ntkspec.trainer._ensemble import EVALUATED, begin
+from ntkspec.trainer._ensemble import begin, evaluated
 from ntkspec.trainer._model import raw
 from ntkspec.trainer._plan import Plan
-
-__all__ = ["Need", "Part", "TooLarge", "available", "need_of", "partition"]
 
 #: Copies of the parameters in a step (they, their gradient, the update), and of every product's output (before and
 #: after the activation, its derivative, and both on the way back). Compilers use between half and all of it.
@@ -39,12 +37,12 @@ class Need:
     """Bytes that a run takes.
 
     Attributes:
-        parameters: of one network.
-        state: of one network, with its optimizer's memory.
-        step: of one network, with its state, its gradient and the outputs of its layers.
-        evaluated: of the outputs of all layers where all networks are evaluated, so many rows at a time.
+        parameters: parameters of one network.
+        state: the same with its optimizer's memory.
+        step: the state with its gradient and the outputs of its layers.
+        evaluated: outputs of all layers where all networks are evaluated, so many rows at a time.
         shared: features of the points and of those elsewhere of one kernel.
-        recorded: of all networks.
+        recorded: records of all networks.
     """
 
     parameters: int
@@ -57,13 +55,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Part:
-    """Networks that are trained together.
-
-    Attributes:
-        groups: first kernel and the one after the last.
-        first: number of the first seed.
-        count: of seeds.
-    """
+    """Networks that are trained together: of kernels from one to before another, `count` seeds from `first` on."""
 
     groups: tuple[int, int]
     first: int
@@ -84,17 +76,16 @@ def need_of(plan: Plan) -> Need:
     """Return what a run will take, from the shapes of its arrays."""
     params, memory, products = _shapes(plan)
     n, channels = plan.labels.shape
-    itemsize = np.dtype(plan.dtype).itemsize
-    width = plan.points.shape[1] if plan.recipe.training.trainable else plan.kernels[0].mapping.num_features
-    others = plan.num_elsewhere
-    points = n if plan.recipe.training.batch_size is None else min(n, plan.recipe.training.batch_size)
+    itemsize, batch_size = np.dtype(plan.dtype).itemsize, plan.training.batch_size
+    width = plan.points.shape[1] if plan.training.trainable else plan.kernels[0].mapping.num_features
+    others, points = plan.num_elsewhere, min(n, batch_size or n)
     per_step = PARAMETERS * _bytes(params) + _bytes(memory) + OUTPUTS * points * products * itemsize
     networks = len(plan.kernels) * plan.seeds
     return Need(
         parameters=_bytes(params),
         state=_bytes(params) + _bytes(memory),
-        step=per_step + (0 if plan.recipe.training.batch_size is None else points * width * itemsize),
-        evaluated=min(networks * max(n, others), EVALUATED) * products * itemsize,
+        step=per_step + (0 if batch_size is None else points * width * itemsize),
+        evaluated=min(networks * max(n, others), evaluated()) * products * itemsize,
         # Features are computed in float64.
         shared=(n + others) * width * (itemsize + 8),
         recorded=networks * len(plan.steps) * channels * (n * RECORDED + others * RECORDED_FIELD),
@@ -111,18 +102,13 @@ def available(devices: list[jax.Device]) -> float:
 
 
 def partition(plan: Plan, need: Need, devices: list[jax.Device]) -> list[Part]:
-    """All seeds of all kernels at once if they fit; else as many seeds at a time as do, else kernel by kernel.
-
-    Raises:
-        TooLarge: if a single network does not fit, or what is recorded does not; with the predicted size.
-    """
+    """Take all seeds of all kernels at once if they fit; else as many seeds at a time as do, else kernel by kernel."""
     free, groups = available(devices), len(plan.kernels)
     host = USED * limits.current().available
     if need.recorded > host:
-        raise TooLarge(
-            f"recording {plan.seeds * groups} networks at {len(plan.steps)} steps would need {_gib(need.recorded)}, of "
-            f"{_gib(host)} available; ask for fewer steps or seeds, or for a smaller lattice or signal"
-        )
+        recording = f"recording {plan.seeds * groups} networks at {len(plan.steps)} steps would need"
+        size = f"{_gib(need.recorded)}, of {_gib(host)} available"
+        raise TooLarge(f"{recording} {size}; take fewer steps or seeds, or a smaller lattice or signal")
     left = free - (need.recorded if devices[0].platform == "cpu" else 0)
     most = limits.current().networks or plan.seeds * groups
     together = min(_seeds_that_fit(plan, need, left, groups, devices), most // groups)

@@ -20,32 +20,8 @@ from ntkspec.losses import PointLoss, logistic, squared
 from ntkspec.trainer._optimizer import build
 from ntkspec.training import OWN, Optimizer, Training
 
-__all__ = [
-    "INITIALISATIONS",
-    "LEARNABLE",
-    "Initialisation",
-    "PointLoss",
-    "Recipe",
-    "initialisation_refusals",
-    "logistic",
-    "products_in_bfloat16",
-    "raw",
-    "scalar_in_bfloat16",
-    "squared",
-    "try_loss",
-    "try_step",
-]
-
-#: What an optimizer raises that was given settings, or asks for arguments, that do not fit.
-MISFITS = (
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-    NotImplementedError,
-)
+#: What an optimizer raises that was given settings, or wants arguments, that do not fit.
+MISFITS = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, AssertionError, NotImplementedError)
 
 #: (network, key, its own parameters) -> other parameters of the same shapes.
 Initialisation = Callable[[Network, Array, Any], Any]
@@ -136,8 +112,8 @@ def products_in_bfloat16(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def rounded(*args: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        found = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), _apply)
-        return jax.tree.unflatten(jax.tree.structure(shapes), found)
+        results = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), _apply)
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return rounded
 
@@ -160,13 +136,10 @@ def scalar_in_bfloat16(function: Callable[[Any], Array]) -> Callable[[Any], Arra
 
 def _apply(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
     if equation.primitive.name == "dot_general" and all(a.dtype == jnp.float32 for a in operands):
-        return [_product(operands, equation.params["dimension_numbers"])]
+        a, b = (operand.astype(jnp.bfloat16) for operand in operands)
+        dimensions = equation.params["dimension_numbers"]
+        return [jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)]
     return evaluated(equation, operands)
-
-
-def _product(operands: list[Array], dimensions: Any) -> Array:
-    a, b = (operand.astype(jnp.bfloat16) for operand in operands)
-    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
 
 
 #: The fields of a Fourier mapping that can be learned along with the network.
@@ -177,9 +150,7 @@ LEARNABLE = ("amplitudes", "frequencies")
 class Recipe:
     """What a step does; numbers are elsewhere, so that another learning rate is the same program.
 
-    Attributes:
-        training: options that a step depends on; the others are as `Training` has them.
-        rateless: whether the optimizer finds its own steps.
+    `training` has the defaults of `Training` for options that no step depends on.
     """
 
     training: Training
@@ -232,11 +203,11 @@ class Recipe:
         return products_in_bfloat16(function) if self.bfloat16 else function
 
     def scalar(self, function: Callable[[Any], Array]) -> Callable[[Any], Array]:
-        """Return a loss with the asked matrix products, for those who differentiate it themselves."""
+        """`products` of a loss that an optimizer differentiates itself."""
         return scalar_in_bfloat16(function) if self.bfloat16 else function
 
     def guess(self, f: Array) -> Array:
-        """Return what is to be compared with the labels: the sigmoid of a logit, too."""
+        """Return what is compared with the labels: the sigmoid of a logit, too."""
         return jax.nn.sigmoid(f) if self.sigmoid or self.training.of_logits else f
 
 
@@ -263,20 +234,18 @@ def try_loss(recipe: Recipe, dtype: str) -> None:
     if recipe.point_loss in (squared, logistic):
         return
     values = jax.ShapeDtypeStruct((2, 3), dtype)
-    found = _shapes_of(
+    loss = _shapes_of(
         "point_loss cannot be taken of values and labels",
         "Expected a function of both, elementwise in jax, such as lambda f, y: jnp.abs(f - y)",
         recipe.point_loss,
         values,
         values,
     )
-    shape, kind = getattr(found, "shape", None), getattr(found, "dtype", None)
+    shape, kind = getattr(loss, "shape", None), getattr(loss, "dtype", None)
     if shape != values.shape or kind is None or not jnp.issubdtype(kind, jnp.floating):
-        got = f"a {type(found).__name__}" if shape is None else f"{kind} of shape {shape}"
-        raise ValueError(
-            f"point_loss gives {got} for values of shape {values.shape}; expected one loss for each value, of the same "
-            "shape: training sums them itself"
-        )
+        got = f"a {type(loss).__name__}" if shape is None else f"{kind} of shape {shape}"
+        expected = "one loss for each value, of the same shape: training sums them itself"
+        raise ValueError(f"point_loss gives {got} for values of shape {values.shape}; expected {expected}")
 
 
 def try_step(recipe: Recipe, shapes: Any, dtype: str) -> None:

@@ -11,6 +11,8 @@ Nesterov's gradient is taken at v, so v is what is carried; w, whose residual th
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,8 +20,6 @@ from jax import Array
 
 from ntkspec.checks import Refused
 from ntkspec.training import OWN, SEARCHERS, Optimizer, constructor_of
-
-__all__ = ["build", "is_rateless", "optimizer", "reading", "searches", "usual_rate"]
 
 #: Adam's own learning rate (Kingma & Ba 2015), for optimizers that name none.
 USUAL_RATE = 1e-3
@@ -44,7 +44,7 @@ def optimizer(name: str, **options: Any) -> Optimizer:
 
     Raises:
         ValueError: if there is none of that name, or it takes no such setting.
-        TypeError: if the name is none, or a setting is a list, a dict or the like.
+        TypeError: if a setting is a list, a dict or the like.
 
     Source: Polyak 1964; Nesterov 1983; https://optax.readthedocs.io.
 
@@ -58,11 +58,7 @@ def optimizer(name: str, **options: Any) -> Optimizer:
 
 
 def is_rateless(optimizer: Optimizer) -> bool:
-    """Whether an optimizer that is given no learning rate finds its own steps.
-
-    Raises:
-        ValueError: if it has no usual rate either.
-    """
+    """Whether an optimizer that is given no learning rate finds its own steps; one that cannot is refused."""
     if not optimizer.takes_rate or optimizer.limit is not None or usual_rate(optimizer) is not None:
         return False
     if optimizer.name not in SEARCHERS:
@@ -113,30 +109,22 @@ def _descent(rate: Any, _: float) -> Any:
     return optax.stateless_with_tree_map(lambda g, _: -rate * g)
 
 
-def _heavy_ball(rate: Any, beta: float) -> Any:
+def _momentum(rate: Any, beta: float, ahead: bool) -> Any:
     import optax
+
+    def at_rest(params: Any) -> Any:
+        return jax.tree.map(jax.numpy.zeros_like, params)
 
     def update(gradient: Any, moved: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         moved = jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient)
-        return moved, moved
+        return jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient) if ahead else moved, moved
 
-    return optax.GradientTransformation(_at_rest, update)
-
-
-def _nesterov(rate: Any, beta: float) -> Any:
-    import optax
-
-    def update(gradient: Any, moved: Any, params: Any = None) -> tuple[Any, Any]:
-        del params
-        moved = jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient)
-        return jax.tree.map(lambda d, g: beta * d - rate * g, moved, gradient), moved
-
-    return optax.GradientTransformation(_at_rest, update)
+    return optax.GradientTransformation(at_rest, update)
 
 
-def _at_rest(params: Any) -> Any:
-    return jax.tree.map(jax.numpy.zeros_like, params)
-
-
-_OWN = {"gradient_descent": _descent, "heavy_ball": _heavy_ball, "nesterov": _nesterov}
+_OWN: dict[str, Callable[[Any, float], Any]] = {
+    "gradient_descent": _descent,
+    "heavy_ball": partial(_momentum, ahead=False),
+    "nesterov": partial(_momentum, ahead=True),
+}

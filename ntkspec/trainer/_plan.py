@@ -34,8 +34,6 @@ from ntkspec.trainer._model import LEARNABLE, Recipe, initialisation_refusals, t
 from ntkspec.trainer._optimizer import is_rateless
 from ntkspec.training import Training, are_factors
 
-__all__ = ["Plan", "planned"]
-
 #: Bytes of a step where a schedule that is a function is asked for its factors: numbers, their copy and changes.
 TABULATED = 40
 
@@ -45,18 +43,18 @@ class Plan:
     """All that a run depends on, checked; make one with `ntkspec.trainer.plan`.
 
     Attributes:
-        kernels: one for each group; they differ in the numbers of their mapping alone.
+        kernels: kernel of each group; they differ in the numbers of their mapping alone.
         points: x, (point, axis).
         labels: y, (point, channel).
         training: options of the networks.
         rateless: whether the optimizer finds its own steps.
         rates: learning rate of each group; None until it is taken from the kernel.
-        factors: of the schedule, by run of equal steps, (run,).
+        factors: factors of the schedule, by run of equal steps, (run,), which begin at the steps `starts`.
         starts: first step of each run, (run,).
-        seed: number of the first network.
+        seed: number of the first network, of `seeds`.
         seeds: number of networks.
-        steps: at which to record, (step,).
-        lattice: on which the function is recorded, too.
+        steps: steps at which to record, (step,).
+        lattice: lattice on which the function is recorded, too.
         unseen: points at which it is recorded, too, (asked, axis).
         squeeze: whether labels came without a channel.
     """
@@ -121,14 +119,14 @@ class Plan:
 
         Args:
             training: options, which go with these labels.
-            steps: at which to record.
-            **fields: of the plan, such as `kernels`, `rates` and `seed`.
+            steps: steps at which to record.
+            **fields: other fields of the plan, such as `kernels`, `rates` and `seed`.
         """
         recorded = self.steps if steps is None else np.asarray(steps, dtype=np.int64)
-        found = replace(self, training=self.training if training is None else training, steps=recorded, **fields)
-        factors, starts = _table(found.training, found.last)
-        rateless = found.rates is None and is_rateless(found.training.optimizer)
-        return replace(found, factors=factors, starts=starts, rateless=rateless)
+        other = replace(self, training=self.training if training is None else training, steps=recorded, **fields)
+        factors, starts = _table(other.training, other.last)
+        rateless = other.rates is None and is_rateless(other.training.optimizer)
+        return replace(other, factors=factors, starts=starts, rateless=rateless)
 
     def is_beside(self, other: Plan) -> bool:
         """Whether another plan differs in the numbers of its mapping and in its learning rate alone."""
@@ -142,13 +140,11 @@ class Plan:
         return rest(self) == rest(other)
 
     def configuration(self) -> dict[str, Any]:
-        """All that the path of the networks depends on, but for what `path` tells, as JSON holds it."""
+        """All that the path of the networks depends on, but for what `path` holds, as JSON has it."""
         steady = replace(self.training, schedule="constant")
-        same = {
-            name: getattr(self, name)
-            for name in ("kernels", "points", "labels", "rates", "seed", "seeds", "lattice", "unseen")
-        }
-        return {**configuration(same), "training": json.loads(steady.to_json())}
+        names = ("kernels", "points", "labels", "rates", "seed", "seeds", "lattice", "unseen")
+        described = configuration({name: getattr(self, name) for name in names})
+        return {**described, "training": json.loads(steady.to_json())}
 
     def path(self, step: int) -> dict[str, Any]:
         """Return what was recorded and by which factors of the learning rate, up to a step: more may follow."""
@@ -161,15 +157,13 @@ class Plan:
 
     def require_same_path(self, saved: Saved) -> None:
         """Refuse to go on from a checkpoint that came another way, or whose other parts end elsewhere."""
-        was, asked = saved.progress, self.path(saved.seen)
+        was, now = saved.progress, self.path(saved.seen)
         if len(was["parts"]) == 1:
-            asked["last"] = was["last"]
+            now["last"] = was["last"]
         for name, meaning in (("recorded", "steps"), ("last", "a last step"), ("schedule", "a schedule")):
-            if asked[name] != was[name]:
-                raise ValueError(
-                    f"the checkpoint at step {saved.seen} had {meaning} {was[name]} so far, and now "
-                    f"{asked[name]} is asked for; ask for the same up to that step, or begin anew in an empty folder"
-                )
+            if now[name] != was[name]:
+                had = f"the checkpoint at step {saved.seen} had {meaning} {was[name]} so far, and now {now[name]}"
+                raise ValueError(f"{had} is asked for; give the same up to that step, or begin in an empty folder")
 
     def inputs(self, points: np.ndarray) -> jax.Array:
         """Return what the networks take at points (n, d): features, or the points where the mapping is learned."""
@@ -185,16 +179,8 @@ class Plan:
     def params(self, first: int, count: int) -> Any:
         """Parameters of the networks from `first` on, (group, seed, …)."""
         k = self.kernels[0]
-        params = initialise(
-            k.network,
-            self.seed,
-            count,
-            k.mapping.num_features,
-            self.labels.shape[1],
-            self.dtype,
-            self.training.init,
-            first,
-        )
+        inputs, outputs = k.mapping.num_features, self.labels.shape[1]
+        params = initialise(k.network, self.seed, count, inputs, outputs, self.dtype, self.training.init, first)
         groups = len(self.kernels)
         stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (groups, *leaf.shape)), params)
         if not self.recipe.training.trainable:
@@ -350,9 +336,9 @@ def _table(training: Training, last: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
     try:
-        found = np.asarray(jax.vmap(schedule)(jnp.arange(count)))
-        if found.dtype.kind in "biuf":
-            return found.astype(float)
+        factors = np.asarray(jax.vmap(schedule)(jnp.arange(count)))
+        if factors.dtype.kind in "biuf":
+            return factors.astype(float)
     # A function of plain numbers looks at its step.
     except (TypeError, ValueError, jax.errors.JAXTypeError):
         pass
@@ -361,8 +347,6 @@ def _values(schedule: Callable[[Any], Any], count: int) -> np.ndarray:
         for step in range(count):
             values[step] = float(schedule(step))
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"the schedule gives no number at step {step} ({error}); expected a function of the step that gives a "
-            "factor of the learning rate, such as 0.5"
-        ) from error
+        expected = "a function of the step that gives a factor of the learning rate, such as 0.5"
+        raise TypeError(f"the schedule gives no number at step {step} ({error}); expected {expected}") from error
     return values

@@ -16,8 +16,6 @@ from ntkspec.trainer._ensemble import Problem
 from ntkspec.trainer._model import Recipe, raw
 from ntkspec.trainer._optimizer import usual_rate
 
-__all__ = ["default_rates", "rounded_down", "stable_rates"]
-
 #: Products of the tangent kernel: the residual of the largest eigenvalue is added to it, so few will do.
 PRODUCTS = 16
 #: Points among which the largest gradient is looked for.
@@ -29,12 +27,8 @@ def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
 
     With J the Jacobian of the outputs, C the curvature of the loss in them (the largest of those at the start, at zero
     and at the labels) and λ the largest eigenvalue of C^½ J Jᵀ C^½, it is x/(sλ): x = 2 for gradient descent, s the
-    loss's scale.
-    Batches of b of n points add ν = (n − b)/(b (n − 1)) (n max_i (CJJᵀ)_ii − λ) to λ, from the variance of their
-    gradient. Momentum β remembers their noise, and adds ν x/(2 (1 − β)).
-
-    Returns:
-        Rates of the asked loss, (group,); infinity where nothing moves.
+    loss's scale; infinity where nothing moves. Batches of b of n points add ν = (n − b)/(b (n − 1)) (n max_i (CJJᵀ)_ii
+    − λ) to λ, from the variance of their gradient. Momentum β accumulates their noise, and adds ν x/(2 (1 − β)).
 
     Source: Lee et al. 2019, section 2.2; for batches compare Ma, Bassily & Belkin 2018, "The power of interpolation",
     theorem 4, for draws with repetition. With momentum: up to there the second moment of a mode whose eigenvalue has
@@ -50,12 +44,7 @@ def stable_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
 
 
 def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
-    """Half of the stable rate, to three digits; the optimizer's usual one where it has no such limit, (group,).
-
-    Raises:
-        ValueError: if there is no finite rate, because the loss has no curvature, or the outputs do not depend on the
-            parameters or are not finite.
-    """
+    """Half of the stable rate, to three digits; the optimizer's usual one where it has no such limit, (group,)."""
     groups = problem.inputs.shape[0]
     if not recipe.optimizer.takes_rate:
         return np.full(groups, np.nan)
@@ -69,10 +58,8 @@ def default_rates(recipe: Recipe, problem: Problem, params: Any) -> np.ndarray:
             if np.isinf(rates).any()
             else "the outputs are not finite, or the loss has a negative curvature"
         )
-        raise ValueError(
-            f"there is no stability limit to take a learning rate from: {why}; give a learning_rate, or look at the "
-            "mapping's amplitudes and at W_std"
-        )
+        advice = "give a learning_rate, or look at the mapping's amplitudes and at W_std"
+        raise ValueError(f"there is no stability limit to take a learning rate from: {why}; {advice}")
     return np.array([rounded_down(rate) for rate in rates])
 
 
@@ -85,13 +72,12 @@ def rounded_down(rate: float) -> float:
 @partial(jax.jit, static_argnames="recipe")
 def _curvature(recipe: Recipe, problem: Problem, params: Any) -> tuple[Array, Array]:
     """λ and ν of each group."""
-    groups = problem.inputs.shape[0]
-    found = []
-    for group in range(groups):
+    pairs = []
+    for group in range(problem.inputs.shape[0]):
         inputs, fixed = problem.inputs[group], {name: leaf[group] for name, leaf in problem.fixed.items()}
         first = jax.tree.map(lambda leaf: leaf[group, 0], params)  # noqa: B023  # used at once
-        found.append(_of_one(recipe, problem, first, inputs, fixed, problem.start[group, 0]))
-    largest, noise = zip(*found, strict=True)
+        pairs.append(_of_one(recipe, problem, first, inputs, fixed, problem.start[group, 0]))
+    largest, noise = zip(*pairs, strict=True)
     return jnp.stack(largest), jnp.stack(noise)
 
 

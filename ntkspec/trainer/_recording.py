@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,24 +16,12 @@ import xarray as xr
 from ntkspec.checks import check_function
 from ntkspec.grid import energy_by_frequency, place
 from ntkspec.kernel._composed import ComposedKernel
-from ntkspec.record import attributes, configuration
+from ntkspec.record import attributes, configuration, step_coordinate, variable
 from ntkspec.trainer._keep import packed, unpacked
 from ntkspec.trainer._memory import Part
 from ntkspec.trainer._model import squared
 from ntkspec.trainer._plan import Plan
 from ntkspec.training import custom_of
-
-__all__ = [
-    "LookingBack",
-    "Observe",
-    "Observer",
-    "Trajectory",
-    "check_observe",
-    "dataset",
-    "joined",
-    "require_fitting",
-    "side_by_side",
-]
 
 #: Called with a recorded step and the parameters of all networks there, (seed, …).
 Observe = Callable[[int, Any], xr.Dataset]
@@ -43,7 +31,7 @@ Observe = Callable[[int, Any], xr.Dataset]
 class LookingBack(Protocol):
     """An observer that compares networks with those that they were at their start; `ntkspec.empirical.movement` is one.
 
-    A run asks `begin` before any step for each kernel, and for each part of the networks that it trains together; also
+    A run calls `begin` before any step for each kernel, and for each part of the networks that it trains together; also
     where it goes on from a checkpoint. What comes back sees the recorded steps of these networks, and no others.
 
     Example:
@@ -71,31 +59,21 @@ class LookingBack(Protocol):
 def check_observe(observe: Observe | None) -> None:
     """Refuse what cannot be called as an observer is; None is no observer."""
     check_function("observe", observe, "a function of step and parameters, such as ns.empirical.movement(k, x, y)")
-    if observe is None:
-        return
-    _check_call("observe", observe, "step, params")
-    if isinstance(observe, LookingBack):
-        _check_call("observe.begin", observe.begin, "k, params")
-
-
-def _check_call(name: str, function: Callable[..., Any], two: str) -> None:
-    try:
-        inspect.signature(function).bind(None, None)
-    except TypeError as error:
-        raise TypeError(f"{name} cannot be called as {name}({two}): {error}") from None
-    # Of some functions that are not written in Python nothing is known.
-    except ValueError:
-        return
+    calls = {"observe": (observe, "step, params"), "observe.begin": (getattr(observe, "begin", None), "k, params")}
+    for name, (function, two) in calls.items():
+        try:
+            if function is not None:
+                inspect.signature(function).bind(None, None)
+        except TypeError as error:
+            raise TypeError(f"{name} cannot be called as {name}({two}): {error}") from None
+        # Of some functions that are not written in Python nothing is known.
+        except ValueError:
+            continue
 
 
 @dataclass(frozen=True)
 class Observer:
-    """The argument `observe` of a run, whose networks may be trained in parts.
-
-    Attributes:
-        observe: function of step and parameters.
-        parts: number of parts that the seeds are trained in.
-    """
+    """The argument `observe` of a run, whose seeds may be trained in several parts."""
 
     observe: Observe
     parts: int = 1
@@ -106,45 +84,32 @@ class Observer:
         if isinstance(observe, LookingBack):
             observe = observe.begin(k, params)
             if not callable(observe):
-                raise TypeError(
-                    f"observe.begin returned a {type(observe).__name__}; expected a function of step and parameters, "
-                    "which looks at the networks that start from the parameters it was given"
-                )
+                got = f"observe.begin returned a {type(observe).__name__}"
+                raise TypeError(f"{got}; expected a function of step and parameters, as `observe` itself")
         return partial(self._observed, observe)
 
     def _observed(self, observe: Observe, step: int, params: Any) -> xr.Dataset:
         """Observe a step, without a `step` of its own: recorded steps are put beside each other."""
         observed = observe(step, params)
-        if refusal := next(self._refusals(observed, step), None):
-            raise refusal
-        alone = observed.squeeze("step") if "step" in observed.dims else observed
-        return alone.drop_vars("step", errors="ignore")
-
-    def _refusals(self, observed: Any, step: int) -> Iterator[Exception]:
-        """Yield why what was observed has no place beside other steps and networks."""
         if not isinstance(observed, xr.Dataset):
-            yield TypeError(
-                f"observe returned a {type(observed).__name__} at step {step}; expected an xarray.Dataset, such as "
-                "xr.Dataset({'norm': ('seed', norms)})"
-            )
+            expected = "an xarray.Dataset, such as xr.Dataset({'norm': ('seed', norms)})"
+            raise TypeError(f"observe returned a {type(observed).__name__} at step {step}; expected {expected}")
         if observed.sizes.get("step", 1) != 1:
-            yield ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
+            raise ValueError(f"observe returned {observed.sizes['step']} steps; it is called at one, and returns that")
         alike = [str(name) for name, values in observed.data_vars.items() if "seed" not in values.dims]
         if alike and self.parts > 1:
-            yield ValueError(
-                f"observe returned {', '.join(alike)} without a dimension `seed`, and the networks do not fit in "
-                f"memory together: they are trained in {self.parts} parts; keep `seed`, or ask for fewer seeds"
-            )
+            why = f"the networks do not fit in memory together: they are trained in {self.parts} parts"
+            raise ValueError(f"observe returned {', '.join(alike)} without a dimension `seed`, and {why}; keep `seed`")
+        alone = observed.squeeze("step") if "step" in observed.dims else observed
+        return alone.drop_vars("step", errors="ignore")
 
 
 @dataclass
 class Trajectory:
-    """What is recorded of some networks, by recorded step.
+    """Some networks by recorded step: outputs before any sigmoid, each (group, seed, point, channel).
 
-    Attributes:
-        values: the networks' outputs at the training points, before any sigmoid, each (group, seed, point, channel).
-        elsewhere: at the plan's points elsewhere, likewise.
-        observed: what the observer said of each group.
+    `values` are those at the training points, `elsewhere` at the plan's other points, and `observed` a Dataset of each
+    group.
     """
 
     values: list[np.ndarray] = field(default_factory=list)
@@ -153,30 +118,28 @@ class Trajectory:
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
         """All of it as arrays by name, for a checkpoint."""
-        found = {f"{prefix}/{name}": np.stack(part) for name, part in self._listed().items() if part}
+        arrays = {f"{prefix}/{name}": np.stack(steps) for name, steps in self._listed().items() if steps}
         for g in range(len(self.observed[0]) if self.observed else 0):
-            found[f"{prefix}/observed/{g}"] = packed(side_by_side([step[g] for step in self.observed], "step"))
-        return found
+            arrays[f"{prefix}/observed/{g}"] = packed(side_by_side([step[g] for step in self.observed], "step"))
+        return arrays
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Trajectory:
         """Return what such arrays hold."""
-        found = cls(*(list(arrays.get(f"{prefix}/{name}", ())) for name in ("values", "elsewhere")))
+        trajectory = cls(*(list(arrays.get(f"{prefix}/{name}", ())) for name in ("values", "elsewhere")))
         groups: list[xr.Dataset] = []
         while (name := f"{prefix}/observed/{len(groups)}") in arrays:
             groups.append(unpacked(arrays[name]))
         if groups:
-            found.observed = [[one.isel(step=i) for one in groups] for i in range(len(found.values))]
-        return found
+            trajectory.observed = [[each.isel(step=i) for each in groups] for i in range(len(trajectory.values))]
+        return trajectory
 
     def require_observed(self, observing: bool) -> None:
         """Refuse to go on with an observer from steps that it has not seen, or without one from steps that it has."""
         if self.values and observing != bool(self.observed):
             was, now = ("without", "with") if observing else ("with", "without")
-            raise ValueError(
-                f"the checkpoint is of a run {was} an observer, and it is to go on {now} one; "
-                f"{'leave out observe=' if observing else 'give the same observe='}, or begin anew in an empty folder"
-            )
+            advice = f"{'leave out observe=' if observing else 'give the same observe='}, or begin in an empty folder"
+            raise ValueError(f"the checkpoint is of a run {was} an observer, and it is to go on {now} one; {advice}")
 
     def _listed(self) -> dict[str, list[np.ndarray]]:
         return {"values": self.values, "elsewhere": self.elsewhere}
@@ -194,13 +157,8 @@ def joined(parts: Sequence[Part], trajectories: Sequence[Trajectory]) -> Traject
                 of_groups = [np.concatenate([getattr(t, name)[step] for t in ts], axis=1) for ts in by_groups.values()]
                 into.append(np.concatenate(of_groups))
         if trajectories[0].observed:
-            whole.observed.append(
-                [
-                    _over_seeds([t.observed[step][g] for t in ts])
-                    for ts in by_groups.values()
-                    for g in range(len(ts[0].observed[step]))
-                ]
-            )
+            by_part = ([t.observed[step] for t in ts] for ts in by_groups.values())
+            whole.observed.append([_over_seeds(each) for parts_of in by_part for each in zip(*parts_of, strict=True)])
     return whole
 
 
@@ -217,7 +175,7 @@ def side_by_side(datasets: Sequence[xr.Dataset], dim: str | xr.DataArray) -> xr.
     )
 
 
-def _over_seeds(datasets: list[xr.Dataset]) -> xr.Dataset:
+def _over_seeds(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     if len(datasets) == 1:
         return datasets[0]
     return side_by_side([dataset.drop_vars("seed", errors="ignore") for dataset in datasets], "seed")
@@ -229,48 +187,34 @@ def dataset(plan: Plan, trajectory: Trajectory, group: int) -> xr.Dataset:
     values = _outputs(plan, raw)
     channel = () if plan.squeeze else ("channel",)
     shown = (lambda a: a[..., 0]) if plan.squeeze else (lambda a: a)
+    of_points = ("seed", "step", "point", *channel)
     variables: dict[str, tuple] = {
-        "train": (
-            ("seed", "step", "point", *channel),
-            shown(values),
-            _label("learned function at the training points"),
-        ),
-        "target": (("point", *channel), shown(plan.labels), _label("signal")),
-        "loss": (("seed", "step"), _loss(plan, raw), _label(f"loss ({_measure(plan)})")),
+        "train": variable(of_points, shown(values), "learned function at the training points"),
+        "target": variable(("point", *channel), shown(plan.labels), "signal"),
+        "loss": variable(("seed", "step"), _loss(plan, raw), f"loss ({_measure(plan)})"),
     }
     coords: dict[str, tuple] = {
-        "step": ("step", plan.steps, {"long_name": "training step", "units": "steps"}),
+        "step": step_coordinate(plan.steps),
         "seed": ("seed", np.arange(len(values))),
-        "x": (("point", "axis"), plan.points, {"long_name": "coordinate", "units": "unit"}),
+        "x": variable(("point", "axis"), plan.points, "coordinate", "unit"),
     }
     _add_energies(variables, coords, plan, np.asarray(plan.recipe.guess(jnp.asarray(raw))))
     if plan.num_elsewhere:
         others = _outputs(plan, _stacked(trajectory.elsewhere, group))
         fields, unseen = np.split(others, [0 if plan.lattice is None else plan.lattice.size], axis=2)
     if plan.unseen is not None:
-        label = _label("learned function at unseen points")
-        variables["unseen"] = (("seed", "step", "asked", *channel), shown(unseen), label)
-        coords["unseen_x"] = (
-            ("asked", "axis"),
-            plan.unseen,
-            {"long_name": "coordinate of an unseen point", "units": "unit"},
-        )
+        dims = ("seed", "step", "asked", *channel)
+        variables["unseen"] = variable(dims, shown(unseen), "learned function at unseen points")
+        coords["unseen_x"] = variable(("asked", "axis"), plan.unseen, "coordinate of an unseen point", "unit")
     if plan.lattice is not None:
         axes = tuple(f"axis{i}" for i in range(plan.lattice.dim))
-        variables["field"] = (
-            ("seed", "step", *axes, *channel),
-            shown(fields.reshape(*fields.shape[:2], *plan.lattice.shape, -1)),
-            _label("learned function on the lattice"),
-        )
+        on_lattice = shown(fields.reshape(*fields.shape[:2], *plan.lattice.shape, -1))
+        dims = ("seed", "step", *axes, *channel)
+        variables["field"] = variable(dims, on_lattice, "learned function on the lattice")
         for name, positions in zip(axes, plan.lattice.axes(), strict=True):
-            coords[name] = (name, positions, {"long_name": "coordinate", "units": "unit"})
-    found = xr.Dataset(variables, coords=coords, attrs=_attributes(plan, group))
-    return _with_observed(found, [step[group] for step in trajectory.observed])
-
-
-def require_fitting(plan: Plan, trajectory: Trajectory) -> None:
-    """Refuse at the first recorded step what an observer said that has no place in the result."""
-    dataset(replace(plan, steps=plan.steps[:1]), trajectory, 0)
+            coords[name] = variable(name, positions, "coordinate", "unit")
+    recorded = xr.Dataset(variables, coords=coords, attrs=_attributes(plan, group))
+    return _with_observed(recorded, [step[group] for step in trajectory.observed])
 
 
 def _stacked(parts: list[np.ndarray], group: int) -> np.ndarray:
@@ -300,13 +244,10 @@ def _add_energies(variables: dict[str, tuple], coords: dict[str, tuple], plan: P
         return
     energy, frequency = energy_by_frequency(np.moveaxis(plan.labels - guess, 2, 3), placement)
     of_labels, _ = energy_by_frequency(plan.labels.T, placement)
-    variables["residual_energy"] = (
-        ("seed", "step", "frequency"),
-        energy.sum(axis=2),
-        _label("energy of the residual"),
-    )
-    variables["target_energy"] = ("frequency", of_labels.sum(axis=0), _label("energy of the labels"))
-    coords["frequency"] = ("frequency", frequency, {"long_name": "frequency", "units": "cycles per unit"})
+    dims = ("seed", "step", "frequency")
+    variables["residual_energy"] = variable(dims, energy.sum(axis=2), "energy of the residual")
+    variables["target_energy"] = variable("frequency", of_labels.sum(axis=0), "energy of the labels")
+    coords["frequency"] = variable("frequency", frequency, "frequency", "cycles per unit")
 
 
 def _attributes(plan: Plan, group: int) -> dict[str, Any]:
@@ -327,23 +268,18 @@ def _attributes(plan: Plan, group: int) -> dict[str, Any]:
     }
 
 
-def _with_observed(found: xr.Dataset, observed: list[xr.Dataset]) -> xr.Dataset:
-    """With what the observer said, along `step`."""
+def _with_observed(recorded: xr.Dataset, observed: list[xr.Dataset]) -> xr.Dataset:
+    """Add the Datasets of an observer along `step`."""
     if not observed:
-        return found
-    along = side_by_side(observed, found.step).transpose("seed", "step", ..., missing_dims="ignore")
-    if taken := sorted(set(map(str, along.data_vars)) & set(map(str, found.data_vars))):
+        return recorded
+    along = side_by_side(observed, recorded.step).transpose("seed", "step", ..., missing_dims="ignore")
+    if taken := sorted(set(map(str, along.data_vars)) & set(map(str, recorded.data_vars))):
         raise ValueError(f"observe returned {', '.join(taken)}, which training records itself; choose other names")
     try:
-        return xr.merge([found, along], join="exact", compat="override", combine_attrs="override")
+        return xr.merge([recorded, along], join="exact", compat="override", combine_attrs="override")
     # Other sizes or labels, or a name that is a variable here and a coordinate there.
     except ValueError as error:
-        sizes = ", ".join(f"{dim}: {size}" for dim, size in found.sizes.items())
-        raise ValueError(
-            f"observe returned variables that do not go with those of training, whose sizes are {sizes} "
-            f"({str(error).splitlines()[0]}); give other dimensions other names, and leave coordinates of these out"
-        ) from error
-
-
-def _label(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": ""}
+        sizes = ", ".join(f"{dim}: {size}" for dim, size in recorded.sizes.items())
+        got = f"observe returned variables that do not go with those of training, whose sizes are {sizes}"
+        advice = "give other dimensions other names, and leave coordinates of these out"
+        raise ValueError(f"{got} ({str(error).splitlines()[0]}); {advice}") from error

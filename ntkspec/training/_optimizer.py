@@ -11,8 +11,6 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any
 
-__all__ = ["OWN", "SEARCHERS", "Optimizer", "constructor_of"]
-
 #: Optimizers that have a theory, with their settings.
 OWN: dict[str, tuple[str, ...]] = {"gradient_descent": (), "heavy_ball": ("momentum",), "nesterov": ("momentum",)}
 #: Optimizers that find their own steps.
@@ -36,12 +34,7 @@ class Optimizer:
 
     @classmethod
     def of(cls, value: Any) -> Optimizer:
-        """Return an optimizer from its name, such as "adam" or "heavy_ball(momentum=0.5)", or from an optax object.
-
-        Raises:
-            TypeError: if it is neither.
-            ValueError: if no optimizer has that name, or it has no such setting.
-        """
+        """Return an optimizer from its name, such as "adam" or "heavy_ball(momentum=0.5)", or from an optax object."""
         if isinstance(value, cls):
             return value
         if isinstance(value, str):
@@ -125,7 +118,7 @@ def _refusals(name: str, settings: Mapping[str, Any]) -> Iterator[Exception]:
     beta = settings.get("momentum", MOMENTUM)
     if name in OWN and not (isinstance(beta, Real) and 0 <= float(beta) < 1):
         yield ValueError(f"momentum={beta!r}; expected a number in [0, 1), mostly 0.9")
-    # Compiled programs are told apart by it.
+    # A compiled program is found by their hash.
     for key in (key for key, value in settings.items() if not _is_hashable(value)):
         yield TypeError(
             f"setting {key} of optimizer {name} is a {type(settings[key]).__name__}; expected a number, a tuple or a "

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from ntkspec.training._optimizer import Optimizer
 from ntkspec.training._unlike import Difference, unlike_prediction
 
-__all__ = ["Training", "are_factors", "custom_of"]
-
 #: Changes of a schedule up to which it is a list of numbers.
 LISTED = 4096
 
@@ -141,15 +139,7 @@ class Training:
 
     @classmethod
     def from_json(cls, text: str, **objects: Any) -> Training:
-        """Return the training that `to_json` described.
-
-        Args:
-            text: from `to_json`.
-            **objects: options that text cannot hold, by name.
-
-        Raises:
-            ValueError: if one is missing; the message names it.
-        """
+        """Return the training that `to_json` described; `objects` are options that text cannot hold, by name."""
         from ntkspec.checks import Refused
 
         described = json.loads(text)
@@ -163,13 +153,9 @@ class Training:
         return cls(**{**described, **objects})
 
     def unlike(self, other: Training | Any) -> list[Difference]:
-        """Return the options in which another training differs, or what theory does otherwise than this training.
+        """Return the options in which another training differs, or a Dataset of `ntkspec.predict` and the like.
 
-        Args:
-            other: training, or a Dataset from `ntkspec.predict` or `ntkspec.dynamics.function_space_flow`.
-
-        Returns:
-            The differences, in the order of the fields. Of a prediction, precision and centring are none.
+        They come in the order of the fields. From a prediction, precision and centring are no differences.
         """
         if isinstance(other, Training):
             pairs = ((each.name, getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
@@ -179,19 +165,13 @@ class Training:
         return sorted(found, key=lambda one: order.index(one.field) if one.field in order else -1)
 
     def factors(self, last: int) -> tuple[list[float], list[int]]:
-        """Factors of the learning rate and the first step of each, for a schedule that is no function.
-
-        Args:
-            last: last step of the run, where a cosine ends.
-        """
+        """Factors of the learning rate and the first step of each, up to a last step, of a schedule but a function."""
         if self.schedule == "constant" or (self.schedule == "cosine" and last < 1):
             return [1.0], [0]
         if self.schedule == "cosine":
             from ntkspec.limits import refuse_if_too_large
 
-            refuse_if_too_large(
-                64 * last, f"a schedule with a factor for each of {last:,} steps", "ask for fewer steps"
-            )
+            refuse_if_too_large(64 * last, f"a schedule of {last:,} factors, one a step,", "ask for fewer steps")
             return [*(_cosine(step, last) for step in range(last)), 0.0], list(range(last + 1))
         if isinstance(self.schedule, tuple):
             return [factor for _, factor in self.schedule], [step for step, _ in self.schedule]
@@ -205,11 +185,8 @@ _Rule: TypeAlias = tuple[type[Exception], Callable[[Any], bool], str]
 def _one_of(names: Any) -> _Rule:
     *others, last = map(repr, get_args(names))
     # Numpy's dtypes are equal to their names, and do not go into a file.
-    return (
-        ValueError,
-        lambda value: isinstance(value, str) and value in get_args(names),
-        f"{', '.join(others)} or {last}",
-    )
+    allows = lambda value: isinstance(value, str) and value in get_args(names)
+    return ValueError, allows, f"{', '.join(others)} or {last}"
 
 
 def _are_learnable(names: Any) -> bool:
@@ -249,10 +226,7 @@ def _shown(value: Any) -> str:
 
 
 def _schedule(schedule: Any, optimizer: Optimizer) -> Any:
-    """Return a name, pairs of step and factor, or a function of the step.
-
-    An object where its pairs would be too many.
-    """
+    """Return a name, pairs of step and factor, a function of the step, or an object whose pairs would be too many."""
     if schedule is None or (isinstance(schedule, str) and schedule == "constant"):
         return "constant"
     if not optimizer.takes_rate:

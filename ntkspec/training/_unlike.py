@@ -11,8 +11,6 @@ from ntkspec.training._optimizer import Optimizer
 if TYPE_CHECKING:
     from ntkspec.training._training import Training
 
-__all__ = ["Difference", "unlike_prediction"]
-
 #: Filters of steps that training can take, by the optimizer's name.
 _STEPPING = {
     "GradientDescent": "gradient_descent",
@@ -27,11 +25,8 @@ LISTED = 4096
 class Difference(NamedTuple):
     """A respect in which a training differs from another one, or from what a prediction is of.
 
-    Attributes:
-        field: name of a field of `Training`; "flow" where a prediction is one, "dynamics" where no optimizer takes the
-            steps of a prediction.
-        mine: value of the training.
-        theirs: value of the other; None where it is not known.
+    `field` is that of `Training`; "flow" where a prediction is one, "dynamics" where no optimizer takes the steps of a
+    prediction. `theirs` is None where it is not known.
     """
 
     field: str
@@ -41,19 +36,19 @@ class Difference(NamedTuple):
 
 def unlike_prediction(training: Training, p: Any) -> list[Difference]:
     """Return what a training does otherwise than a prediction says, in no order."""
-    found = [*_unlike_dynamics(training, p), *_unlike_loss(training, p.attrs)]
+    differences = [*_unlike_dynamics(training, p), *_unlike_loss(training, p.attrs)]
     fixed = {"init": "network", "trainable": (), "gradient_clip": None, "matmul_precision": "float32"}
     for name, theirs in fixed.items():
         if (mine := getattr(training, name)) != theirs:
-            found.append(Difference(name, mine, theirs))
+            differences.append(Difference(name, mine, theirs))
     if training.batch_size is not None and training.batch_size < p.sizes["point"]:
-        found.append(Difference("batch_size", training.batch_size, None))
-    return found
+        differences.append(Difference("batch_size", training.batch_size, None))
+    return differences
 
 
 def _unlike_dynamics(training: Training, p: Any) -> list[Difference]:
     described = json.loads(p.attrs.get("configuration", "{}")).get("dynamics") or {"class": "GradientDescent"}
-    kind, mine, found = described["class"], training.optimizer, []
+    kind, mine, differences = described["class"], training.optimizer, []
     beta = described.get("momentum", 0.0)
     theirs = (
         Optimizer(_STEPPING[kind], (("momentum", beta),))
@@ -61,14 +56,14 @@ def _unlike_dynamics(training: Training, p: Any) -> list[Difference]:
         else Optimizer.of("gradient_descent")
     )
     if "point_loss" in p.attrs or kind == "GradientFlow":
-        found.append(Difference("flow", False, True))
+        differences.append(Difference("flow", False, True))
     elif kind not in _STEPPING:
-        found.append(Difference("dynamics", str(mine), kind))
+        differences.append(Difference("dynamics", str(mine), kind))
         theirs = mine if mine.has_theory else theirs
     same = mine.momentum == theirs.momentum == 0 or (mine.name, mine.momentum) == (theirs.name, theirs.momentum)
     if not mine.has_theory or not same:
-        found.append(Difference("optimizer", mine, theirs))
-    return found + _unlike_schedule(training, described, int(p.step[-1]))
+        differences.append(Difference("optimizer", mine, theirs))
+    return differences + _unlike_schedule(training, described, int(p.step[-1]))
 
 
 def _unlike_schedule(training: Training, described: dict[str, Any], last: int) -> list[Difference]:
@@ -105,7 +100,7 @@ def _unlike_schedule(training: Training, described: dict[str, Any], last: int) -
 def _unlike_loss(training: Training, attrs: Mapping[str, Any]) -> list[Difference]:
     from ntkspec.record import configuration
 
-    theirs, found = json.loads(attrs.get("point_loss", '"squared"')), []
+    theirs, differences = json.loads(attrs.get("point_loss", '"squared"')), []
     theirs = theirs["class"] if isinstance(theirs, dict) else theirs.removeprefix("ntkspec.losses.")
     if training.of_logits or training.of_squares:
         mine = "logistic" if training.of_logits else "squared"
@@ -113,5 +108,5 @@ def _unlike_loss(training: Training, attrs: Mapping[str, Any]) -> list[Differenc
         mine = configuration(training.point_loss)
         mine = mine["class"] if isinstance(mine, dict) else mine
     if training.output != (output := attrs.get("output", "linear")):
-        found.append(Difference("output", training.output, output))
-    return found if mine == theirs else [*found, Difference("point_loss", mine, theirs)]
+        differences.append(Difference("output", training.output, output))
+    return differences if mine == theirs else [*differences, Difference("point_loss", mine, theirs)]

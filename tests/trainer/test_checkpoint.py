@@ -173,18 +173,6 @@ def test_two_are_kept_and_half_written_ones_go(k, tmp_path):
     ]
 
 
-def test_what_a_killed_write_leaves_is_swept(k, tmp_path):
-    # The write is killed inside of safetensors, where its own temporary file is.
-    code = CHILD.replace("import ntkspec as ns\n", KILLED_AS_IT_WRITES, 1)
-    arguments = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out.nc"), "20"]
-    root = str(Path(ns.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    assert subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".tmpAbCdEf"]
-    ns.trainer.train(k, X, Y, steps=[2], seeds=1, checkpoint=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-0000-0000000002.safetensors"]
-
-
 def test_it_may_be_read_by_whom_other_files_may(k, tmp_path):
     for number, (mask, mode) in enumerate([(0o022, 0o644), (0o077, 0o600)]):
         before = os.umask(mask)
@@ -193,21 +181,6 @@ def test_it_may_be_read_by_whom_other_files_may(k, tmp_path):
         finally:
             os.umask(before)
         assert files(tmp_path / str(number))[0].stat().st_mode & 0o777 == mode
-
-
-def test_a_flipped_bit_in_the_header_is_refused_and_the_one_before_it_taken_if_asked(k, whole, tmp_path):
-    interrupted(k, tmp_path, 13, observe=observe)
-    newest, before = files(tmp_path)
-    content = bytearray(newest.read_bytes())
-    content[400] ^= 1
-    newest.write_bytes(content)
-    options = {**OPTIONS, "steps": STEPS, "observe": observe, "checkpoint": tmp_path}
-    # It depends on what stands there, in no order, what the bit belongs to.
-    seen = "(is cut short or damaged|does not tell its run|is no checkpoint)"
-    message = rf"{newest.name} {seen}.* resume='previous' takes the one before it, {before.name}"
-    with pytest.raises(ValueError, match=message):
-        ns.trainer.train(k, X, Y, resume=True, **options)
-    xr.testing.assert_identical(ns.trainer.train(k, X, Y, resume="previous", **options), whole)
 
 
 def test_minutes_pass(k, tmp_path):
@@ -277,10 +250,9 @@ def test_one_that_does_not_tell_its_run_is_named(k, tmp_path):
         ({}, "it has no configuration"),
         ({"configuration": "{", "progress": "{}"}, "its JSON is broken"),
         ({"configuration": "{}"}, "it has no progress"),
-        ({"configuration": "{}", "progress": "{}"}, "it has no checksum"),
     ):
         save_file({"a": np.zeros(2)}, tmp_path / name, {"format": "ntkspec trainer 2", **metadata})
-        with pytest.raises(ValueError, match=f"{name} does not tell its run: {message}"):
+        with pytest.raises(ValueError, match=f"{name} does not describe its run: {message}"):
             ns.trainer.train(k, X, Y, resume=True, **options)
 
 
@@ -402,20 +374,6 @@ r = ns.trainer.train(
     seeds=2, checkpoint=ns.trainer.Keep(folder, every=8), resume=True, progress=Teller(),
 )
 ns.record.save(r, out)
-"""
-
-
-#: Instead of the import of the package: a write that is killed after the first bytes of safetensors' own file.
-KILLED_AS_IT_WRITES = """
-import os, pathlib, signal
-import ntkspec as ns
-import safetensors.numpy
-
-def save_file(arrays, path, metadata):
-    pathlib.Path(path).with_name(".tmpAbCdEf").write_bytes(b"half")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-safetensors.numpy.save_file = save_file
 """
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec import limits
 from ntkspec.trainer._ensemble import advance, begin, outputs
 
 X = np.arange(8)[:, None] / 8
@@ -39,14 +40,12 @@ def test_the_memory_of_a_state_is_used_again():
 
 
 @pytest.mark.parametrize("together", [3, 4, 5])
-def test_outputs_of_many_points_are_made_in_parts(together, monkeypatch):
+def test_outputs_of_many_points_are_made_in_parts(together):
     plan, problem, state = begun()
     arguments = (plan.recipe, K.network, state.params, problem.inputs, {})
     whole = outputs(*arguments)
-    monkeypatch.setattr("ntkspec.trainer._ensemble.EVALUATED", 2 * together)
-    jax.clear_caches()
-    np.testing.assert_allclose(outputs(*arguments), whole, rtol=0, atol=1e-6)
-    jax.clear_caches()
+    with limits.limited(side_by_side=2 * together * 64):
+        np.testing.assert_allclose(outputs(*arguments), whole, rtol=0, atol=1e-6)
 
 
 def test_a_rate_is_no_part_of_the_program():
