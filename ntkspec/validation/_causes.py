@@ -21,8 +21,6 @@ from ntkspec.kernel._linearised import Linearised
 from ntkspec.validation._facts import Why
 from ntkspec.validation._run import Case
 
-__all__ = ["CAUSES", "Cause"]
-
 #: Divisor of a too large learning rate: ηλ = 2 becomes 1/2, where no mode overshoots.
 SMALLER = 4
 #: Share of the stability limit of the default learning rate, and the roundings of its few products and quotients.
@@ -41,7 +39,7 @@ class Cause:
 
     Attributes:
         dismissed: reason why it cannot matter in a case whose error is at least so large at every step.
-        control: the case without it; None where the seeds themselves show it.
+        control: the case without it, None where the seeds themselves show it.
         cost: cost of a step of the control, in units of the case's own.
     """
 

@@ -18,8 +18,6 @@ from ntkspec.validation._facts import Peak, Verdict, as_json
 from ntkspec.validation._shares import require_explanation_of
 from ntkspec.validation._statistics import interval, jackknife, products, split, standard_error
 
-__all__ = ["validate"]
-
 
 def validate(
     p: xr.Dataset,
@@ -40,11 +38,11 @@ def validate(
     their spread with the predicted covariance, and the verdict is about those.
 
     Args:
-        p: from `ntkspec.predict`.
-        r: from `ntkspec.trainer.train`, started from the same function, or (with `ensemble`) with centered=False.
-        tolerance: up to which error the theory is said to hold.
-        ensemble: from `ntkspec.dynamics.ensemble`, asked at the training points and at these steps.
-        causes: from `ntkspec.validation.explain`, of these runs: the verdict then names what the gap is due to.
+        p: result of `ntkspec.predict`.
+        r: result of `ntkspec.trainer.train` from the same start, or (with `ensemble`) with centered=False.
+        tolerance: error up to which the theory holds.
+        ensemble: result of `ntkspec.dynamics.ensemble` at the training points and these steps.
+        causes: result of `ntkspec.validation.explain` for these runs: the verdict then names what the gap is due to.
 
     Returns:
         Dataset over `step`:
@@ -67,7 +65,6 @@ def validate(
     Raises:
         ValueError: if the two differ in points, learning rate, loss or initial function, or share no step beyond 0; if
             `ensemble` or `causes` are of other runs.
-        TypeError: if something is no Dataset, or the tolerance no number.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -170,7 +167,7 @@ def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, 
     common, common_error = (
         error.copy(data=values) for values in jackknife(lambda weights: split(gram, weights).common, seeds)
     )
-    found: dict[str, xr.DataArray] = {
+    return {
         "error_by_seed": by_seed,
         "error": error,
         "error_sem": sem,
@@ -181,7 +178,6 @@ def _by_step(difference: xr.DataArray, inner: list, signal: float) -> dict[str, 
         "systematic_error": ((ensemble**2 - spread**2 / seeds).clip(min=0)) ** 0.5,
         "systematic_error_interval": interval(common, common_error, seeds).clip(min=0) ** 0.5,
     }
-    return found
 
 
 def _holds_until(error: xr.DataArray, tolerance: float) -> int:

@@ -11,8 +11,6 @@ import xarray as xr
 from ntkspec.trainer import Difference, Optimizer, Training
 from ntkspec.training import custom_of
 
-__all__ = ["differences", "training_of"]
-
 
 def training_of(r: xr.Dataset) -> Training:
     """Return how networks were trained; what text cannot hold has its name alone, a schedule its recorded factors."""

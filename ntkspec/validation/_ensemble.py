@@ -12,19 +12,13 @@ from ntkspec.validation._differences import training_of
 from ntkspec.validation._facts import Spread
 from ntkspec.validation._statistics import interval, jackknife, products, split
 
-__all__ = ["compare_spreads", "require_ensemble_of", "spreads"]
-
 #: Roundings of the largest function in a training, below which a spread may be one of rounding: networks of float32
 #: kept 15 of them where those of float64 had come together.
 ROUNDINGS = 64
 
 
 def require_ensemble_of(p: xr.Dataset, r: xr.Dataset, ensemble: xr.Dataset, steps: np.ndarray) -> None:
-    """Refuse an ensemble that is not the infinitely wide limit of these networks.
-
-    Raises:
-        ValueError: naming the difference.
-    """
+    """Refuse an ensemble that is not the infinitely wide limit of these networks."""
     needed = ("prediction", "standard_deviation", "step", "x")
     source, common = "ntkspec.dynamics.ensemble", ("learning_rate", "loss")
     check_dataset("`ensemble` is", ensemble, needed, source=source, attributes=common)
@@ -60,12 +54,6 @@ def compare_spreads(
 ) -> dict[str, xr.DataArray]:
     """Spread of networks over the predicted one, √(Σ_i Var f_t(x_i) of the networks / channels · Σ_i cov_t(x_i, x_i)).
 
-    Args:
-        r: trained networks, at the steps to compare.
-        ensemble: their infinitely wide limit.
-        inner: dimensions of a function.
-        signal: ‖y‖.
-
     Returns:
         `predicted_spread`, `spread_ratio` (step) and `spread_ratio_interval` (bound, step), whose error is that of
         the ratio's logarithm, from leaving out one seed at a time; NaN where the predicted spread is below the
@@ -89,12 +77,7 @@ def compare_spreads(
 def spreads(v: xr.Dataset) -> tuple[Spread, ...]:
     """Return the spread over the predicted one at the last step where it is known, and where it is farthest off.
 
-    Args:
-        v: comparison with an ensemble.
-
-    Returns:
-        The last, then the farthest of those whose interval excludes 1; empty where no predicted spread is above the
-        roundings of training.
+    The farthest is one whose interval excludes 1, if there is any.
     """
     v = v.sel(step=v.spread_ratio.notnull())
     if not v.sizes["step"]:

@@ -14,8 +14,6 @@ from ntkspec.record import check_dataset
 from ntkspec.validation._differences import training_of
 from ntkspec.validation._statistics import interval, standard_error
 
-__all__ = ["by_frequency", "common_steps", "inner_dims", "psnr", "require_same_start", "signal_norm"]
-
 
 def psnr(
     values: xr.DataArray,
@@ -59,36 +57,21 @@ def signal_norm(p: xr.Dataset) -> float:
 
 
 def require_on(K: Operator, points: np.ndarray) -> None:
-    """Refuse an operator that is not on the points of the runs.
-
-    Raises:
-        TypeError: if `K` is not an operator.
-        ValueError: if its points are others.
-    """
+    """Refuse an operator that is not on the points of the runs."""
     check_operator(K)
     if K.points.shape != points.shape or not np.allclose(K.points, points, atol=1e-12):
         raise ValueError(f"K is on other points than the runs, {K.points.shape} and {points.shape}; give the same K")
 
 
 def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
-    """Return the common steps of two runs of the same problem.
-
-    Raises:
-        ValueError: if they are not of the same problem, or have no step beyond 0 in common.
-        TypeError: if one is not a Dataset.
-    """
+    """Return the common steps of two runs of the same problem; refuse others, or such without one beyond 0."""
     for name, data, source, needed in (
         ("p", p, "ntkspec.predict", ("learning_rate", "loss")),
-        ("r", r, "ntkspec.trainer.train", ("learning_rate", "loss", "width", "dtype")),
+        ("r", r, "ntkspec.trainer.train", ("learning_rate", "loss", "width", "dtype", "training")),
     ):
         check_dataset(f"`{name}` is", data, ("train", "target", "step", "x"), source=source, attributes=needed)
     if mismatch := next(_mismatches(p, r), None):
         raise ValueError(mismatch)
-    if "training" not in r.attrs:
-        raise ValueError(
-            "`r` does not say how it was trained (it has no attribute `training`): it is of an earlier version, or "
-            "arithmetic dropped it; train it anew, or give the result as it came"
-        )
     return np.intersect1d(p.step, r.step)
 
 
@@ -105,7 +88,8 @@ def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
     for name in ("learning_rate", "loss"):
         # An optimizer that was built with its own learning rate does not show it; that of one without a theory is a
         # number of another kind.
-        other = name == "learning_rate" and (np.isnan(r.attrs[name]) or not _has_theory(r))
+        has_theory = training_of(r).optimizer.has_theory
+        other = name == "learning_rate" and (np.isnan(r.attrs[name]) or not has_theory)
         if not other and p.attrs[name] != r.attrs[name]:
             yield f"the prediction has {name}={p.attrs[name]}, the training {r.attrs[name]}; give both the same"
     if p.target.shape != r.target.shape or not np.allclose(p.target, r.target, atol=1e-6):
@@ -116,16 +100,8 @@ def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
         yield "the labels are all zero, and errors are relative to them; give a signal"
 
 
-def _has_theory(r: xr.Dataset) -> bool:
-    return "training" not in r.attrs or training_of(r).optimizer.has_theory
-
-
 def require_same_start(p: xr.Dataset, r: xr.Dataset) -> None:
-    """Refuse networks that do not start where the prediction does.
-
-    Raises:
-        ValueError: if they start apart, or their starts are not known.
-    """
+    """Refuse networks that do not start where the prediction does."""
     advice = (
         "train with centered=True and predict without `initial`, predict each network from its own step 0, or compare "
         "with the infinitely wide ensemble (ensemble=ns.dynamics.ensemble(...))"
@@ -133,9 +109,7 @@ def require_same_start(p: xr.Dataset, r: xr.Dataset) -> None:
     if 0 in p.step and 0 in r.step:
         gap = float(np.abs(r.train.sel(step=0) - p.train.sel(step=0)).max())
         if gap > 1e-5 * float(np.abs(p.target).max()):
-            raise ValueError(
-                f"the networks start up to {gap:.3g} away from the prediction's initial function; {advice}"
-            )
+            raise ValueError(f"the networks start up to {gap:.3g} away from the prediction; {advice}")
     elif not (p.attrs["starts_from_zero"] and r.attrs["starts_from_zero"]):
         raise ValueError(f"without step 0 in both, only runs that start from zero compare; {advice}")
 

@@ -18,7 +18,7 @@ from ntkspec.checks import check_progress, shown
 from ntkspec.kernel import ComposedKernel
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, step_coordinate, variable
 from ntkspec.trainer import Keep, Plan, run
 from ntkspec.trainer._memory import TooLarge
 from ntkspec.validation import _prose as prose
@@ -29,8 +29,6 @@ from ntkspec.validation._run import Case, case_of
 from ntkspec.validation._shares import named
 from ntkspec.validation._statistics import jackknife, products, split
 from ntkspec.validation._width_law import at_width
-
-__all__ = ["explain"]
 
 #: Factor of the width in the law of the spread.
 WIDER = 2
@@ -73,7 +71,7 @@ def explain(
         p: prediction from `ntkspec.predict`; without `initial` where networks start from functions of their own.
         r: training from `ntkspec.trainer.train`.
         K: operator of the prediction; None makes a dense one if a control needs another prediction.
-        causes: names of causes, such as ("moving_kernel", "fluctuation"); None looks at all that can matter.
+        causes: names of causes, such as ("moving_kernel", "fluctuation"); None takes all that can matter.
         options: objects of the run and the prediction that attributes cannot hold: an `optimizer`, a `schedule`, a
             `point_loss`, or the `dynamics` of the prediction.
         budget: cost of all controls together, in units of the run's own; what would exceed it is left out, and named.
@@ -104,7 +102,6 @@ def explain(
     Raises:
         ValueError: if the three do not belong together, a cause is unknown, or an object is needed that attributes
             cannot hold.
-        TypeError: if `p` or `r` is not a Dataset, or an argument is of a wrong kind.
 
     Source: Lee et al. 2019, section 2 (linearised networks); Lewkowycz et al. 2020, "The large learning rate phase of
     deep learning: the catapult mechanism"; Efron & Stein 1981 (standard errors).
@@ -120,33 +117,28 @@ def explain(
         >>> found.cause.values.tolist(), [one["why"] for one in json.loads(found.attrs["left_out"])]
         (['fluctuation', 'moving_kernel'], ['cost'])
     """
-    asked = _asked(causes)
+    names = _names(causes)
     check_progress(progress)
     keep = Keep.of(checkpoint, resume)
     if not isinstance(budget, Real) or isinstance(budget, bool) or not budget >= 0:
-        raise ValueError(
-            f"budget={shown(budget)}; expected a number from 0 on, in units of the run's own cost, such as 24"
-        )
+        raise ValueError(f"budget={shown(budget)}; expected a number from 0 on, in units of the run's own cost")
     case, trained = case_of(k, p, r, K, {} if options is None else options)
 
     theory = case.theory(trained, progress) if case.own_starts else case.p.train.values
     chain = _Chain(case, trained, theory, budget, keep.within)
-    with progress.start("controls", len(asked), "causes") as stage:
-        for name in _in_order(asked, case):
+    with progress.start("controls", len(names), "causes") as stage:
+        for name in _in_order(names, case):
             chain.take_away(name, progress)
             stage.advance()
     extra = _spread_law(chain, int(r.attrs["width"]), progress) if "fluctuation" in chain.names else {}
     if "moving_kernel" in chain.grams:
         still = split(chain.grams["moving_kernel"], np.ones(r.sizes["seed"])).spread[case.steps > 0]
-        extra["linearised_spread_squared"] = (
-            "step",
-            still,
-            {"long_name": "spread of linearised networks", "units": ""},
-        )
+        extra["linearised_spread_squared"] = variable("step", still, "spread of linearised networks")
     if "learning_rate" in chain.names:
-        extra["limit_share"] = _limit_shares(case, progress)
-    found = _parts(chain).assign(extra)
-    found.attrs = {
+        label = "learning rate over the network's stability limit"
+        extra["limit_share"] = variable("seed", _limit_shares(case, progress), label)
+    parts = _parts(chain).assign(extra)
+    parts.attrs = {
         **{key: r.attrs[key] for key in ("width", "dtype", "first_seed", "learning_rate", "loss", "training")},
         **attributes(kernel=case.k, causes=chain.names, budget=budget),
         "seeds": r.sizes["seed"],
@@ -154,12 +146,12 @@ def explain(
         "left_out": as_json(chain.left_out),
         "catapults": _catapults(r),
         "spread_in_theory": int(_is_of_theory(chain)),
-        "cause": named(found, "explained"),
-        "cause_of_mean": named(found, "explained_common"),
+        "cause": named(parts, "explained"),
+        "cause_of_mean": named(parts, "explained_common"),
         "prediction_error": float(case.p.error_bound.max()),
     }
-    found.attrs["verdict"] = prose.explanation(found)
-    return found
+    parts.attrs["verdict"] = prose.explanation(parts)
+    return parts
 
 
 @dataclass
@@ -172,10 +164,10 @@ class _Chain:
         theory: its prediction, (step, …), or that of each network, (seed, step, …).
         budget: cost of the controls that may follow.
         keeping: checkpoints of a control, by name.
-        first: the run itself, as a case.
+        first: the run itself.
         names: causes that were removed.
         grams: products of distances of the run ("") and of the control of each cause that has one, (step, seed, seed).
-        left_out: causes that were not looked at.
+        left_out: causes without a control.
     """
 
     case: Case
@@ -232,7 +224,7 @@ class _Chain:
         return trained
 
 
-def _asked(causes: Sequence[str] | None) -> list[str]:
+def _names(causes: Sequence[str] | None) -> list[str]:
     if causes is None:
         return list(CAUSES)
     listed = isinstance(causes, list | tuple | set)
@@ -242,12 +234,12 @@ def _asked(causes: Sequence[str] | None) -> list[str]:
     return [name for name in CAUSES if name in causes]
 
 
-def _in_order(asked: list[str], case: Case) -> list[str]:
+def _in_order(names: list[str], case: Case) -> list[str]:
     """Put a learning rate past the limit of this run, not of theory, before what lowers the limit."""
-    lowers = [name for name in asked if name in LOWER_THE_LIMIT]
-    if "learning_rate" not in asked or not lowers or case.own_limit_share <= 1:
-        return asked
-    others = [name for name in asked if name != "learning_rate"]
+    lowers = [name for name in names if name in LOWER_THE_LIMIT]
+    if "learning_rate" not in names or not lowers or case.own_limit_share <= 1:
+        return names
+    others = [name for name in names if name != "learning_rate"]
     place = others.index(lowers[0])
     return [*others[:place], "learning_rate", *others[place:]]
 
@@ -290,34 +282,20 @@ def _parts(chain: _Chain) -> xr.Dataset:
     (value, error), (share, share_error) = jackknife(statistic, seeds), jackknife(shares, seeds)
     coords = {
         "cause": names,
-        "step": ("step", case.steps[later], {"long_name": "training step", "units": "steps"}),
+        "step": step_coordinate(case.steps[later]),
         "words": ("cause", [prose.CAUSES[name][0] for name in names]),
     }
-    of_causes: dict[str, np.ndarray] = {
-        "explained": value[0, 1:-1],
-        "explained_error": error[0, 1:-1],
-        "explained_common": value[1, 1:-1],
-        "explained_common_error": error[1, 1:-1],
-        "explained_spread": value[2, 1:-1],
-        "share": share[:-1],
-        "share_error": share_error[:-1],
-    }
-    of_steps: dict[str, np.ndarray] = {
-        "error_squared": value[0, 0],
-        "common_squared": value[1, 0],
-        "spread_squared": value[2, 0],
-        "unexplained": value[0, -1],
-        "unexplained_error": error[0, -1],
-        "unexplained_common": value[1, -1],
-        "unexplained_common_error": error[1, -1],
-        "unexplained_share": share[-1],
-        "unexplained_share_error": share_error[-1],
-    }
-
-    def labelled(dims: tuple[str, ...], values: dict[str, np.ndarray]) -> dict[str, tuple]:
-        return {n: (dims, v, {"long_name": n.replace("_", " "), "units": ""}) for n, v in values.items()}
-
-    return xr.Dataset(labelled(("cause", "step"), of_causes) | labelled(("step",), of_steps), coords=coords)
+    rest = {"": value[0], "_error": error[0], "_common": value[1], "_common_error": error[1], "_spread": value[2]}
+    tables = {f"explained{name}": table[1:-1] for name, table in rest.items()}
+    tables |= {"share": share[:-1], "share_error": share_error[:-1]}
+    tables |= dict(zip(("error_squared", "common_squared", "spread_squared"), value[:, 0], strict=True))
+    tables |= {f"unexplained{name}": table[-1] for name, table in rest.items() if name != "_spread"}
+    tables |= {"unexplained_share": share[-1], "unexplained_share_error": share_error[-1]}
+    dims: dict[int, str | tuple[str, ...]] = {1: "step", 2: ("cause", "step")}
+    return xr.Dataset(
+        {name: variable(dims[table.ndim], table, name.replace("_", " ")) for name, table in tables.items()},
+        coords=coords,
+    )
 
 
 def _catapults(r: xr.Dataset) -> int:
@@ -326,7 +304,7 @@ def _catapults(r: xr.Dataset) -> int:
 
 
 def _is_of_theory(chain: _Chain) -> bool:
-    """Whether only the width can set the run itself apart: of such runs theory knows the power of the spread."""
+    """Whether only the width can set the run itself apart: the theory of such runs has a power for the spread."""
     single = split(chain.grams[""], np.ones(chain.first.seeds)).single
     error = float(np.sqrt(single[chain.first.steps > 0].min()))
     before = itertools.takewhile(lambda name: name != "fluctuation", CAUSES)
@@ -354,26 +332,23 @@ def _spread_law(chain: _Chain, width: int, progress: Progress) -> dict[str, Any]
     theory = wider.theory(trained, progress) if wider.own_starts else wider.p.train.values
     narrow, of_narrow = log_spread(chain.grams[""])
     wide, of_wide = log_spread(_distances(wider, trained, theory))
-    label = {"long_name": "power of the width by which the spread falls", "units": ""}
-    off = np.hypot(of_narrow, of_wide) / np.log(WIDER)
+    exponent, off = (narrow - wide) / np.log(WIDER), np.hypot(of_narrow, of_wide) / np.log(WIDER)
     return {
-        "spread_exponent": ("step", (narrow - wide) / np.log(WIDER), label),
-        "spread_exponent_error": ("step", off, {**label, "long_name": "standard error of that power"}),
+        "spread_exponent": variable("step", exponent, "power of the width by which the spread falls"),
+        "spread_exponent_error": variable("step", off, "standard error of that power"),
     }
 
 
-def _limit_shares(case: Case, progress: Progress) -> tuple[str, np.ndarray, dict[str, str]]:
+def _limit_shares(case: Case, progress: Progress) -> np.ndarray:
     """η over the limit of each network at its start, from the largest eigenvalue of its own kernel."""
-    label = {"long_name": "learning rate over the network's stability limit", "units": ""}
     if not case.theory_limits:
-        return "seed", np.array([case.own_limit_share, *[np.nan] * (case.seeds - 1)]), label
+        return np.array([case.own_limit_share, *[np.nan] * (case.seeds - 1)])
     x = case.p.x.values
 
     def largest(_step: int, params: Any) -> xr.Dataset:
-        ones = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(jax.tree.leaves(params)[0].shape[0])]
-        found = [largest_eigenvalue(empirical.operator(case.k, one, x), tolerance=1e-4) for one in ones]
-        return xr.Dataset({"largest": ("seed", found)})
+        seeds = range(jax.tree.leaves(params)[0].shape[0])
+        kernels = (empirical.operator(case.k, jax.tree.map(lambda leaf, s=s: leaf[s], params), x) for s in seeds)
+        return xr.Dataset({"largest": ("seed", [largest_eigenvalue(K, tolerance=1e-4) for K in kernels])})
 
     start = run(case.plan.changed(steps=[0]), observe=largest, progress=progress)
-    share = case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values
-    return "seed", share, label
+    return case.limit_share / float(case.p.attrs["largest_eigenvalue"]) * start.largest.isel(step=0).values

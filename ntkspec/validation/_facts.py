@@ -10,8 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 from ntkspec.trainer import Difference
 
-__all__ = ["LeftOut", "Peak", "Spread", "Verdict", "Why", "as_json"]
-
 #: Reasons to leave a cause out. The first three are controls that would have been of use, the others say that the cause
 #: is absent, or that no control can tell.
 Why = Literal[
@@ -36,13 +34,7 @@ Why = Literal[
 
 
 class LeftOut(NamedTuple):
-    """A cause that was not looked at.
-
-    Attributes:
-        cause: name, or "width" for the law of the spread.
-        why: reason.
-        detail: numbers and names that belong to the reason.
-    """
+    """A cause ("width" for the law of the spread) without a control, with numbers and names for the reason."""
 
     cause: str
     why: Why
@@ -63,14 +55,9 @@ class Peak(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Spread of networks over the predicted one at a step.
+    """Ratio of the spread of networks to the predicted one at a step, with its 95 % interval.
 
-    Attributes:
-        step: training step.
-        ratio: spread over predicted spread.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        of_mean: standard error of the mean of the networks, relative to the signal.
+    `of_mean` is the standard error of the mean of the networks, relative to the signal.
     """
 
     step: int
@@ -85,19 +72,15 @@ class Verdict:
     """How far a prediction holds.
 
     Attributes:
-        width: units of a layer.
-        seeds: number of networks.
+        width: units of a layer, of each of the `seeds` networks.
         tolerance: error up to which the theory holds.
         judged: "error" of a network, or "systematic_error" of the mean of an ensemble.
         last_step: last step compared.
         holds_until: last step before the error exceeds the tolerance; −1 if there is none.
-        held: largest error up to there.
-        worst: largest error.
-        last: error at the last step.
+        held: largest error up to there; `worst` is that of all steps, `last` that at the last one.
         open: upper end of the 95 % interval, where it exceeds the tolerance although the error does not; or None.
         learned: largest distance of the prediction from its start, relative to the signal.
-        common: error that all seeds share, at the step where single networks are farthest.
-        spread: spread of the seeds there.
+        common: error that all seeds share, at the step where single networks are farthest; `spread` is theirs there.
         limit_share: learning rate over the stability limit of the prediction; NaN if not known.
         differences: settings that training and prediction do not share.
         spreads: last and worst spread over the predicted one; None without an ensemble, empty where none is known.

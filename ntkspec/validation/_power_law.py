@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from ntkspec.record import step_coordinate, variable
 from ntkspec.validation._statistics import CONFIDENCE
-
-__all__ = ["BIAS_IN_THEORY", "FARTHEST", "NEVER", "Errors", "errors", "law"]
 
 #: Resamples of the seeds.
 DRAWS = 1000
@@ -49,11 +48,8 @@ def law(grams: dict[int, np.ndarray], steps: np.ndarray, accuracy: float) -> xr.
 
     Args:
         grams: products of distances to theory of the networks of each width, (step, seed, seed).
-        steps: after 0.
-        accuracy: relative to the signal.
-
-    Returns:
-        See `ntkspec.validation.width_law`.
+        steps: steps after 0.
+        accuracy: error relative to the signal.
     """
     widths, rng = np.array(list(grams)), np.random.default_rng(0)
     fewest = min(gram.shape[-1] for gram in grams.values())
@@ -67,29 +63,25 @@ def law(grams: dict[int, np.ndarray], steps: np.ndarray, accuracy: float) -> xr.
     slope_ends[:, np.isnan([fit.exponent for fit in fits])] = np.nan
     ends = _percentiles(np.nan_to_num(_meets(drawn[0], accuracy), nan=NEVER))
     by_width, by_step = ("quantity", "width", "step"), ("quantity", "step")
-    found = xr.Dataset(
+    d = xr.Dataset(
         {
-            "value": (by_width, whole, _label("distance to theory, relative to the signal")),
-            "value_interval": (("bound", *by_width), value_ends, _label("its 95 % interval")),
-            "constant": (by_step, [fit.constant for fit in fits], _label("value at width 1")),
-            "exponent": (by_step, [fit.exponent for fit in fits], _label("power of the width by which it falls")),
-            "exponent_interval": (("bound", *by_step), slope_ends, _label("its 95 % interval")),
+            "value": variable(by_width, whole, "distance to theory, relative to the signal"),
+            "value_interval": variable(("bound", *by_width), value_ends, "its 95 % interval"),
+            "constant": variable(by_step, [fit.constant for fit in fits], "value at width 1"),
+            "exponent": variable(by_step, [fit.exponent for fit in fits], "power of the width by which it falls"),
+            "exponent_interval": variable(("bound", *by_step), slope_ends, "its 95 % interval"),
         },
         coords={
             "quantity": list(QUANTITIES),
             "words": ("quantity", list(QUANTITIES.values())),
-            "width": ("width", widths, {"long_name": "width", "units": "units"}),
-            "seeds": ("width", [gram.shape[-1] for gram in grams.values()], {"long_name": "networks", "units": ""}),
-            "step": ("step", steps, {"long_name": "training step", "units": "steps"}),
+            "width": variable("width", widths, "width", "units"),
+            "seeds": variable("width", [gram.shape[-1] for gram in grams.values()], "networks"),
+            "step": step_coordinate(steps),
             "bound": ["low", "high"],
         },
     )
     needed = {"needed_width": _meets(fits[0], accuracy), "needed_width_low": ends[0], "needed_width_high": ends[1]}
-    return found.assign_attrs({name: float(value) for name, value in needed.items()})
-
-
-def _label(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": ""}
+    return d.assign_attrs({name: float(value) for name, value in needed.items()})
 
 
 def _meets(fit: _Fit, accuracy: float) -> np.ndarray:
@@ -101,15 +93,10 @@ def _meets(fit: _Fit, accuracy: float) -> np.ndarray:
 
 
 def errors(gram: np.ndarray, counts: np.ndarray, mean_of: int) -> Errors:
-    """Of seeds drawn so many times. One drawn twice makes no pair with itself: that would show its variance as bias.
+    """Errors of products (step, seed, seed) whose seeds are drawn so many times (…, seed), each (…, step).
 
-    Args:
-        gram: products of distances, (step, seed, seed).
-        counts: how often each seed is drawn, (…, seed).
-        mean_of: networks whose mean has the `ensemble_error`.
-
-    Returns:
-        Each (…, step).
+    A seed drawn twice makes no pair with itself: that would show its variance as bias. `ensemble_error` is that of the
+    mean of `mean_of` networks.
     """
     own, total = np.einsum("tss->ts", gram), counts.sum(axis=-1)[..., None]
     single = counts @ own.T / total

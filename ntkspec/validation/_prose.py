@@ -13,18 +13,6 @@ from ntkspec.validation._facts import LeftOut, Verdict
 from ntkspec.validation._power_law import BIAS_IN_THEORY, FARTHEST, NEVER
 from ntkspec.validation._shares import SEEN, WORTH, shares, worst_step
 
-__all__ = [
-    "CAUSES",
-    "difference",
-    "digits",
-    "explanation",
-    "percent",
-    "power",
-    "remarks",
-    "verdict",
-    "width_law",
-]
-
 #: Names of causes in a sentence, each with what removes it.
 CAUSES = {
     "optimizer": (

@@ -24,8 +24,6 @@ from ntkspec.record import attributes
 from ntkspec.trainer import Keep, Optimizer, Plan, Training, plan, run, stability_limit
 from ntkspec.validation._errors import common_steps, require_on, require_same_start, signal_norm
 
-__all__ = ["Case", "case_of"]
-
 #: Objects that attributes may not hold.
 NOT_HELD = {"dynamics", "optimizer", "point_loss", "schedule"}
 #: Points that show the size of a network's function at its start.
@@ -159,9 +157,7 @@ class Case:
     def theory(self, trained: np.ndarray, progress: Progress = NO_PROGRESS) -> np.ndarray:
         """Return the prediction at the steps, ([seed,] step, point[, channel]); of each network where starts differ.
 
-        Args:
-            trained: its networks, (seed, step, point[, channel]); only step 0 is used.
-            progress: reporter.
+        Of the networks `trained`, (seed, step, point[, channel]), only step 0 is used.
         """
         if self.own_starts:
             return self._from_own_starts(trained, progress)
@@ -201,12 +197,7 @@ class Case:
 def case_of(
     of: ComposedKernel | Plan, p: xr.Dataset, r: xr.Dataset, K: Operator | None, options: dict[str, Any]
 ) -> tuple[Case, np.ndarray]:
-    """Return the run of `r`, by its kernel or its plan, and its networks at the steps that it shares with `p`.
-
-    Raises:
-        ValueError: if the three do not belong together, or something is needed that attributes cannot hold.
-        TypeError: if one of them is of another kind.
-    """
+    """Return the run of `r`, by its kernel or its plan, and its networks at the steps that it shares with `p`."""
     k = of.kernels[0] if isinstance(of, Plan) else of
     check_composed(k)
     steps = common_steps(p, r)

@@ -9,8 +9,6 @@ import xarray as xr
 
 from ntkspec.record import check_dataset
 
-__all__ = ["SEEN", "WORTH", "Shares", "named", "require_explanation_of", "shares", "worst_step"]
-
 #: Standard errors by which a share must differ from zero to be named.
 SEEN = 2.0
 #: Share of the squared error below which a cause is not named.
@@ -20,13 +18,7 @@ SAME_RUN = ("width", "dtype", "first_seed", "seeds", "learning_rate", "loss", "t
 
 
 class Shares(NamedTuple):
-    """Shares of the squared error at a step.
-
-    Attributes:
-        farther: causes whose share stands out, largest first.
-        nearer: causes with a negative share that stands out: with them networks come nearer to theory.
-        in_doubt: positive shares that do not stand out, together.
-    """
+    """Causes whose share of the squared error stands out, largest first; those whose negative share does; the rest."""
 
     farther: list[str]
     nearer: list[str]
@@ -34,11 +26,7 @@ class Shares(NamedTuple):
 
 
 def require_explanation_of(p: xr.Dataset, r: xr.Dataset, causes: xr.Dataset) -> None:
-    """Refuse an explanation of another run.
-
-    Raises:
-        ValueError: naming the difference.
-    """
+    """Refuse an explanation of another run."""
     source = "ntkspec.validation.explain"
     check_dataset("`causes` is", causes, ("explained", "step"), source=source, attributes=SAME_RUN)
     run = {**r.attrs, "seeds": r.sizes["seed"]}
@@ -61,8 +49,7 @@ def worst_step(causes: xr.Dataset, part: str = "explained") -> int:
 def named(causes: xr.Dataset, part: str) -> str:
     """Return the cause with the largest part (`explained`, `explained_common`) at its worst step.
 
-    Returns:
-        Its name; "unexplained" where no part stands out, or the rest together with those that do not is larger.
+    It is "unexplained" where no part stands out, or the rest together with those that do not is larger.
     """
     at = causes.sel(step=worst_step(causes, part))
     if part == "explained":

@@ -13,8 +13,6 @@ import numpy as np
 import xarray as xr
 from scipy.special import stdtrit
 
-__all__ = ["CONFIDENCE", "Squares", "interval", "jackknife", "products", "split", "standard_error"]
-
 #: Of every interval here.
 CONFIDENCE = 0.95
 
@@ -52,9 +50,6 @@ def split(gram: np.ndarray, weights: np.ndarray) -> Squares:
     Args:
         gram: products, shape (…, seed, seed).
         weights: how often each seed counts, shape (seed,).
-
-    Returns:
-        Single, common and spread, each (…).
     """
     total, pairs = weights.sum(), weights.sum() ** 2 - (weights**2).sum()
     own = np.einsum("...ss->...s", gram)
@@ -67,12 +62,7 @@ def split(gram: np.ndarray, weights: np.ndarray) -> Squares:
 def jackknife(statistic: Statistic, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a statistic of all seeds and its standard error, from leaving out one seed at a time.
 
-    Args:
-        statistic: of weights of the seeds.
-        seeds: how many there are; fewer than three leave the error of a variance unknown.
-
-    Returns:
-        The value and its standard error, NaN where that is unknown.
+    It is NaN where it is unknown: fewer than three seeds leave the error of a variance so.
 
     Source: Efron & Stein 1981, "The jackknife estimate of variance".
     """
@@ -94,16 +84,9 @@ def standard_error(by_seed: xr.DataArray) -> xr.DataArray:
 
 
 def interval(value: xr.DataArray, error: xr.DataArray, seeds: int, confidence: float = CONFIDENCE) -> xr.DataArray:
-    """Value ± t · error with Student's t of seeds − 1 degrees of freedom.
+    """Value ± t · error along a leading dimension `bound` ("low", "high"), Student's t of seeds − 1 degrees of freedom.
 
-    Args:
-        value: an estimate.
-        error: its standard error.
-        seeds: that it comes from; of one network nothing is known, and both ends are NaN.
-        confidence: probability that the interval holds the true value.
-
-    Returns:
-        With a leading dimension `bound`: "low" and "high".
+    Of one network nothing is known, and both ends are NaN.
     """
     factor = float(stdtrit(seeds - 1, (1 + confidence) / 2)) if seeds > 1 else np.nan
     ends = xr.concat([value - factor * error, value + factor * error], dim="bound")

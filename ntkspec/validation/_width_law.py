@@ -1,4 +1,4 @@
-"""How the distance to theory falls with the width, and how wide networks must be for an asked accuracy."""
+"""How the distance to theory falls with the width, and how wide networks must be for an accuracy."""
 
 from __future__ import annotations
 
@@ -36,15 +36,9 @@ from ntkspec.validation._errors import inner_dims, require_on, signal_norm
 from ntkspec.validation._power_law import FARTHEST, law
 from ntkspec.validation._statistics import products
 
-__all__ = ["at_width", "checked_by", "not_checked", "width_law", "width_to_train"]
-
 
 def at_width(k: ComposedKernel, width: int) -> ComposedKernel:
-    """Return the same mapping and infinitely wide kernel with a finite network of another width.
-
-    Raises:
-        ValueError: if the network's width is no setting of it, or its kernel depends on it.
-    """
+    """Return the same mapping and infinitely wide kernel with a finite network of another width."""
     return compose(k.mapping, _at_width(k.network, width))
 
 
@@ -56,8 +50,7 @@ def _at_width(network: Any, width: int) -> Any:
         raise ValueError(f"a {type(network).__name__} has its width built in; give an ns.kernel.MLP")
     if getattr(network, "parametrization", "ntk") != "ntk":
         raise ValueError(
-            "the kernel of a network in the standard parametrisation changes with its width, and its law is that of "
-            "several kernels; take parametrization='ntk'"
+            "the kernel of a network in the standard parametrisation changes with its width; take parametrization='ntk'"
         )
     return dataclasses.replace(network, width=width)
 
@@ -127,7 +120,6 @@ def width_law(  # noqa: PLR0913  # a door: options are named in one call
 
     Raises:
         ValueError: if an argument has a wrong value, or the network is not one whose width can be set.
-        TypeError: if an argument is of a wrong kind.
         FloatingPointError: if a network diverges; take a smaller learning rate.
 
     Source: Lee et al. 2019, section 3.2 (errors of O(width^−1/2)); Dyer & Gur-Ari 2020, "Asymptotics of wide networks
@@ -245,12 +237,7 @@ def _checked(d: xr.Dataset, width: int, error: np.ndarray, standard_error: np.nd
 
 
 def checked_by(d: xr.Dataset, v: xr.Dataset) -> xr.Dataset:
-    """Return a width law with a check in its attributes and verdict, by networks of the width that it needs.
-
-    Args:
-        d: from `width_law`.
-        v: from `ntkspec.validation.validate`, of networks of that width at the law's steps.
-    """
+    """Return a width law checked by `validate` of networks of the width that it needs, at its steps."""
     at = v.sel(step=d.step)
     return _checked(d, int(v.attrs["width"]), at.error.values, at.error_sem.values)
 

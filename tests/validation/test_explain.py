@@ -9,10 +9,9 @@ import pytest
 import xarray as xr
 
 import ntkspec as ns
-from ntkspec.trainer._memory import TooLarge
+from ntkspec import limits
 from ntkspec.validation import explain
 from ntkspec.validation._explain import WIDER
-from ntkspec.validation._run import Case
 
 N = 8
 
@@ -559,20 +558,20 @@ def test_another_initialisation_is_not_that_of_the_kernel():
 
 
 @pytest.mark.parametrize(
-    ("error", "why"),
-    [(TooLarge("one network would need 9 GiB"), "too_large"), (FloatingPointError("by step 3"), "diverged")],
+    ("memory", "rate", "why", "error"),
+    [(8000, None, "too_large", "one network would need"), (None, 1e3, "diverged", "training diverged by step")],
 )
-def test_controls_that_fail_lose_nothing_of_the_others(error, why, descent, monkeypatch):
+def test_controls_that_fail_lose_nothing_of_the_others(memory, rate, why, error, descent):
     k, K, y, options, r = descent
-
-    def fail(case, *_):
-        raise error
-
-    monkeypatch.setattr(Case, "trained", fail)
-    d = explain(k, ns.predict(K, y, **options), r, K=K, causes=["fluctuation", "moving_kernel"], budget=10)
+    p = ns.predict(K, y, **options)
+    plan = ns.trainer.plan(k, K.points, y, seeds=r.sizes["seed"], **options)
+    if rate is not None:
+        p, r = (each.assign_attrs(learning_rate=rate) for each in (p, r))
+    with limits.limited(memory=memory):
+        d = explain(plan, p, r, K=K, causes=["fluctuation", "moving_kernel"], budget=10)
     assert d.cause.values.tolist() == ["fluctuation"]
     assert reasons(d) == {"moving_kernel": why, "width": why}
-    assert str(error) in d.attrs["verdict"]
+    assert error in d.attrs["verdict"]
 
 
 def test_a_catapult_is_told_where_the_start_is_recorded(descent):
