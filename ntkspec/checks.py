@@ -20,12 +20,14 @@ __all__ = [
     "check_flag",
     "check_function",
     "check_labels",
+    "check_mask",
     "check_number",
     "check_numbers",
     "check_points",
     "check_positive",
     "check_progress",
     "check_seed",
+    "check_shape",
     "check_sizes",
     "check_steps",
     "check_that",
@@ -136,11 +138,11 @@ def _kind(values: Any, found: Any) -> str:
     return {"U": "strings", "S": "bytes", "M": "dates", "m": "durations"}.get(found.dtype.kind, f"of {found.dtype}")
 
 
-def check_points(x: ArrayLike, dim: int | None, what: str = "points") -> Array:
+def check_points(x: ArrayLike, dim: int | None, what: str = "points", least: int = 0) -> Array:
     """`x` as an array of shape (n, dim), of any dim where that is None.
 
     Raises:
-        ValueError: if it has another shape, or holds NaN or infinity.
+        ValueError: if it has another shape, fewer rows than `least`, or holds NaN or infinity.
         TypeError: if it is complex, or does not hold numbers.
     """
     shape = f"(n, {'p' if dim is None else dim})"
@@ -153,11 +155,40 @@ def check_points(x: ArrayLike, dim: int | None, what: str = "points") -> Array:
     if x.ndim != 2 or dim not in (None, x.shape[1]):
         hint = "reshape 1-D coordinates to (n, 1)" if x.ndim == 1 else "one row a point"
         raise ValueError(f"{what} have shape {x.shape}; expected {shape}: {hint}")
+    if len(x) < least:
+        raise ValueError(f"{what} have shape {x.shape}; expected at least one row")
     import jax
 
     if not isinstance(x, jax.core.Tracer) and not bool(np.isfinite(x).all()):
         raise ValueError(f"{what} hold NaN or infinity; remove those rows")
     return x
+
+
+def check_shape(shape: Any, dim: int | None = None, least: int = 1, name: str = "shape") -> tuple[int, ...]:
+    """Return the sizes of a lattice on each axis, `dim` of them, as a tuple.
+
+    Raises:
+        ValueError: if there is another number of them, or one is not a whole number of at least `least`.
+    """
+    sizes = np.atleast_1d(shape)
+    whole = sizes.ndim == 1 and sizes.size and np.issubdtype(sizes.dtype, np.integer)
+    if not whole or sizes.min() < least or dim not in (None, len(sizes)):
+        count = "" if dim is None else f"{dim} "
+        raise ValueError(f"{name}={shape}; expected {count}sizes of at least {least}, whole numbers of points an axis")
+    return tuple(sizes.tolist())
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return a boolean mask, of a given shape, that keeps something.
+
+    Raises:
+        ValueError: if it does not hold booleans, has another shape or keeps nothing.
+    """
+    kept = np.asarray(mask)
+    if kept.dtype != np.bool_ or shape not in (None, kept.shape) or not kept.any():
+        what = f"the mask has shape {kept.shape}, type {kept.dtype}, and keeps {int(kept.sum())}"
+        raise ValueError(f"{what}; expected booleans{'' if shape is None else f' {shape}'}, one of them True")
+    return kept
 
 
 def check_labels(y: ArrayLike, num_points: int) -> Array:

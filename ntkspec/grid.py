@@ -16,12 +16,7 @@ __all__ = ["Grid", "Placement", "energy_by_frequency", "half_weights", "place"]
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular lattice: point i at origin + i·spacing, axis by axis.
-
-    Attributes:
-        shape: points on each axis.
-        spacing: distance of neighbours on each axis, in units.
-        origin: coordinates of the first point.
+    """A regular lattice of some shape: point i at origin + i·spacing, axis by axis, in units.
 
     Example:
         >>> Grid.unit((4,)).points().ravel().tolist()
@@ -61,11 +56,9 @@ class Grid:
         return 1 / max(n * h for n, h in zip(self.shape, self.spacing, strict=True))
 
     def frequency_bins(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the radial bin of every discrete frequency.
+        """Return the radial bin of each point of the transform, shape `shape`, and the bins' frequencies.
 
-        Returns:
-            The bin of each point of the transform, shape `shape`, and the bins' frequencies in cycles per unit
-            (|k| in one dimension; in more, |k| rounded to a multiple of `frequency_step`).
+        They are |k| in cycles per unit, in more than one dimension rounded to a multiple of `frequency_step`.
         """
         axes = [np.fft.fftfreq(n, d=h) for n, h in zip(self.shape, self.spacing, strict=True)]
         radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
@@ -76,12 +69,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where points lie on a grid.
-
-    Attributes:
-        grid: the lattice.
-        index: flat positions of the points on it, shape (n,); None where they are all of it in order.
-    """
+    """Flat positions of points on a grid, the index (n,); None where they are all of it in order."""
 
     grid: Grid
     index: np.ndarray | None
@@ -97,19 +85,13 @@ class Placement:
 
 
 def place(points: ArrayLike) -> Placement | None:
-    """Return the coarsest regular lattice that carries the points, if they are on one.
+    """Return the place of points (n, d) on the coarsest regular lattice that carries them.
 
-    Args:
-        points: shape (n, d).
-
-    Returns:
-        Their placement; None for scattered points (no equal spacing, or a lattice mostly of holes).
+    None for scattered points: no equal spacing, or a lattice mostly of holes.
 
     Example:
-        >>> place([[0.0], [0.5], [0.25]]).grid.shape
-        (3,)
-        >>> place([[0.0], [0.5], [0.3]]) is None
-        True
+        >>> place([[0.0], [0.5], [0.25]]).grid.shape, place([[0.0], [0.5], [0.3]])
+        ((3,), None)
     """
     points = np.asarray(points, dtype=float)
     shape, spacing, origin, position = [], [], [], []
@@ -140,15 +122,8 @@ def place(points: ArrayLike) -> Placement | None:
 def energy_by_frequency(values: ArrayLike, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
     """Energy of point values in radial frequency bins, E(f) = Σ_{|k| in bin} |Σ_j v_j e^{−2πi k·x_j}|² / N.
 
-    Points missing from the lattice count as zeros, so Σ_f E(f) = Σ_j v_j² always (Parseval); their absence
-    spreads energy between bins.
-
-    Args:
-        values: at the points, shape (..., n).
-        placement: of the points on a lattice of N points.
-
-    Returns:
-        Energies, shape (..., frequency), and frequencies in cycles per unit, shape (frequency,).
+    Points missing from the lattice of N count as zeros, so Σ_f E(f) = Σ_j v_j² always (Parseval); their absence
+    spreads energy between bins. Values are (..., n), energies (..., frequency), frequencies in cycles per unit.
 
     Example:
         >>> energy, frequency = energy_by_frequency([1.0, 0.0, -1.0, 0.0], Placement(Grid.unit((4,)), None))

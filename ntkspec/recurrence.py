@@ -43,14 +43,8 @@ def begin(vectors: Array) -> State:
 def recur(K: Multiplies, state: State, num_steps: int) -> tuple[State, tuple[Array, Array, Array]]:
     """Take steps K q_j = β_{j−1} q_{j−1} + α_j q_j + β_j q_{j+1}, many vectors side by side, as they come.
 
-    Args:
-        K: the operator, n points.
-        state: state of the recurrence; see `begin`.
-        num_steps: number of steps k.
-
-    Returns:
-        The new state, and the basis q_j (k, channel, n), α (k, channel) and β (k, channel) of the steps taken. The
-        same state gives the same numbers, bit for bit.
+    Returns the new state, and the basis q_j (k, channel, n), α (k, channel) and β (k, channel) of the k steps taken.
+    The same state gives the same numbers, bit for bit.
     """
     apply = jax.vmap(K.matvec)
 
@@ -77,15 +71,8 @@ def recur_only(K: Multiplies, state: State, num_steps: int) -> tuple[State, tupl
 def reorthogonalised(apply: Callable[[Array], Array], start: Array, num_steps: int) -> tuple[Array, Array]:
     """Take steps from one vector, each made orthogonal to all before; jits and vmaps.
 
-    Where an invariant subspace ends, the recurrence goes on from a random vector outside of it, with β = 0.
-
-    Args:
-        apply: product with K, (n,) to (n,).
-        start: first vector, not zero, shape (n,).
-        num_steps: number of steps k, at most n.
-
-    Returns:
-        The diagonal α (k,) and β (k,) beside it, whose last leads out of the tridiagonal matrix.
+    Where an invariant subspace ends, the recurrence goes on from a random vector outside of it, with β = 0. Takes k ≤ n
+    steps from a vector (n,) that is not zero; returns α (k,) and β (k,), whose last leads out of the matrix.
     """
     fresh = jax.random.normal(jax.random.key(1), (num_steps, len(start)), dtype=start.dtype)
     rounding = ROUNDING * jnp.finfo(start.dtype).eps
@@ -109,12 +96,7 @@ def reorthogonalised(apply: Callable[[Array], Array], start: Array, num_steps: i
 
 
 def largest_ritz(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[float, float]:
-    """Return the largest eigenvalue θ of a tridiagonal matrix, never above λ_max, and its residual.
-
-    Args:
-        diagonal: α, shape (k,).
-        off_diagonal: β, shape (k,), the last leading out.
-    """
+    """Return the largest eigenvalue θ ≤ λ_max of a tridiagonal matrix, α and β of k each, and its residual."""
     theta, S = scipy.linalg.eigh_tridiagonal(diagonal, off_diagonal[:-1])
     return float(theta[-1]), float(off_diagonal[-1] * abs(S[-1, -1]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -14,15 +15,14 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_points
 from ntkspec.grid import Placement, place
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
+from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._expansion import expand, trace_at
 from ntkspec.operator._modes import Modes
 from ntkspec.progress import NO_PROGRESS, Progress
 
-__all__ = ["OfKernel", "OnPoints", "Operator", "check_kernel_points", "check_operator"]
+__all__ = ["OfKernel", "OnPoints", "Operator", "check_kernel_points", "check_operator", "require_field"]
 
 _NO_FIELD = "this operator knows of no points but its own; the field needs operator.lattice(k, shape, mask)"
-
-
 _NO_KERNEL = (
     "this operator is a matrix and knows no kernel between its points and others; build it by operator.dense(k, x) or "
     "another of ns.operator, or give Dense its kernel"
@@ -63,15 +63,20 @@ class Operator(eqx.Module):
 
     @abstractmethod
     def to_dense(self) -> Array:
-        """K as a matrix, shape (n, n).
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
+        """K as a matrix, shape (n, n), which is refused where it would not fit in memory."""
 
     @abstractmethod
     def frobenius_norm(self) -> Array:
         """√Σ K_ij² = √Σ λ², a scalar."""
+
+    @property
+    def points_shape(self) -> tuple[int, ...]:
+        """Shape of values at the points: their lattice's where they are all of one, else (n,)."""
+        return (self.num_points,)
+
+    def stationary_lags(self) -> Array | None:
+        """Return the kernel k(Δ) at lags −(n − 1) … n − 1 of each axis of a whole lattice, if it is all of K."""
+        return None
 
     def modes(self) -> Modes | None:
         """All eigenvalues and modes, if the structure of K gives them at the cost of a few products; None if not.
@@ -107,22 +112,18 @@ class Operator(eqx.Module):
         Raises:
             ValueError: if the operator has no field.
         """
+        return _by_columns(self._field, jnp.asarray(weights))
+
+    def _field(self, columns: Array) -> Array:
+        """`field` of columns (n, c)."""
         raise ValueError(_NO_FIELD)
 
     def restrict(self, values: ArrayLike) -> Array:
-        """Return what the operator's points see of values on that lattice: (*field_shape[, c]) to (n,) or (n, c).
-
-        Raises:
-            ValueError: if the operator has no field, or the shape is another.
-        """
+        """Return what the operator's points see of values on that lattice: (*field_shape[, c]) to (n,) or (n, c)."""
         raise ValueError(_NO_FIELD)
 
     def field_norm(self) -> float:
-        """Return an upper bound on the norm of the kernel on that whole lattice.
-
-        Raises:
-            ValueError: if the operator has no field.
-        """
+        """Return an upper bound on the norm of the kernel on that whole lattice."""
         raise ValueError(_NO_FIELD)
 
     def at(self, asked: ArrayLike, weights: ArrayLike, *, progress: Progress = NO_PROGRESS) -> Array:
@@ -141,12 +142,9 @@ class Operator(eqx.Module):
         Raises:
             ValueError: if the operator knows no kernel beyond its own points, or a shape is wrong.
         """
-        points, columns = self._check_asked(asked), jnp.asarray(weights, dtype=float)
-        if columns.ndim not in (1, 2) or columns.shape[0] != self.num_points:
-            n = self.num_points
-            raise ValueError(f"weights have shape {columns.shape}; expected ({n},) or ({n}, columns)")
-        values = self._expand(points, columns if columns.ndim == 2 else columns[:, None], progress)
-        return values if columns.ndim == 2 else values[:, 0]
+        points, values = check_points(asked, self._dim, least=1), jnp.asarray(weights, dtype=float)
+        self._check_rows("weights have", values)
+        return _by_columns(lambda columns: self._expand(points, columns, progress), values)
 
     def norm_at(self, asked: ArrayLike) -> float:
         """Return an upper bound on the norm of the kernel on points (m, d): its trace there.
@@ -154,13 +152,12 @@ class Operator(eqx.Module):
         Raises:
             ValueError: if the operator knows no kernel beyond its own points, or the shape is wrong.
         """
-        return self._trace_at(self._check_asked(asked))
+        return self._trace_at(check_points(asked, self._dim, least=1))
 
-    def _check_asked(self, asked: ArrayLike) -> Array:
-        points = check_points(asked, self.points.shape[1])
-        if not len(points):
-            raise ValueError("no points were asked for; expected at least one row")
-        return points
+    @property
+    def _dim(self) -> int:
+        """Coordinates of a point that the kernel takes."""
+        return self.points.shape[1]
 
     def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
         """`at` of checked points (m, d) and columns (n, c); an operator that knows its kernel answers it."""
@@ -185,10 +182,18 @@ class Operator(eqx.Module):
         v = jnp.asarray(v)
         if jnp.iscomplexobj(v):
             raise TypeError("the right-hand side is complex; an operator is real: K @ v.real + 1j * (K @ v.imag)")
-        if v.ndim not in (1, 2) or v.shape[0] != self.num_points:
-            n = self.num_points
-            raise ValueError(f"the right-hand side has shape {v.shape}; expected ({n},) or ({n}, channels)")
+        self._check_rows("the right-hand side has", v)
         return product(self, v)
+
+    def _check_rows(self, what: str, values: Array) -> None:
+        n = self.num_points
+        if values.ndim not in (1, 2) or len(values) != n:
+            raise ValueError(f"{what} shape {values.shape}; expected ({n},) or ({n}, channels)")
+
+    def _refuse_if_too_dense(self, copies: float, points: str = "points") -> None:
+        """Refuse the matrix where so many of its size would not fit in memory."""
+        n = self.num_points
+        refuse_if_too_large(8 * copies * n * n, f"a dense Gram matrix of {n:,} {points}", "multiply by K @ v instead")
 
 
 class OnPoints(Operator):
@@ -210,7 +215,7 @@ class OnPoints(Operator):
 
 
 class OfKernel(Operator):
-    """An operator that keeps the kernel it is of, and so knows the learned function anywhere."""
+    """An operator that keeps the composed kernel it is of, NTK or NNGP, and so knows the learned function anywhere."""
 
     kernel: ComposedKernel
     which: Which = eqx.field(static=True)
@@ -229,25 +234,24 @@ def product(K: Operator, v: Array) -> Array:
 
 
 def check_kernel_points(k: ComposedKernel, x: ArrayLike, which: Which) -> Array:
-    """Return points (n, d) of a kernel, at least one.
-
-    Raises:
-        TypeError: if `k` is a network without a mapping.
-        ValueError: if `which` names no kernel, the points have the wrong shape, or there are none.
-    """
+    """Return points (n, d) of a kernel, at least one, where kernel, its name and the points are accepted."""
     check_composed(k)
     check_which(which)
-    points = check_points(x, k.dim)
-    if not len(points):
-        raise ValueError("`x` holds no points; expected at least one row")
-    return points
+    return check_points(x, k.dim, least=1)
+
+
+def _by_columns(apply: Callable[[Array], Array], values: Array) -> Array:
+    """Apply a function of columns (n, c) to them, or to a vector (n,); the last axis of the result is the columns'."""
+    return apply(values) if values.ndim == 2 else apply(values[:, None])[..., 0]
+
+
+def require_field(K: Operator) -> None:
+    """Refuse an operator that does not know the function on a whole lattice."""
+    if K.field_shape is None:
+        raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
 
 
 def check_operator(K: object) -> None:
-    """Refuse anything but an operator.
-
-    Raises:
-        TypeError: saying how to make one.
-    """
+    """Refuse anything but an operator, saying how to make one."""
     if not isinstance(K, Operator):
         raise TypeError(f"`K` is a {type(K).__name__}; expected an operator such as ns.operator.lattice(k, shape)")

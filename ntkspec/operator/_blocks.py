@@ -21,12 +21,7 @@ __all__ = ["Blocks", "blocks_of"]
 
 @dataclass(frozen=True)
 class Blocks:
-    """A symmetric matrix, whole or as its even and its odd block.
-
-    Attributes:
-        matrices: (n, n) alone, or the even ((n + 1)//2 square) and the odd block (n//2 square).
-        num_points: n.
-    """
+    """A symmetric matrix (n, n), or its even ((n + 1)//2 square) and its odd block (n//2 square), of n points."""
 
     matrices: tuple[np.ndarray, ...]
     num_points: int
@@ -57,11 +52,7 @@ class Blocks:
 
 
 def blocks_of(K: Operator) -> Blocks:
-    """Return the matrix of an operator, in two blocks where it is its own mirror image up to rounding.
-
-    Raises:
-        ValueError: if it would not fit in memory.
-    """
+    """Return the matrix of an operator, in two blocks where it is its own mirror image up to rounding."""
     matrix = np.asarray(K.to_dense(), dtype=float)
     n = len(matrix)
     half = n // 2

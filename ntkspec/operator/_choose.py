@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
+from ntkspec.checks import check_mask, check_points, check_shape
 from ntkspec.grid import Grid, place
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.limits import current
@@ -55,7 +55,7 @@ class Form:
         return self.num_bytes < math.inf
 
     def __str__(self) -> str:
-        return f"{self.name}: {_bytes(self.num_bytes) if self.possible else 'not possible'}; {self.why}"
+        return f"{self.name}: {_bytes(self.num_bytes)}; {self.why}"
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,6 @@ def choose(
         tol: error that is allowed, on the operator, relative to λ_max (low rank: relative to the trace).
         which: "ntk" or "nngp".
 
-    Returns:
-        The choice.
-
     Raises:
         ValueError: if the points have the wrong shape, lie outside [0, 1)^d where the kernel is stationary, the mask
             has another shape, or no form fits in memory.
@@ -145,11 +142,8 @@ def _first(forms: list[Form], n: int) -> Choice:
     available = current().available
     best = next((form for form in forms if form.num_bytes <= available), None)
     if best is None or best.make is None:
-        listed = "; ".join(str(form) for form in forms)
-        raise ValueError(
-            f"no form of an operator on {n:,} points fits in {_bytes(available)} of memory available ({listed}); "
-            "take fewer points, or allow an error by tol"
-        )
+        what = f"no form of an operator on {n:,} points fits in {_bytes(available)} of memory available"
+        raise ValueError(f"{what} ({'; '.join(map(str, forms))}); take fewer points, or allow an error by tol")
     others = tuple(
         Form(form.name, math.inf, f"{_bytes(form.num_bytes)} do not fit in memory")
         if available < form.num_bytes < math.inf
@@ -165,33 +159,17 @@ def _read(
 ) -> tuple[tuple[int, ...] | None, np.ndarray | None, Callable[[], Any]]:
     """Return the lattice shape (None if there is none), the mask (None if all are kept), and the points if needed."""
     if isinstance(points, tuple) and all(isinstance(size, int | np.integer) for size in points):
-        sizes = tuple(int(size) for size in points)
-        if len(sizes) != k.dim or min(sizes) < 1:
-            raise ValueError(
-                f"points={points}; expected {k.dim} positive sizes (or an array of coordinates (n, {k.dim}))"
-            )
-        kept = None if mask is None else np.asarray(mask)
-        if kept is not None and (kept.shape != sizes or kept.dtype != np.bool_ or not kept.any()):
-            raise ValueError(
-                f"the mask has shape {kept.shape}, type {kept.dtype}; expected booleans {sizes} with a True among them"
-            )
+        sizes = check_shape(points, k.dim, name="points")
+        kept = None if mask is None else check_mask(mask, sizes)
         return sizes, kept, lambda: Grid.unit(sizes).points()[slice(None) if kept is None else kept.ravel()]
     if mask is not None:
-        raise ValueError(
-            "a mask goes with a lattice shape, as in choose(k, (64, 64), mask=...); leave points out instead"
-        )
-    x = np.asarray(check_points(points, k.dim))
-    if not len(x):
-        raise ValueError(f"points have shape {x.shape}; expected at least one row of numbers")
+        raise ValueError("a mask goes with a lattice shape, as choose(k, (64, 64), mask=...); else leave points out")
+    x = np.asarray(check_points(points, k.dim, least=1))
     if k.stationary and not ((x >= 0) & (x < 1)).all():
-        raise ValueError(
-            f"points reach from {x.min():.4g} to {x.max():.4g}; expected coordinates in [0, 1)^d. "
-            + (
-                "This kernel has period 1: a point and its periodic image (x mod 1) are the same to it"
-                if k.periodic
-                else "Rescale them, (x − min)/(max − min) · (1 − 1/n), and the mapping's frequencies with them"
-            )
-        )
+        rescale = "Rescale them, (x − min)/(max − min) · (1 − 1/n), and the mapping's frequencies with them"
+        same = "This kernel has period 1: a point and its periodic image (x mod 1) are the same to it"
+        what = f"points reach from {x.min():.4g} to {x.max():.4g}; expected coordinates in [0, 1)^d"
+        raise ValueError(f"{what}. {same if k.periodic else rescale}")
     shape, kept = _unit_lattice(x) if k.stationary else (None, None)
     return shape, kept, lambda: x
 
@@ -222,13 +200,11 @@ def _lattice_form(k: ComposedKernel, shape: tuple[int, ...], kept: np.ndarray | 
         why = "the kernel is no function of the lag (no mapping, or one beside raw coordinates), so there is no FFT"
         return Form("lattice", math.inf, why)
     torus = whole(shape, k.periodic).torus
-    circulant = kept is None and torus == shape
-    why = (
-        "the kernel is stationary with period 1 and the lattice whole: the FFT gives its eigenvalues exactly"
-        if circulant
-        else f"the kernel is stationary and the points lie on a lattice: products are FFTs on a torus {torus}"
-    )
-    name: Name = "circulant lattice" if circulant else "lattice"
+    name: Name = "lattice"
+    why = f"the kernel is stationary and the points lie on a lattice: products are FFTs on a torus {torus}"
+    if kept is None and torus == shape:
+        name = "circulant lattice"
+        why = "the kernel is stationary with period 1 and the lattice whole: the FFT gives its eigenvalues exactly"
     return Form(name, 48.0 * math.prod(torus), why, lambda: lattice(k, shape, kept, which))
 
 
@@ -265,11 +241,10 @@ def _fast_form(k: ComposedKernel, n: int, x: Callable[[], Any] | None, tol: floa
 
 
 def _low_rank_form(k: ComposedKernel, n: int, x: Callable[[], Any], tol: float | None, which: Which) -> Form:
-    if tol is None or k.stationary:
-        why = (
-            "it is approximate, and no tolerance was given" if tol is None else "a stationary kernel has quicker forms"
-        )
-        return Form("low rank", math.inf, why)
+    if tol is None:
+        return Form("low rank", math.inf, "it is approximate, and no tolerance was given")
+    if k.stationary:
+        return Form("low rank", math.inf, "a stationary kernel has quicker forms")
     rank = min(n, RANK)
     why = (
         f"the kernel has no mapping, so a factor represents it to {tol:g} of the trace "
@@ -279,6 +254,8 @@ def _low_rank_form(k: ComposedKernel, n: int, x: Callable[[], Any], tol: float |
 
 
 def _bytes(number: float) -> str:
+    if math.isinf(number):
+        return "not possible"
     if number < 2**20:
         return f"{number / 2**10:.3g} KiB"
     return f"{number / 2**20:.3g} MiB" if number < 2**30 else f"{number / 2**30:.3g} GiB"

@@ -65,9 +65,6 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
         which: "ntk" or "nngp".
         progress: reporter.
 
-    Returns:
-        The operator.
-
     Raises:
         ValueError: if the points have the wrong shape, or if the matrix would not fit in memory.
         TypeError: if the kernel is a network without a mapping.
@@ -80,11 +77,7 @@ def dense(k: ComposedKernel, x: ArrayLike, which: Which = "ntk", progress: Progr
     """
     x = check_kernel_points(k, x, which)
     n = x.shape[0]
+    instead = "on a regular lattice use operator.lattice(k, shape, mask), on any points operator.scattered(k, x)"
     # The matrix, and a margin for features and tiles.
-    refuse_if_too_large(
-        1.25 * n * n * x.dtype.itemsize,
-        f"a dense Gram matrix of {n:,} points ({n:,} x {n:,})",
-        "on a regular lattice use operator.lattice(k, shape, mask), which never forms it, on any points "
-        "operator.scattered(k, x)",
-    )
+    refuse_if_too_large(1.25 * n * n * x.dtype.itemsize, f"a dense Gram matrix of {n:,} points", instead)
     return Dense(x, k.gram(x, which=which, progress=progress), k, which)

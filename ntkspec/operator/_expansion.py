@@ -20,39 +20,21 @@ FEW = 64
 
 
 def expand(
-    k: ComposedKernel,
-    x: ArrayLike,
-    asked: Array,
-    weights: Array,
-    which: Which,
-    progress: Progress = NO_PROGRESS,
+    k: ComposedKernel, x: ArrayLike, asked: Array, weights: Array, which: Which, progress: Progress = NO_PROGRESS
 ) -> Array:
-    """Σ_j k(z_i, x_j) w_j for points z.
-
-    Args:
-        k: a composed kernel.
-        x: its points, shape (n, d).
-        asked: z, shape (m, d).
-        weights: w, one function a column, shape (n, c).
-        which: "ntk" or "nngp".
-        progress: reporter.
-
-    Returns:
-        Values, shape (m, c).
-    """
-    rows = _blocks(np.asarray(asked))
-    columns = _blocks(np.asarray(x))
-    parts = np.pad(np.asarray(weights, dtype=float), ((0, columns.shape[0] * columns.shape[1] - len(weights)), (0, 0)))
-    parts = parts.reshape(*columns.shape[:2], -1)
-    found = []
+    """Σ_j k(z_i, x_j) w_j, shape (m, c), for asked points z (m, d) and weights w (n, c) of points x (n, d)."""
+    rows, columns = _blocks(np.asarray(asked)), _blocks(np.asarray(x))
+    padding = columns.shape[0] * columns.shape[1] - len(weights)
+    by_block = np.pad(np.asarray(weights, dtype=float), ((0, padding), (0, 0))).reshape(*columns.shape[:2], -1)
+    totals = []
     with progress.start("asked points", len(rows) * len(columns), "blocks") as stage:
         for row in rows:
-            total = jnp.zeros((len(row), parts.shape[-1]))
-            for column, part in zip(columns, parts, strict=True):
-                total += jnp.matmul(k.gram(row, column, which), part, precision="highest")
+            total = jnp.zeros((len(row), by_block.shape[-1]))
+            for column, block_weights in zip(columns, by_block, strict=True):
+                total += jnp.matmul(k.gram(row, column, which), block_weights, precision="highest")
                 stage.advance()
-            found.append(total)
-    return jnp.concatenate(found)[: len(asked)]
+            totals.append(total)
+    return jnp.concatenate(totals)[: len(asked)]
 
 
 def trace_at(k: ComposedKernel, asked: Array, which: Which) -> float:

@@ -18,6 +18,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_mask, check_shape
 from ntkspec.grid import Grid, Placement
 from ntkspec.kernel._composed import ComposedKernel, Which, check_composed, check_which
 from ntkspec.kernel._overflow import is_false
@@ -31,13 +32,13 @@ __all__ = ["Lattice", "Sublattice", "lattice"]
 
 @dataclass(frozen=True)
 class Sublattice:
-    """The coarsest lattice inside a full one that carries all kept points.
+    """The coarsest lattice inside a full one that carries all kept points; sizes and indices of each axis.
 
     Attributes:
         full: shape of the full lattice, point i at i/full.
-        start: full index of the first kept point, an axis each.
-        stride: step between kept points in full indices, an axis each.
-        shape: points of the sublattice on each axis.
+        start: full index of the first kept point.
+        stride: step between kept points in full indices.
+        shape: points of the sublattice.
         torus: size of the torus its products run on; equal to `shape` where it closes upon itself.
         periodic: whether the kernel has period 1 on every axis.
     """
@@ -56,21 +57,14 @@ class Sublattice:
         starts = zip(self.start, self.full, strict=True)
         return Grid(self.shape, tuple(s / n for s, n in steps), tuple(o / n for o, n in starts))
 
-    @property
-    def spacing(self) -> tuple[float, ...]:
-        """Distance of neighbours on each axis, in units."""
-        return self.grid.spacing
-
 
 class Lattice(OfKernel):
     """A stationary kernel on lattice points; build one with `lattice`.
 
     Attributes:
-        kernel: the composed kernel.
         transform: λ̂, the real transform of the kernel's lags on the torus, half of it along the last axis.
         index: flat positions of the points on the sublattice, shape (n,); None where all are kept.
         sublattice: the static geometry.
-        which: "ntk" or "nngp".
     """
 
     transform: Array
@@ -83,9 +77,12 @@ class Lattice(OfKernel):
 
     @property
     def points(self) -> np.ndarray:
-        """The points, shape (n, d), in [0, 1)^d."""
         points = self.sublattice.grid.points()
         return points if self.index is None else points[np.asarray(self.index)]
+
+    @property
+    def points_shape(self) -> tuple[int, ...]:
+        return self.sublattice.shape if self.index is None else (self.num_points,)
 
     @property
     def placement(self) -> Placement:
@@ -117,15 +114,18 @@ class Lattice(OfKernel):
 
     def lags(self) -> Array:
         """Return the kernel on the torus of lags, shape `torus`, always in float64; index −i is lag −i."""
-        return lag_table(self.kernel, self.sublattice.torus, self.sublattice.spacing, self.which)
+        return lag_table(self.kernel, self.sublattice.torus, self.sublattice.grid.spacing, self.which)
+
+    def stationary_lags(self) -> Array | None:
+        if self.index is not None:
+            return None
+        each = zip(self.sublattice.shape, self.sublattice.torus, strict=True)
+        return self.lags()[np.ix_(*(np.arange(1 - n, n) % size for n, size in each))]
 
     def to_dense(self) -> Array:
-        n = self.num_points
         # The matrix, and an integer of each pair's difference on each axis.
-        num_bytes = 8 * n * n * (2 + 2 * len(self.sublattice.shape))
-        refuse_if_too_large(num_bytes, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
-        index = np.arange(n) if self.index is None else np.asarray(self.index)
-        position = np.stack(np.unravel_index(index, self.sublattice.shape))
+        self._refuse_if_too_dense(2 + 2 * len(self.sublattice.shape))
+        position = self._position()
         torus = np.asarray(self.sublattice.torus)[:, None, None]
         difference = (position[:, :, None] - position[:, None, :]) % torus
         return self.lags()[tuple(difference)]
@@ -150,19 +150,8 @@ class Lattice(OfKernel):
     def field_shape(self) -> tuple[int, ...]:
         return self.sublattice.full
 
-    def field(self, weights: ArrayLike) -> Array:
-        """Σ_j k(x, x_j) w_j at every point x of the full lattice.
-
-        Args:
-            weights: w, shape (n,) or (n, c).
-
-        Returns:
-            Values, shape (*full) or (*full, c).
-        """
-        weights = jnp.asarray(weights)
-        columns = weights if weights.ndim == 2 else weights[:, None]
-        values = _field(self._full(), self._full_index(), columns)
-        return values if weights.ndim == 2 else values[..., 0]
+    def _field(self, columns: Array) -> Array:
+        return _on_lattice(self._full(), self._full_index(), columns)
 
     def restrict(self, values: ArrayLike) -> Array:
         values = jnp.asarray(values)
@@ -180,11 +169,14 @@ class Lattice(OfKernel):
             return replace(self, index=None)
         return _build(self.kernel, whole(full, self.sublattice.periodic), None, self.which, self.dtype)
 
+    def _position(self) -> np.ndarray:
+        """Position of each point on the sublattice, shape (d, n)."""
+        index = np.arange(self.num_points) if self.index is None else np.asarray(self.index)
+        return np.stack(np.unravel_index(index, self.sublattice.shape))
+
     def _full_index(self) -> Array:
         sub = self.sublattice
-        index = np.arange(math.prod(sub.shape)) if self.index is None else np.asarray(self.index)
-        position = np.unravel_index(index, sub.shape)
-        moved = [p * s + o for p, s, o in zip(position, sub.stride, sub.start, strict=True)]
+        moved = [p * s + o for p, s, o in zip(self._position(), sub.stride, sub.start, strict=True)]
         return jnp.asarray(np.ravel_multi_index(moved, sub.full))
 
 
@@ -217,8 +209,8 @@ def lattice(
         mapping's numbers may be traced; a torus of twice the size then serves also whole frequencies.
 
     Raises:
-        ValueError: if the kernel is not stationary, the shape has the wrong dimension, the mask has another
-            shape or keeps nothing, the type is another, or the transforms would not fit in memory.
+        ValueError: if the kernel is not stationary, shape, mask or type do not fit, or the transforms would not fit in
+            memory.
         TypeError: if the kernel is a network without a mapping.
 
     Example:
@@ -230,28 +222,20 @@ def lattice(
     """
     check_composed(k)
     check_which(which)
-    if not np.issubdtype(np.asarray(shape).dtype, np.integer):
-        raise ValueError(f"shape={shape}; expected whole numbers of points on each axis")
-    shape = tuple(int(n) for n in np.atleast_1d(shape))
     if not k.stationary:
         raise ValueError(
             "a lattice operator needs a kernel of the lag alone, and this one has a network whose kernel_fn is wrapped "
             "(by nt.batch, say), no mapping, or one beside raw coordinates; use operator.dense(k, x), for many points "
-            "operator.scattered(k, x) or operator.low_rank(k, x, tol), or put a mapping "
-            "alone in front (ns.mapping.basic(dim) is the mildest)"
+            "operator.scattered(k, x) or low_rank(k, x, tol), or put a mapping alone in front (ns.mapping.basic(dim))"
         )
-    if len(shape) != k.dim or min(shape) < 1:
-        raise ValueError(f"shape={shape}; expected {k.dim} positive sizes, one a coordinate of the mapping")
+    shape = check_shape(shape, k.dim)
     dtype = jnp.zeros((), dtype).dtype
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype={dtype}; expected float64 or float32")
     sublattice, index = _sublattice(shape, mask, k.periodic)
+    what = f"the transforms of a lattice of {shape} points (torus {sublattice.torus})"
     # The table of lags and its complex transform, with copies on the way: 18 to 39 bytes were measured.
-    refuse_if_too_large(
-        40 * math.prod(sublattice.torus),
-        f"the transforms of a lattice of {shape} points (torus {sublattice.torus})",
-        "take fewer points",
-    )
+    refuse_if_too_large(40 * math.prod(sublattice.torus), what, "take fewer points")
     K = _build(k, sublattice, index, which, dtype)
     # The first coefficient is the sum of all lags: one that is not finite shows in it.
     if is_false(jnp.isfinite(K.transform.ravel()[0])):
@@ -266,18 +250,14 @@ def whole(shape: tuple[int, ...], periodic: bool) -> Sublattice:
 
 
 def _build(k: ComposedKernel, sublattice: Sublattice, index: Array | None, which: Which, dtype: DTypeLike) -> Lattice:
-    transform = transform_of_lags(k, sublattice.torus, sublattice.spacing, which, dtype)
+    transform = transform_of_lags(k, sublattice.torus, sublattice.grid.spacing, which, dtype)
     return Lattice(k, which, transform, index, sublattice)
 
 
 def _sublattice(shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool) -> tuple[Sublattice, Array | None]:
     if mask is None:
         return whole(shape, periodic), None
-    kept = np.asarray(mask)
-    if kept.dtype != np.bool_ or kept.shape != shape:
-        raise ValueError(f"the mask has shape {kept.shape} and type {kept.dtype}; expected a boolean {shape}")
-    if not kept.any():
-        raise ValueError("the mask keeps no point; at least one must be True")
+    kept = check_mask(mask, shape)
     start, stride, counts, wraps = [], [], [], []
     for axis, n in enumerate(shape):
         others = tuple(i for i in range(len(shape)) if i != axis)
@@ -292,12 +272,11 @@ def _sublattice(shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool) 
     sublattice = Sublattice(shape, tuple(start), tuple(stride), sub_shape, torus, periodic)
     inside = kept[tuple(slice(o, None, s) for o, s in zip(start, stride, strict=True))]
     inside = inside[tuple(slice(0, n) for n in sub_shape)]
-    index = None if inside.all() else jnp.asarray(np.flatnonzero(inside))
-    return sublattice, index
+    return sublattice, None if inside.all() else jnp.asarray(np.flatnonzero(inside))
 
 
 @jax.jit
-def _field(full: Lattice, index: Array, weights: Array) -> Array:
+def _on_lattice(full: Lattice, index: Array, weights: Array) -> Array:
     def one(column: Array) -> Array:
         spread = jnp.zeros(full.num_points, dtype=weights.dtype).at[index].set(column, unique_indices=True)
         return full.matvec(spread).reshape(full.sublattice.shape)

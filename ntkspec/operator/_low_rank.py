@@ -10,7 +10,7 @@ Source: Chen, Epperly, Tropp & Webber 2023, "Randomly pivoted Cholesky", algorit
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -40,12 +40,9 @@ class LowRank(OnPoints, OfKernel):
     """F Fᵀ in place of a kernel matrix; build one with `low_rank`.
 
     Attributes:
-        coordinates: the points, shape (n, d).
         factor: F, shape (n, r).
         pivots: the points whose columns F spans, shape (r,).
         error: tr(K − F Fᵀ), the trace norm of what is left out, with an allowance for rounding.
-        kernel: that F stands for.
-        which: "ntk" or "nngp".
     """
 
     factor: Array
@@ -61,11 +58,14 @@ class LowRank(OnPoints, OfKernel):
     def approximation_error(self) -> float:
         return float(self.error)
 
-    def modes(self) -> FactorModes:
+    @cached_property
+    def _modes(self) -> FactorModes:
         return FactorModes.of(self, np.asarray(self.factor))
 
+    def modes(self) -> FactorModes:
+        return self._modes
+
     def matvec(self, v: Array) -> Array:
-        """F (Fᵀ v) for one vector (n,)."""
         return self.factor @ (self.factor.T @ v)
 
     def diagonal(self) -> Array:
@@ -73,9 +73,7 @@ class LowRank(OnPoints, OfKernel):
         return jnp.sum(self.factor**2, axis=1)
 
     def to_dense(self) -> Array:
-        """F Fᵀ, shape (n, n)."""
-        n = self.num_points
-        refuse_if_too_large(2 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
+        self._refuse_if_too_dense(2)
         product = self.factor @ self.factor.T
         return (product + product.T) / 2
 
@@ -137,32 +135,24 @@ def low_rank(
     x = check_kernel_points(k, x, which)
     n = x.shape[0]
     if not FINEST <= tol < 1:
-        raise ValueError(
-            f"tol={tol}; expected between {FINEST:g} (below, what is left is rounding) and 1; "
-            "operator.dense(k, x) has no tolerance"
-        )
+        low = f"{FINEST:g} (below, what is left is rounding)"
+        raise ValueError(f"tol={tol}; expected between {low} and 1; operator.dense(k, x) has no tolerance")
     left = _diagonal(k, x, which)
-    trace, asked = float(jnp.sum(left)), tol * float(jnp.sum(left))
+    trace = float(jnp.sum(left))
     block, rank, key = min(BLOCK, n), 0, jax.random.key(seed)
     pivots = np.zeros(0, dtype=np.int64)
     factor = jnp.zeros((n, 0))
     with progress.start("low rank", None, "columns") as stage:
-        while rank < n and float(jnp.sum(left)) > asked:
+        while rank < n and float(jnp.sum(left)) > tol * trace:
             factor = _room_for(factor, rank + block, block, tol)
             key, draw = jax.random.split(key)
             factor, left, proposed, count = _eliminate(k, x, factor, left, draw, rank, which, block)
             pivots = np.append(pivots, np.asarray(proposed)[: int(count)])
             rank += int(count)
             stage.advance(int(count), left=f"{float(jnp.sum(left)) / trace:.1e}")
-    return _trimmed(k, x, factor, pivots, trace, asked, which)
-
-
-def _trimmed(
-    k: ComposedKernel, x: Array, factor: Array, pivots: np.ndarray, trace: float, asked: float, which: Which
-) -> LowRank:
-    """Return the fewest columns that meet the tolerance, with the trace of what they leave."""
+    # The fewest columns that meet the tolerance, with the trace of what they leave.
     error = trace - np.cumsum(np.asarray(jnp.sum(factor[:, : len(pivots)] ** 2, axis=0)))
-    met = np.flatnonzero(error <= asked)
+    met = np.flatnonzero(error <= tol * trace)
     rank = int(met[0]) + 1 if len(met) else len(pivots)
     # The diagonals cancel to a few units of the trace, and each elimination rounds once.
     bound = max(float(error[rank - 1]), 0.0) + (4 + rank) * EPS * trace
@@ -170,19 +160,13 @@ def _trimmed(
 
 
 def _room_for(factor: Array, columns: int, block: int, tol: float) -> Array:
-    """Return a buffer for that many columns.
-
-    Twice as large where it is too small, so that few programs are compiled.
-    """
+    """Return a buffer for that many columns, doubled where it is too small, so that few programs are compiled."""
     n, capacity = factor.shape
     if columns <= capacity:
         return factor
     larger = max(2 * capacity, 2 * block)
-    refuse_if_too_large(
-        8 * n * (capacity + larger + 3 * block),
-        f"a factor of {larger} columns for {n:,} points (tol={tol:g} of the trace is not met with {capacity})",
-        "take a larger tol, or fewer points",
-    )
+    what = f"a factor of {larger} columns for {n:,} points (tol={tol:g} of the trace is not met with {capacity})"
+    refuse_if_too_large(8 * n * (capacity + larger + 3 * block), what, "take a larger tol, or fewer points")
     return jnp.pad(factor, ((0, 0), (0, larger - capacity)))
 
 
@@ -197,8 +181,7 @@ def _eliminate(
 ) -> tuple[Array, Array, Array, Array]:
     """Propose a block of pivots, thin them, and eliminate those accepted.
 
-    Returns:
-        F with the new columns from `rank` on, the diagonal of what is left, the pivots (accepted first) and how many.
+    Returns F with new columns from `rank` on, the diagonal of what is left, the pivots (accepted first) and how many.
     """
     draw_key, accept_key = jax.random.split(key)
     cumulative = jnp.cumsum(left)

@@ -12,9 +12,8 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
-from ntkspec.limits import current, refuse_if_too_large
+from ntkspec.limits import current
 from ntkspec.operator._base import Operator, check_operator
-from ntkspec.operator._lattice import Lattice
 from ntkspec.operator.measurement import Measurement, matrix
 from ntkspec.progress import Progress
 
@@ -56,35 +55,27 @@ class Measured(Operator):
         return None if placement is None else self.measurement.placement(placement)
 
     def matvec(self, v: Array) -> Array:
-        """Return a K Aᵀ v for one vector (m,)."""
         values = self.kernel.matvec(self.measurement.transpose(v).ravel())
         return self.measurement.forward(values.reshape(self.measurement.points_shape)).astype(v.dtype)
 
     def diagonal(self) -> Array:
-        closed, representative = self._stationary()
-        if closed is not None:
-            return closed
-        own, back = np.unique(representative, return_inverse=True)
-        if len(own) * self.measurement.shape[1] > current().products:
-            raise ValueError(
-                f"the diagonal of {self.num_points:,} measurements would take {len(own):,} products; "
-                "its sum is estimated by `trace()`"
-            )
-        return _probe(self, jnp.asarray(own), self._batch)[0][back]
+        diagonal, num_products = self._diagonal()
+        if diagonal is None:
+            what = f"the diagonal of {self.num_points:,} measurements would take {num_products:,} products"
+            raise ValueError(f"{what}; its sum is estimated by `trace()`")
+        return diagonal
 
     def trace(self) -> Array:
-        """Σ of the diagonal: exact where `diagonal` is, else estimated from random products with a warning.
+        """Σ of the diagonal: exact where `diagonal` is, else estimated from random products.
 
         Warns:
             EstimateWarning: with the standard error.
         """
-        closed, representative = self._stationary()
-        if closed is not None or len(np.unique(representative)) * self.measurement.shape[1] <= current().products:
-            return jnp.sum(self.diagonal())
-        return self._estimate("trace", _random_products(self)[0])
+        diagonal, _ = self._diagonal()
+        return self._estimate("trace", _random_products(self)[0]) if diagonal is None else jnp.sum(diagonal)
 
     def frobenius_norm(self) -> Array:
-        """√Σ of squares: by one product a measurement up to a size, else estimated from random products with a warning.
+        """√Σ of squares: by one product a measurement up to a size, else estimated from random products.
 
         Warns:
             EstimateWarning: with the standard error.
@@ -95,13 +86,8 @@ class Measured(Operator):
         return jnp.sqrt(self._estimate("squared Frobenius norm", _random_products(self)[1]))
 
     def to_dense(self) -> Array:
-        """Return a K Aᵀ as a matrix (m, m), exactly symmetric, by m products."""
-        m = self.num_points
-        refuse_if_too_large(
-            3 * 8 * m * m,
-            f"a dense Gram matrix of {m:,} measurements",
-            "multiply by K @ v instead, which never forms it",
-        )
+        """Return A K Aᵀ as a matrix (m, m), exactly symmetric, by m products."""
+        self._refuse_if_too_dense(3, "measurements")
         columns = _columns(self, self._batch)
         return (columns + columns.T) / 2
 
@@ -109,12 +95,9 @@ class Measured(Operator):
     def field_shape(self) -> tuple[int, ...] | None:
         return self.kernel.field_shape
 
-    def field(self, weights: ArrayLike) -> Array:
-        """Return the learned function K Aᵀ w on the whole lattice; see `Operator.field`."""
-        weights = jnp.asarray(weights)
-        columns = weights if weights.ndim == 2 else weights[:, None]
-        spread = _transposed(self.measurement, columns)
-        return self.kernel.field(spread if weights.ndim == 2 else spread[:, 0])
+    def _field(self, columns: Array) -> Array:
+        """K Aᵀ w."""
+        return self.kernel._field(_transposed(self.measurement, columns))
 
     def restrict(self, values: ArrayLike) -> Array:
         return self.measurement @ self.kernel.restrict(values)
@@ -123,8 +106,9 @@ class Measured(Operator):
         """Bound by the kernel that is measured: ‖K Aᵀ e^{−s A K Aᵀ}‖² ≤ ‖K‖ max_λ λe^{−2sλ}, whatever A is."""
         return self.kernel.field_norm()
 
-    def _check_asked(self, asked: ArrayLike) -> Array:
-        return self.kernel._check_asked(asked)
+    @property
+    def _dim(self) -> int:
+        return self.kernel._dim
 
     def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
         """k(z, x) Aᵀ w: the learned function itself, not its measurements."""
@@ -138,17 +122,21 @@ class Measured(Operator):
         """Vectors multiplied side by side: many where they are short, one where a transform fills the machine."""
         return max(1, min(self.num_points, 2**18 // self.measurement.shape[1]))
 
-    def _stationary(self) -> tuple[Array | None, np.ndarray]:
-        """Return what is known because K is stationary on a whole lattice.
+    def _diagonal(self) -> tuple[Array | None, int]:
+        """Return the diagonal, None where it would take too many products, and how many it takes.
 
-        The diagonal itself, or rows that are shifts.
+        Where K is stationary on a whole lattice, some measurements know it, and rows that are shifts have one entry.
         """
-        K, A = self.kernel, self.measurement
-        if not isinstance(K, Lattice) or K.index is not None or A.points_shape != K.sublattice.shape:
-            return None, np.arange(self.num_points)
-        each = zip(K.sublattice.shape, K.sublattice.torus, strict=True)
-        lags = K.lags()[np.ix_(*(np.arange(1 - n, n) % size for n, size in each))]
-        return A.stationary_diagonal(lags), A.representative()
+        A, rows = self.measurement, np.arange(self.num_points)
+        lags = self.kernel.stationary_lags() if A.points_shape == self.kernel.points_shape else None
+        if lags is not None:
+            diagonal, rows = A.stationary_diagonal(lags), A.representative()
+            if diagonal is not None:
+                return diagonal, 0
+        own, back = np.unique(rows, return_inverse=True)
+        if len(own) * A.shape[1] > current().products:
+            return None, len(own)
+        return _probe(self, jnp.asarray(own), self._batch)[0][back], len(own)
 
     def _estimate(self, what: str, samples: Array) -> Array:
         """Return the mean of random samples, with their standard error as a warning."""
@@ -234,13 +222,10 @@ def measured(K: Operator, A: Measurement | ArrayLike) -> Measured:
     if not isinstance(A, Measurement):
         A = matrix(A)
     n = K.num_points
-    lattice = K.sublattice.shape if isinstance(K, Lattice) and K.index is None else (n,)
-    if A.points_shape not in (lattice, (n,)):
-        whole = f"those of the whole lattice {lattice}, or ({n},)" if lattice != (n,) else f"({n},), one a point"
-        hint = (
-            "; this lattice has a mask: keep all points and choose by ns.operator.measurement.subsample(mask)"
-            if isinstance(K, Lattice) and K.index is not None
-            else ""
-        )
-        raise ValueError(f"the measurement takes values of shape {A.points_shape}; expected {whole}{hint}")
+    if A.points_shape not in (K.points_shape, (n,)):
+        lattice = f"those of the whole lattice {K.points_shape}, or "
+        expected = f"({n},), one a point" if K.points_shape == (n,) else f"{lattice}({n},)"
+        if A.points_shape == K.field_shape:
+            expected += "; this lattice has a mask: keep all points and choose by ns.operator.measurement.subsample"
+        raise ValueError(f"the measurement takes values of shape {A.points_shape}; expected {expected}")
     return Measured(K, A)

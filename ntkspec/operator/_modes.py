@@ -102,13 +102,9 @@ class Modes(ABC):
         return np.tensordot(self.weight.astype(float), functions, axes=1)
 
     def spread(self, placement: Placement) -> np.ndarray | scipy.sparse.csr_array | None:
-        """How the energy in the modes of each eigenvalue lies over radial frequencies.
+        """How the energy in the modes of each eigenvalue lies over the frequencies of `grid.energy_by_frequency`.
 
-        Args:
-            placement: of the points on a lattice, of the frequencies of `grid.energy_by_frequency`.
-
-        Returns:
-            A matrix (frequency, h) whose columns add up to 1; None where it is not known.
+        A matrix (frequency, h) whose columns add up to 1; None where it is not known.
         """
         if self.num_vectors < len(self.eigenvalue):
             return None
@@ -166,7 +162,6 @@ class PlaneWaves(Modes):
         return np.exp(2j * np.pi * position.T @ frequency) / np.sqrt(self.grid.size)
 
     def power(self, columns: np.ndarray) -> np.ndarray:
-        """Weight times |coefficient|²."""
         return self.weight[:, None] * np.abs(self.coefficients(columns)) ** 2
 
     def _diagonal(self, functions: np.ndarray) -> np.ndarray:
@@ -181,12 +176,7 @@ class PlaneWaves(Modes):
 
 @dataclass(frozen=True)
 class MatrixModes(Modes):
-    """Eigenvectors of each block of a matrix, in the order of the blocks.
-
-    Attributes:
-        blocks: how vectors are split over the blocks; the blocks' matrices are not needed any more.
-        basis: eigenvectors of each block as columns.
-    """
+    """Eigenvectors of each block of a matrix as columns, in the order of the blocks, whose matrices are given up."""
 
     blocks: Blocks
     basis: tuple[np.ndarray, ...]
@@ -199,12 +189,9 @@ class MatrixModes(Modes):
         return np.concatenate([V.T @ y for V, y in parts])
 
     def combine(self, functions: np.ndarray, coefficients: np.ndarray | Array) -> np.ndarray:
-        parts = []
-        for V, f, y in zip(
-            self.basis, self._by_block(functions), self._by_block(np.asarray(coefficients)), strict=True
-        ):
-            filtered = f[:, :, None] * y[:, None]
-            parts.append((V @ filtered.reshape(len(V), -1)).reshape(filtered.shape))
+        each = zip(self._by_block(functions), self._by_block(np.asarray(coefficients)), strict=True)
+        filtered = [f[:, :, None] * y[:, None] for f, y in each]
+        parts = [(V @ f.reshape(len(V), -1)).reshape(f.shape) for V, f in zip(self.basis, filtered, strict=True)]
         return np.moveaxis(self.blocks.join(tuple(parts)), 1, 0)
 
     def vectors(self, index: np.ndarray) -> np.ndarray:
@@ -220,11 +207,7 @@ class MatrixModes(Modes):
 
 @dataclass(frozen=True)
 class FactorModes(Modes):
-    """Left singular vectors of a factor (n, r); all else has the eigenvalue 0, which is the last.
-
-    Attributes:
-        basis: the vectors, shape (n, r).
-    """
+    """Left singular vectors (n, r) of a factor, its `basis`; all else has the eigenvalue 0, which is the last."""
 
     basis: np.ndarray
 
@@ -263,12 +246,7 @@ class FactorModes(Modes):
 
 
 def all_modes(K: Operator, max_points: int | None = None) -> Modes | None:
-    """Modes from the structure of K, else by eigendecomposition up to so many points; None beyond.
-
-    Args:
-        K: an operator.
-        max_points: None is `limits.current().exact_points`.
-    """
+    """Modes from the structure of K, else by eigendecomposition up to so many points (`exact_points`); None beyond."""
     modes = K.modes()
     if modes is None and K.num_points <= (current().exact_points if max_points is None else max_points):
         return modes_by_eigh(K)
@@ -285,10 +263,7 @@ def modes_by_eigh(K: Operator) -> MatrixModes:
 
 
 def _real(functions: np.ndarray) -> np.ndarray:
-    """Return the real parts and then the imaginary ones.
-
-    A matrix times complex columns would itself be made complex.
-    """
+    """Return the real parts and then the imaginary ones: a matrix times complex columns would be made complex."""
     return np.concatenate([functions.real, functions.imag], axis=1)
 
 

@@ -26,9 +26,6 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
             than a few roundings of a product.
         max_steps: products at most.
         seed: seed of the starting vector.
-
-    Returns:
-        The largest eigenvalue.
     """
     modes = K.modes()
     if modes is not None:

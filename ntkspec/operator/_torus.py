@@ -58,14 +58,7 @@ def transform_of_lags(
 def toeplitz(transform: Array, v: Array, torus: tuple[int, ...], columns: int | None = None) -> Array:
     """crop(F⁻¹ λ̂ F pad v), padded and cropped one axis at a time: rows known to be zero are not transformed.
 
-    Args:
-        transform: λ̂, half of it along the last axis.
-        v: values on the lattice, one axis each, real.
-        torus: its size.
-        columns: number of columns of the spectrum that go through at once; None takes what fits a cache.
-
-    Returns:
-        The product, shaped as `v`.
+    λ̂ is half of the transform along the last axis; `columns` of the spectrum go through at once, or what fits a cache.
     """
 
     def leading(transform: Array, spectrum: Array) -> Array:

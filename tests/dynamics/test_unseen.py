@@ -176,7 +176,7 @@ def test_any_loss_and_minibatches_tell_of_unseen_points(kernels):
     ("asked", "message"),
     [
         (np.zeros((3, 2)), r"points have shape \(3, 2\); expected \(n, 1\)"),
-        (np.zeros((0, 1)), "no points were asked for"),
+        (np.zeros((0, 1)), "expected at least one row"),
         ([[np.nan]], "points hold NaN"),
     ],
 )

@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -210,7 +212,7 @@ def test_a_ridge_below_rounding_is_refused(ridge, lattices):
 @pytest.mark.parametrize("known", [True, False], ids=["known", "estimated"])
 def test_what_an_approximate_operator_leaves_out_is_an_error_of_the_trace(known, approximated, no_dense):
     K, value = approximated
-    K = K if known else Products(**vars(K))
+    K = K if known else Products(**{one.name: getattr(K, one.name) for one in fields(K)})
     ridge = 2 * K.approximation_error
     found = ns.eigen.trace_of(K, lambda x: np.stack([x, 1 / (x + ridge)], axis=1))
     expected = np.array([value.sum(), (1 / (value + ridge)).sum()])
@@ -231,7 +233,7 @@ def test_what_an_approximate_operator_leaves_out_is_an_error_of_the_trace(known,
 @pytest.mark.parametrize("known", [True, False], ids=["known", "estimated"])
 def test_counts_and_ranks_of_an_approximate_operator_are_within_their_errors(known, approximated, no_dense):
     K, value = approximated
-    K = K if known else Products(**vars(K))
+    K = K if known else Products(**{one.name: getattr(K, one.name) for one in fields(K)})
     levels = np.geomspace(K.approximation_error / 100, value[-1] / 1.5, 12)
     c = ns.eigen.alignment(K, np.ones(300), eigenvalue=levels)
     expected = (value >= levels[:, None]).sum(axis=1)

@@ -117,7 +117,7 @@ def test_refusal_says_sizes():
 @pytest.mark.parametrize(
     ("x", "which", "message"),
     [
-        (np.zeros((0, 2)), "ntk", "`x` holds no points"),
+        (np.zeros((0, 2)), "ntk", "expected at least one row"),
         (np.zeros((3, 1)), "ntk", r"points have shape \(3, 1\); expected \(n, 2\)"),
         (np.zeros(3), "ntk", r"points have shape \(3,\)"),
         (np.zeros((3, 2)), "cov", "which='cov'"),

@@ -75,5 +75,5 @@ def test_an_empirical_kernel_tells_of_other_points(key, rng):
 
 def test_bad_weights_are_refused(kernels):
     K = ns.operator.scattered(kernels["1d"], [[0.1], [0.6]])
-    with pytest.raises(ValueError, match=r"weights have shape \(3,\); expected \(2,\) or \(2, columns\)"):
+    with pytest.raises(ValueError, match=r"weights have shape \(3,\); expected \(2,\) or \(2, channels\)"):
         K.at([[0.3]], np.ones(3))

@@ -25,13 +25,7 @@ MAX_CELLS = 2**22
 
 @dataclass(frozen=True)
 class WaveBound:
-    """Bounds on sums of plane waves for one set of points; call it with N.
-
-    Attributes:
-        widths: δ of each tent, shape (k,).
-        row_sums: bounds on max_i Σ_j Π tent/δ, shape (k,).
-        dim: number of axes d.
-    """
+    """Bounds on sums of plane waves for points on d axes, from tents of widths δ (k,) and bounds on their row sums."""
 
     widths: np.ndarray
     row_sums: np.ndarray
@@ -50,14 +44,7 @@ class WaveBound:
 
 
 def wave_bound(y: np.ndarray) -> WaveBound:
-    """Bounds for points on the torus.
-
-    Args:
-        y: points, shape (n, d), in periods.
-
-    Returns:
-        S(N) as a function.
-    """
+    """Bounds for points (n, d) on the torus, in periods."""
     dim = y.shape[1]
     level = int(np.log2(MAX_CELLS)) // dim
     counts = _histogram(y, 2**level)

@@ -66,7 +66,7 @@ def scattered(
         ValueError: if the points have the wrong shape, or hold NaN; with a tolerance also if the kernel is not
             stationary, points are outside [0, 1)^d, or the tolerance is out of reach.
         TypeError: if the kernel is a network without a mapping, or a fast form is built inside a JAX transformation.
-        ImportError: if a fast form is asked for and jax-finufft is not installed.
+        ImportError: if a fast form is wanted and jax-finufft is not installed.
 
     Example:
         >>> import ntkspec as ns, numpy as np
@@ -93,22 +93,19 @@ def check_fast(k: ComposedKernel, points: Array, tol: float) -> None:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((k, points))):
         raise TypeError(
             "the fast form looks at numbers to choose its series and cannot be built inside jit, vmap or grad: build "
-            "it outside and pass the operator in (it is a pytree), or leave `tol` out: the exact form can be traced"
+            "it outside and pass the operator in, or leave `tol` out: the exact form can be traced"
         )
     if not LEAST_TOLERANCE <= tol < 1:
-        raise ValueError(
-            f"tol={tol}; expected between {LEAST_TOLERANCE:g}, where transforms round, and 1; tol=None is exact"
-        )
+        low = f"{LEAST_TOLERANCE:g}, where transforms round"
+        raise ValueError(f"tol={tol}; expected between {low}, and 1; tol=None is exact")
+    exact = "operator.scattered(k, x) without `tol`"
     if not k.stationary or k.dim > 3:
         what = f"one of {k.dim} coordinates" if k.stationary else "not a function of the lag alone"
-        raise ValueError(
-            f"a fast form needs a stationary kernel of at most 3 coordinates, and this one is {what}; "
-            "operator.scattered(k, x) without `tol` is exact for any kernel"
-        )
+        needs = "a fast form needs a stationary kernel of at most 3 coordinates"
+        raise ValueError(f"{needs}, and this one is {what}; {exact} is exact for any kernel")
     low, high = np.min(points, axis=0), np.max(points, axis=0)
     if (low < 0).any() or (high >= 1).any():
         raise ValueError(
-            f"points reach from {low.tolist()} to {high.tolist()}, outside [0, 1)^{k.dim}; a kernel of whole-numbered "
-            "frequencies sees x and x + 1 as one point: give x % 1; otherwise rescale, x → (x − low)/(high − low) with "
-            "frequencies times (high − low); operator.scattered(k, x) without `tol` takes any points"
+            f"points reach from {low.tolist()} to {high.tolist()}, outside [0, 1)^{k.dim}; for a kernel of period 1 "
+            f"give x % 1; otherwise rescale them and the frequencies; {exact} takes any points"
         )

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from ntkspec.kernel._composed import ComposedKernel, Which
-from ntkspec.limits import current, refuse_if_too_large
+from ntkspec.limits import current
 from ntkspec.operator._base import OfKernel, OnPoints
 
 __all__ = ["Streamed", "streamed"]
@@ -28,13 +28,7 @@ class Streamed(OnPoints, OfKernel):
     """A kernel on scattered points whose matrix is computed as it is multiplied; build one with `scattered`.
 
     Every product computes the blocks on and above the diagonal and uses each twice, for K_IJ v_J and K_IJᵀ v_I. The
-    columns of one product share them.
-
-    Attributes:
-        kernel: the composed kernel.
-        coordinates: the points, shape (n, d).
-        which: "ntk" or "nngp".
-        block: points on a side of a block at most.
+    columns of one product share them. A block has at most `block` points on a side.
     """
 
     block: int = eqx.field(static=True)
@@ -66,8 +60,7 @@ class Streamed(OnPoints, OfKernel):
         return jax.vmap(one)(self.coordinates)
 
     def to_dense(self) -> Array:
-        n = self.num_points
-        refuse_if_too_large(1.25 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
+        self._refuse_if_too_dense(1.25)
         return self.kernel.gram(self.coordinates, which=self.which)
 
     def frobenius_norm(self) -> Array:

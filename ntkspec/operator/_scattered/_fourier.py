@@ -12,7 +12,6 @@ import scipy.fft
 from jax import Array
 
 from ntkspec.extras import needs
-from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator._base import OfKernel, OnPoints
 
 __all__ = ["Nonuniform", "transforms"]
@@ -20,18 +19,13 @@ __all__ = ["Nonuniform", "transforms"]
 
 @cache
 def transforms() -> tuple[Callable[..., Array], Callable[..., Array]]:
-    """Nonuniform FFTs of type 1, points to modes, and of type 2, modes to points; imported when first used.
-
-    Raises:
-        ImportError: if jax-finufft is not installed, or not for the GPU that JAX computes on; with what to do.
-    """
+    """Nonuniform FFTs of type 1, points to modes, and of type 2, modes to points; imported when first used."""
     with needs("scattered", "jax_finufft"):
         from jax_finufft import lowering, nufft1, nufft2, ops
     if jax.default_backend() == "gpu" and lowering.jax_finufft_gpu is None:
         raise ImportError(
-            "JAX computes on a GPU here, and this jax-finufft was built for processors alone, as its wheels are; build "
-            "it with CUDA as its README says, compute on the processor (JAX_PLATFORMS=cpu), or take the exact form, "
-            "without `tol`"
+            "JAX computes on a GPU here, and this jax-finufft was built for processors alone; build it with CUDA as its"
+            " README says, compute on the processor (JAX_PLATFORMS=cpu), or take the exact form, without `tol`"
         )
     # The vmap rule of jax-finufft 1.3.1 asks for what JAX 0.10 has removed; it was None.
     if not hasattr(ops.batching, "not_mapped"):
@@ -47,15 +41,12 @@ class Nonuniform(OnPoints, OfKernel):
     kernel's own entries are taken: the period is made for the points' extent and says nothing of lags beyond.
 
     Attributes:
-        kernel: the composed kernel.
-        coordinates: the points, shape (n, d).
         coefficients: k̂, shape (2M + 1,)·d, lowest frequency first.
         remainder: r.
         error: stated and checked: ‖(K − fast form) v‖ ≤ error · λ_max ‖v‖.
         norm: λ_max from below, which `error` is relative to.
         period: P, the side of the torus.
         transform_tolerance: relative accuracy of the nonuniform FFTs.
-        which: "ntk" or "nngp".
 
     Source: Greengard, Rachh & Barnett 2024, "Equispaced Fourier representations for efficient Gaussian process
     regression" (EFGP); Barnett, Magland & af Klinteberg 2019 for the transforms (FINUFFT).
@@ -81,8 +72,7 @@ class Nonuniform(OnPoints, OfKernel):
         return jnp.full(self.num_points, jnp.sum(self.coefficients) + self.remainder)
 
     def to_dense(self) -> Array:
-        n = self.num_points
-        refuse_if_too_large(3 * 8 * n * n, f"a dense Gram matrix of {n:,} points", "multiply by K @ v instead")
+        self._refuse_if_too_dense(3)
         return self.kernel.gram(self.coordinates, which=self.which)
 
     def frobenius_norm(self) -> Array:

@@ -45,22 +45,20 @@ COLUMNS = 8192
 
 @dataclass(frozen=True)
 class Norm:
-    """What is known of λ_max: `below` is 0 where nothing is."""
+    """Bounds on λ_max: `below` is 0 where nothing is known."""
 
     below: float
     above: float
 
+    @property
+    def scale(self) -> float:
+        """What an error is relative to."""
+        return self.below or self.above
+
 
 @dataclass(frozen=True)
 class Search:
-    """Tables of growing size, until one shows enough of the decay.
-
-    Attributes:
-        kernel: a stationary kernel.
-        points: in [0, 1)^d, shape (n, d).
-        tolerance: on the error relative to λ_max.
-        which: "ntk" or "nngp".
-    """
+    """Tables of growing size, until one shows enough of the decay for a tolerance relative to λ_max."""
 
     kernel: ComposedKernel
     points: Array
@@ -68,11 +66,7 @@ class Search:
     which: Which
 
     def run(self, progress: Progress = NO_PROGRESS) -> Nonuniform | Streamed:
-        """Build the operator: of a series, or of exact entries where these are quicker than a long enough series.
-
-        Raises:
-            ValueError: if the tolerance is out of reach.
-        """
+        """Build the operator: of a series, or of exact entries where these are quicker than a long enough series."""
         if self.points.shape[0] <= min(FEW, current().direct_points):
             return self._exact(progress)
         period, bound = self._torus()
@@ -88,26 +82,25 @@ class Search:
                 series = kernel_series(self.kernel, period, size, self.which)
                 ahead = None
                 if series.summable:
-                    found, norm, reached = self._shortest(series, bound, norm)
+                    K, norm, reached = self._shortest(series, bound, norm)
                     best = min(best, reached)
                     stage.advance(lags=size, error=best)
-                    if found is not None:
-                        return found
+                    if K is not None:
+                        return K
                     # A look ahead is taken for the truth once the last one has not been too dark about this table, and
                     # not before the table holds four times the mapping's own frequencies.
-                    scale = norm.below or norm.above
-                    believed = reached * scale >= foretold / 1.5 and size >= 16 * self._highest * period
+                    believed = reached * norm.scale >= foretold / 1.5 and size >= 16 * self._highest * period
                     looked = _ahead(series, bound, reached)
-                    foretold = float(looked.errors[4]) * scale if len(looked.errors) > 4 else np.inf
+                    foretold = float(looked.errors[4]) * norm.scale if len(looked.errors) > 4 else np.inf
                     if believed and size**self.kernel.dim >= CHEAP * most:
                         ahead = looked
                 # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
                 cutoff = size / 4 if ahead is None else ahead.cutoff(self.tolerance)
                 if self._slower_than_exact(cutoff):
                     return self._exact(progress)
-                if ahead is not None and ahead.least > 2 * self.tolerance:
+                if ahead is not None and ahead.errors[-1] > 2 * self.tolerance:
                     # The fall may slow down somewhat yet, as it does where the mapping's last frequencies end.
-                    raise ValueError(self._out_of_reach(2 * ahead.least))
+                    raise ValueError(self._out_of_reach(2 * float(ahead.errors[-1])))
                 size *= 2
         raise ValueError(self._out_of_reach(best))
 
@@ -184,9 +177,9 @@ class Search:
         absolute = np.array([left_out(series, bound, int(cutoff)) for cutoff in cutoffs]) + self._unseen(series)
         share = SERIES_SHARE * self.tolerance
         while True:
-            enough = np.flatnonzero(absolute <= share * (norm.below or norm.above))
+            enough = np.flatnonzero(absolute <= share * norm.scale)
             if not len(enough):
-                return None, norm, float(absolute[-1] / (norm.below or norm.above)) / SERIES_SHARE
+                return None, norm, float(absolute[-1] / norm.scale) / SERIES_SHARE
             error, K = float(absolute[enough[0]]), self._operator(series, int(cutoffs[enough[0]]))
             if not norm.below:
                 theta = _largest(K)
@@ -247,20 +240,13 @@ class Search:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What longer series would reach if all that is left out fell on as the coefficients do.
+    """Errors (relative to λ_max, falling) that longer series would reach if what is left out fell on as it does.
 
-    Attributes:
-        cutoffs: frequencies an axis, up to four to a lag of the largest table.
-        errors: reached with them, relative to λ_max, falling.
+    Their `cutoffs` are frequencies an axis, up to four to a lag of the largest table.
     """
 
     cutoffs: np.ndarray
     errors: np.ndarray
-
-    @property
-    def least(self) -> float:
-        """The error of the longest series that there is a table for."""
-        return float(self.errors[-1])
 
     def cutoff(self, tolerance: float) -> float:
         """Return the frequencies an axis that a tolerance takes; the most there are where that is not enough."""
@@ -281,15 +267,7 @@ def left_out(series: Series, bound: WaveBound, cutoff: int) -> float:
 
     With κ_j = max |k̂| beyond N_j and M = N_0 < N_1 < …, the coefficients beyond M are at most Σ_j (κ_j − κ_{j+1}) on
     |ξ| ≤ N_{j+1}, so that the norm is at most Σ_j (κ_j − κ_{j+1}) S(N_{j+1}). Each coefficient within M is off by
-    the aliases, whose norm is at most their largest times S(M).
-
-    Args:
-        series: of the kernel; `summable`.
-        bound: S of the points.
-        cutoff: M, at most a quarter of the table's size.
-
-    Returns:
-        The bound on the operator norm.
+    the aliases, whose norm is at most their largest times S(M). The series is `summable`, M at most a quarter of it.
     """
     kept = series.within(cutoff)
     remainder = abs(float(np.sum(series.coefficients)) - float(np.sum(kept)))

@@ -78,17 +78,7 @@ def period_of(k: ComposedKernel, extent: float) -> float:
 
 
 def kernel_series(k: ComposedKernel, period: float, size: int, which: Which) -> Series:
-    """Return the series of a kernel from `size` lags an axis.
-
-    Args:
-        k: a stationary kernel.
-        period: from `period_of`.
-        size: lags an axis, a multiple of 8.
-        which: "ntk" or "nngp".
-
-    Returns:
-        The series.
-    """
+    """Return the series of a stationary kernel from `size` lags an axis, a multiple of 8."""
     coefficients = np.fft.fftn(_lags(k, period, size, which)).real / size**k.dim
     magnitude = np.abs(coefficients)
     largest = np.zeros(size // 2)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ntkspec.grid import Placement
 from ntkspec.limits import refuse_if_too_large
 
-__all__ = ["Measurement", "check_lattice_shape", "check_orders"]
+__all__ = ["Measurement", "check_orders"]
 
 
 class Measurement(eqx.Module):
@@ -38,7 +38,7 @@ class Measurement(eqx.Module):
 
     @abstractmethod
     def forward(self, f: Array) -> Array:
-        """Return a f for one array of values: (*points_shape) -> (m,); jits, vmaps and differentiates."""
+        """Apply A to one array of values: (*points_shape) -> (m,); jits, vmaps and differentiates."""
 
     def transpose(self, w: Array) -> Array:
         """Aᵀ w for one vector of weights: (m,) -> (*points_shape)."""
@@ -51,14 +51,7 @@ class Measurement(eqx.Module):
         return self.num_measurements, math.prod(self.points_shape)
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """Where each measurement was taken, from the points' coordinates (n, d).
-
-        Args:
-            points: coordinates of the values it takes, row-major.
-
-        Returns:
-            Coordinates, shape (m, d); rows of NaN for a measurement that belongs to no place.
-        """
+        """Where each measurement was taken (m, d), from the coordinates (n, d) of the values; NaN where at no place."""
         return np.full((self.num_measurements, points.shape[1]), np.nan)
 
     def placement(self, placement: Placement) -> Placement | None:
@@ -70,22 +63,14 @@ class Measurement(eqx.Module):
         return np.arange(self.num_measurements)
 
     def stationary_diagonal(self, lags: Array) -> Array | None:
-        """Return the diagonal of A K Aᵀ for K_ij = k(x_i − x_j) on the lattice, where it is known without products.
+        """Return the diagonal (m,) of A K Aᵀ for K_ij = k(x_i − x_j) on the lattice, if known without products.
 
-        Args:
-            lags: k at the lags −(n − 1) … n − 1 of each axis, shape (2n − 1, …).
-
-        Returns:
-            Shape (m,), or None.
+        The lags are k at −(n − 1) … n − 1 on each axis, shape (2n − 1, …).
         """
         return None
 
     def __matmul__(self, values: ArrayLike) -> Array:
-        """Return the measurements of values (*points_shape) or (n,), with or without a last axis of channels.
-
-        Raises:
-            ValueError: if the values have another shape.
-        """
+        """Return the measurements of values (*points_shape) or (n,), with or without a last axis of channels."""
         values = jnp.asarray(values, dtype=float)
         n = self.shape[1]
         for leading in (self.points_shape, (n,)):
@@ -97,34 +82,17 @@ class Measurement(eqx.Module):
         raise ValueError(f"values have shape {values.shape}; expected {self.points_shape} or ({n},), or with channels")
 
     def to_dense(self) -> Array:
-        """Return a as a matrix (m, n).
-
-        Raises:
-            ValueError: if it would not fit in memory.
-        """
+        """Return A as a matrix (m, n)."""
         m, n = self.shape
         refuse_if_too_large(3 * 8 * m * n, f"a dense matrix of {m:,} x {n:,}", "use A @ values instead")
         return jax.vmap(lambda w: self.transpose(w).ravel())(jnp.eye(m))
 
 
-def check_lattice_shape(shape: Any, least: int = 1) -> tuple[int, ...]:
-    """Return a lattice shape as a tuple.
-
-    Raises:
-        ValueError: if a size is below `least`.
-    """
-    sizes = tuple(int(n) for n in np.atleast_1d(shape))
-    if not sizes or min(sizes) < least:
-        raise ValueError(f"shape={shape!r}; expected sizes of at least {least}, one an axis")
-    return sizes
-
-
 def check_orders(orders: Any, shape: tuple[int, ...], highest: int = 32) -> tuple[int, ...]:
     """Return the orders of a partial derivative, one an axis and not all of them 0."""
-    found = np.atleast_1d(orders)
-    whole = found.dtype.kind in "iu" and found.shape == (len(shape),)
-    if not whole or not found.any() or found.min() < 0 or found.max() > highest:
-        raise ValueError(
-            f"orders={orders!r}; expected {len(shape)} whole numbers up to {highest}, one an axis, not all 0"
-        )
-    return tuple(found.tolist())
+    given = np.atleast_1d(orders)
+    whole = given.dtype.kind in "iu" and given.shape == (len(shape),)
+    if not whole or not given.any() or given.min() < 0 or given.max() > highest:
+        expected = f"{len(shape)} whole numbers up to {highest}, one an axis, not all 0"
+        raise ValueError(f"orders={orders!r}; expected {expected}")
+    return tuple(given.tolist())

@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape, check_orders
+from ntkspec.checks import check_mask, check_shape
+from ntkspec.operator.measurement._base import Measurement, check_orders
 
 __all__ = [
     "MaskedFourier",
@@ -115,9 +116,8 @@ def masked_fourier(mask: ArrayLike) -> MaskedFourier:
 
     Returns:
         The measurement: the real parts of the k kept coefficients, then their imaginary parts, m = 2k real numbers. The
-        transform is unitary: keeping everything keeps norms. A frequency kept together with its negative, or one
-        that is its own negative, tells the same twice or an imaginary part that is always 0: the kernel of
-        the measurements then has eigenvalues 0, which training does not mind.
+        transform is unitary: keeping everything keeps norms. A frequency kept with its negative, or one that is its own
+        negative, tells the same twice: the kernel of the measurements then has eigenvalues 0, which does no harm.
 
     Raises:
         ValueError: if the mask is not boolean or keeps nothing.
@@ -127,9 +127,7 @@ def masked_fourier(mask: ArrayLike) -> MaskedFourier:
         >>> (A @ [1.0, 0.0, -1.0, 0.0]).tolist()
         [0.0, 1.0, 0.0, 0.0]
     """
-    kept = np.asarray(mask)
-    if kept.dtype != np.bool_ or kept.ndim == 0 or not kept.any():
-        raise ValueError(f"the mask has type {kept.dtype} and keeps {int(kept.sum())}; expected booleans, one True")
+    kept = check_mask(mask)
     shape = kept.shape
     half = (*shape[:-1], shape[-1] // 2 + 1)
     flat = np.flatnonzero(kept)
@@ -150,11 +148,7 @@ def masked_fourier(mask: ArrayLike) -> MaskedFourier:
 
 
 class Multiplier(Measurement):
-    """Maps that multiply each Fourier coefficient by a number; see `spectral_gradient`, `spectral_laplacian`.
-
-    Attributes:
-        symbol: what each coefficient of the half transform is multiplied by, shape (components, *half).
-    """
+    """Maps that multiply each coefficient of the half transform by its number, the `symbol` (components, *half)."""
 
     symbol: Array
 
@@ -190,16 +184,13 @@ def spectral_gradient(shape: tuple[int, ...]) -> Multiplier:
     Returns:
         The measurement: derivatives along the first axis at all points, then along the next; per unit.
 
-    Raises:
-        ValueError: if a size is not positive.
-
     Example:
         >>> import numpy as np
         >>> x = np.arange(8) / 8
         >>> bool(np.allclose(spectral_gradient((8,)) @ np.sin(2 * np.pi * x), 2 * np.pi * np.cos(2 * np.pi * x)))
         True
     """
-    shape = check_lattice_shape(shape)
+    shape = check_shape(shape)
     return _multiplier(shape, [_symbol(shape, orders) for orders in np.eye(len(shape), dtype=int)])
 
 
@@ -214,16 +205,13 @@ def spectral_laplacian(shape: tuple[int, ...]) -> Multiplier:
     Returns:
         The measurement, at all points; per unit squared.
 
-    Raises:
-        ValueError: if a size is not positive.
-
     Example:
         >>> import numpy as np
         >>> f = np.cos(2 * np.pi * np.arange(8) / 8)
         >>> bool(np.allclose(spectral_laplacian((8,)) @ f, -4 * np.pi**2 * f))
         True
     """
-    shape = check_lattice_shape(shape)
+    shape = check_shape(shape)
     terms = [_symbol(shape, orders) for orders in 2 * np.eye(len(shape), dtype=int)]
     return _multiplier(shape, [np.sum(terms, axis=0)])
 
@@ -249,7 +237,7 @@ def spectral_derivative(shape: tuple[int, ...], orders: Sequence[int]) -> Multip
         >>> bool(np.allclose(spectral_derivative((8,), (4,)) @ f, (2 * np.pi) ** 4 * f))
         True
     """
-    shape = check_lattice_shape(shape)
+    shape = check_shape(shape)
     return _multiplier(shape, [_symbol(shape, check_orders(orders, shape))])
 
 

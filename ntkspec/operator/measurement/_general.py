@@ -11,8 +11,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_mask, check_shape
 from ntkspec.grid import Placement
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
+from ntkspec.operator.measurement._base import Measurement
 
 __all__ = ["Function", "Matrix", "Stacked", "Subsample", "function", "matrix", "stacked", "subsample"]
 
@@ -31,16 +32,7 @@ class Matrix(Measurement):
 
 
 def matrix(entries: ArrayLike) -> Matrix:
-    """Return a given as a matrix, for any operator.
-
-    Args:
-        entries: A, shape (m, n).
-
-    Returns:
-        The measurement.
-
-    Raises:
-        ValueError: if it is not a matrix of finite numbers.
+    """Measure with A given as a matrix (m, n) of finite numbers, for any operator.
 
     Example:
         >>> (matrix([[1.0, 1.0, 0.0]]) @ [1.0, 2.0, 3.0]).tolist()
@@ -66,24 +58,21 @@ class Function(Measurement):
 
 
 def function(call: Callable[[Array], Array], shape: tuple[int, ...]) -> Function:
-    """Return a given as a linear JAX function; its transpose is found by JAX.
+    """Measure with A given as a linear JAX function; its transpose is found by JAX.
 
     Args:
         call: linear, values of shape `shape` to a real array of any shape (of which the measurements are the entries).
-        shape: of the values.
-
-    Returns:
-        The measurement.
+        shape: shape of the values.
 
     Raises:
-        ValueError: if the function is not linear.
+        ValueError: if the function is not linear and real.
 
     Example:
         >>> A = function(lambda f: f.sum(axis=0), (2, 3))
         >>> (A @ [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).tolist(), A.shape
         ([5.0, 7.0, 9.0], (3, 6))
     """
-    shape = check_lattice_shape(shape)
+    shape = check_shape(shape)
     try:
         offset = call(jnp.zeros(shape))
         jax.eval_shape(
@@ -94,10 +83,8 @@ def function(call: Callable[[Array], Array], shape: tuple[int, ...]) -> Function
     except (AssertionError, NotImplementedError, TypeError) as error:
         raise ValueError("`call` is not a linear function of its argument (or JAX cannot transpose it)") from error
     if jnp.iscomplexobj(offset) or bool(jnp.any(offset != 0)):
-        raise ValueError(
-            "`call` gives complex numbers or does not take 0 to 0; expected a real linear function "
-            "(of complex values stack the real and the imaginary part)"
-        )
+        advice = "expected a real linear function (of complex values stack the real and the imaginary part)"
+        raise ValueError(f"`call` gives complex numbers or does not take 0 to 0; {advice}")
     return Function(shape, call)
 
 
@@ -129,24 +116,13 @@ class Subsample(Measurement):
 
 
 def subsample(mask: ArrayLike) -> Subsample:
-    """Return the values where a mask is True.
-
-    Args:
-        mask: boolean, the lattice's shape (or (n,) for any operator).
-
-    Returns:
-        The measurement; m is the number of True entries, in row-major order.
-
-    Raises:
-        ValueError: if the mask is not boolean or keeps nothing.
+    """Measure the values where a mask is True, in row-major order; boolean, the lattice's shape (or (n,)).
 
     Example:
         >>> (subsample([True, False, True]) @ [1.0, 2.0, 3.0]).tolist()
         [1.0, 3.0]
     """
-    kept = np.asarray(mask)
-    if kept.dtype != np.bool_ or not kept.any():
-        raise ValueError(f"the mask has type {kept.dtype} and keeps {int(kept.sum())}; expected booleans, one True")
+    kept = check_mask(mask)
     return Subsample(kept.shape, jnp.asarray(np.flatnonzero(kept)))
 
 
@@ -182,9 +158,9 @@ class Stacked(Measurement):
         return np.concatenate([start + part.representative() for start, part in zip(starts, self.parts, strict=True)])
 
     def stationary_diagonal(self, lags: Array) -> Array | None:
-        known = [part.stationary_diagonal(lags) for part in self.parts]
-        found = [weight**2 * part for weight, part in zip(self.weights, known, strict=True) if part is not None]
-        return jnp.concatenate(found) if len(found) == len(self.parts) else None
+        each = [part.stationary_diagonal(lags) for part in self.parts]
+        known = [weight**2 * part for weight, part in zip(self.weights, each, strict=True) if part is not None]
+        return jnp.concatenate(known) if len(known) == len(self.parts) else None
 
 
 def stacked(*parts: Measurement, weights: ArrayLike | None = None) -> Stacked:
@@ -192,13 +168,10 @@ def stacked(*parts: Measurement, weights: ArrayLike | None = None) -> Stacked:
 
     Args:
         *parts: measurements of the same values.
-        weights: of each part, shape (parts,); a part of weight w counts w² in the loss. None means 1.
-
-    Returns:
-        The measurement.
+        weights: positive weight of each part, shape (parts,); a part of weight w counts w² in the loss. None means 1.
 
     Raises:
-        ValueError: if there are no parts, they take values of different shapes, or the weights are no good.
+        ValueError: if there are no parts, they take values of different shapes, or a weight is not positive.
 
     Example:
         >>> A = stacked(subsample([True, False, True]), matrix([[1.0, 1.0, 1.0]]), weights=[1.0, 2.0])

@@ -9,18 +9,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
+from ntkspec.checks import check_shape
+from ntkspec.operator.measurement._base import Measurement
 
 __all__ = ["Rays", "rays"]
 
 
 class Rays(Measurement):
-    """Weighted sums of a few values each; build one with `rays`.
-
-    Attributes:
-        index: flat lattice positions each measurement sees, shape (m, s).
-        weight: what each counts, shape (m, s).
-    """
+    """Sums of values at flat lattice positions `index` (m, s), each times its weight; build one with `rays`."""
 
     index: Array
     weight: Array
@@ -49,9 +45,6 @@ def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
         points: x, shape (rays, samples, d), in [0, 1)^d; beyond a last lattice point its value holds.
         weights: w, shape (rays, samples).
 
-    Returns:
-        The measurement, one number a ray.
-
     Raises:
         ValueError: if shapes disagree, a weight is not finite, or a point lies outside.
 
@@ -62,18 +55,14 @@ def rays(shape: tuple[int, ...], points: ArrayLike, weights: ArrayLike) -> Rays:
         >>> (A @ [0.0, 1.0, 5.0, 0.0]).tolist()
         [6.0]
     """
-    shape = check_lattice_shape(shape)
+    shape = check_shape(shape)
     x, w = np.asarray(points, dtype=float), jnp.asarray(weights, dtype=float)
     if x.ndim != 3 or x.shape[2] != len(shape) or w.shape != x.shape[:2] or 0 in w.shape:
-        raise ValueError(
-            f"points have shape {x.shape} and weights {w.shape}; expected (rays, samples, {len(shape)}) and "
-            "(rays, samples)"
-        )
+        expected = f"(rays, samples, {len(shape)}) and (rays, samples)"
+        raise ValueError(f"points have shape {x.shape} and weights {w.shape}; expected {expected}")
     if not ((x >= 0) & (x < 1)).all():
-        raise ValueError(
-            "a point of a ray lies outside [0, 1)^d (or is NaN), where the lattice holds no values; rescale the "
-            "coordinates, or leave out such samples by weight 0 at a point inside"
-        )
+        advice = "rescale the coordinates, or leave out such samples by weight 0 at a point inside"
+        raise ValueError(f"a point of a ray lies outside [0, 1)^d, where the lattice holds no values; {advice}")
     if not bool(jnp.isfinite(w).all()):
         raise ValueError("`weights` holds NaN or infinity; expected finite numbers")
     cell = np.minimum(np.floor(x * shape), np.asarray(shape) - 1).astype(np.int64)

@@ -17,7 +17,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape, check_orders
+from ntkspec.checks import check_shape, check_sizes
+from ntkspec.operator.measurement._base import Measurement, check_orders
 
 __all__ = ["Stencil", "blur_decimate", "derivative", "gradient", "laplacian"]
 
@@ -87,21 +88,19 @@ def blur_decimate(shape: tuple[int, ...], factor: int, taps: ArrayLike | None = 
         The measurement, with (n − width)//factor + 1 values an axis: those whose window lies in the lattice.
 
     Raises:
-        ValueError: if the factor, the taps or the shape are no good, or the window is wider than the lattice.
+        ValueError: if the factor or a size is not a positive whole number, or the window is wider than the lattice.
 
     Example:
         >>> A = blur_decimate((4,), factor=2)
         >>> (A @ [1.0, 3.0, 5.0, 9.0]).tolist()
         [2.0, 7.0]
     """
-    shape = check_lattice_shape(shape)
-    if int(factor) != factor or factor < 1:
-        raise ValueError(f"factor={factor!r}; expected a whole number of at least 1")
-    window = jnp.full(int(factor), 1 / factor) if taps is None else jnp.asarray(taps, dtype=float)
+    shape = check_shape(shape)
+    check_sizes(factor=factor)
+    window = jnp.full(factor, 1 / factor) if taps is None else jnp.asarray(taps, dtype=float)
     if window.ndim != 1 or not 1 <= len(window) <= min(shape) or not bool(jnp.isfinite(window).all()):
-        raise ValueError(
-            f"the window has shape {window.shape} on a lattice {shape}; expected (width,) finite numbers, no wider"
-        )
+        what = f"the window has shape {window.shape} on a lattice {shape}"
+        raise ValueError(f"{what}; expected (width,) finite numbers, no wider")
     d = len(shape)
     return Stencil(shape, (((window,) * d,),), (len(window),) * d, (int(factor),) * d)
 
@@ -118,14 +117,11 @@ def gradient(shape: tuple[int, ...]) -> Stencil:
     Returns:
         The measurement: the derivatives along the first axis at all inner points, then along the next; per unit.
 
-    Raises:
-        ValueError: if an axis has fewer than 3 points.
-
     Example:
         >>> (gradient((4,)) @ [0.0, 1.0, 4.0, 9.0]).tolist()
         [8.0, 16.0]
     """
-    shape = check_lattice_shape(shape, least=3)
+    shape = check_shape(shape, least=3)
     d = len(shape)
     return Stencil(shape, tuple((_term(shape, orders),) for orders in np.eye(d, dtype=int)), (3,) * d, (1,) * d)
 
@@ -141,14 +137,11 @@ def laplacian(shape: tuple[int, ...]) -> Stencil:
     Returns:
         The measurement, at all inner points; per unit squared.
 
-    Raises:
-        ValueError: if an axis has fewer than 3 points.
-
     Example:
         >>> (laplacian((4,)) @ [0.0, 1.0, 4.0, 9.0]).tolist()
         [32.0, 32.0]
     """
-    shape = check_lattice_shape(shape, least=3)
+    shape = check_shape(shape, least=3)
     d = len(shape)
     terms = tuple(_term(shape, orders) for orders in 2 * np.eye(d, dtype=int))
     return Stencil(shape, (terms,), (3,) * d, (1,) * d)
@@ -172,7 +165,7 @@ def derivative(shape: tuple[int, ...], orders: Sequence[int]) -> Stencil:
         >>> (derivative((4, 3), (1, 1)) @ (5 * x * y)).round(9).tolist()
         [5.0, 5.0]
     """
-    shape = check_lattice_shape(shape)
+    shape = check_shape(shape)
     orders = check_orders(orders, shape, highest=2)
     widths = tuple(3 if order else 1 for order in orders)
     if any(n < width for n, width in zip(shape, widths, strict=True)):

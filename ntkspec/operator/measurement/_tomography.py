@@ -12,19 +12,16 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_sizes
-from ntkspec.operator.measurement._base import Measurement, check_lattice_shape
+from ntkspec.checks import check_shape, check_sizes
+from ntkspec.operator.measurement._base import Measurement
 
 __all__ = ["ParallelBeam", "parallel_beam"]
 
 
 class Beams(NamedTuple):
-    """Angles whose rays cross every row: ray d meets row i at column centre + slope·(i − centre) + step·(d − centre).
+    """Angles (a,) whose rays cross every row: ray d meets row i at column c + slope·(i − c) + step·(d − c), c centres.
 
-    Attributes:
-        slope: columns a row, shape (a,), at most 1 in size where the image is square.
-        step: columns a detector, shape (a,).
-        length: of a ray from one row to the next, in units, shape (a,).
+    Slopes are columns a row, steps columns a detector, lengths those of a ray from one row to the next, in units.
     """
 
     slope: Array
@@ -38,7 +35,7 @@ class ParallelBeam(Measurement):
     Attributes:
         down: angles that step from row to row.
         across: angles that step from column to column (as `down`, of the transposed image).
-        order: of `down` then `across`, to bring the angles in the order asked for, shape (angles,).
+        order: order of `down` then `across` that is that of the angles given, shape (angles,).
         num_detectors: rays an angle.
         reach: detectors that a pixel may touch.
     """
@@ -133,7 +130,7 @@ def parallel_beam(shape: tuple[int, int], angles: ArrayLike, num_detectors: int 
         >>> (A @ [[1.0, 2.0], [3.0, 5.0]]).tolist()
         [1.5, 4.0]
     """
-    sizes = check_lattice_shape(shape)
+    sizes = check_shape(shape)
     theta = np.atleast_1d(np.asarray(angles, dtype=float))
     if len(sizes) != 2:
         raise ValueError(f"shape={shape!r}; expected an image (rows, columns); stack the slices of a volume")
