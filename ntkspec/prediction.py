@@ -17,9 +17,9 @@ from ntkspec.dynamics import Dynamics, Loss, Times
 from ntkspec.eigen._trajectory import ConvergenceWarning, Trajectory, trajectory, warn_unless_converged
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.operator._base import check_operator
+from ntkspec.operator._base import check_operator, require_field
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["ConvergenceWarning", "axis_names", "predict"]
 
@@ -99,10 +99,11 @@ def predict(  # noqa: PLR0913  # a door: options are named in one call
     check_operator(K)
     labels = check_labels(y, K.num_points)
     times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
-    if everywhere and K.field_shape is None:
-        raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
+    if everywhere:
+        require_field(K)
     start, start_field = _initial(K, labels, initial, everywhere)
-    elsewhere = None if unseen is None else _Unseen.of(K, labels, unseen, initial, initial_unseen, len(times.steps))
+    initials, num_steps = (initial, initial_unseen), len(times.steps)
+    elsewhere = None if unseen is None else _Unseen.of(K, labels, unseen, initials, num_steps)
     norms = ([K.field_norm()] if everywhere else []) + ([elsewhere.norm] if elsewhere else [])
     path = trajectory(
         K,
@@ -118,26 +119,18 @@ def predict(  # noqa: PLR0913  # a door: options are named in one call
     train = start + _as_labels(path.learned, labels)
     variables = _variables(K, labels, train, path, loss, tolerance)
     if K.approximation_error:
-        variables["operator_error_bound"] = variable(
-            "step",
-            times.sensitivity(path.largest_eigenvalue) * K.approximation_error,
-            "bound on what the operator's own error adds to `train`, relative to the labels",
-        )
+        bound = times.sensitivity(path.largest_eigenvalue) * K.approximation_error
+        what = "bound on what the operator's own error adds to `train`, relative to the labels"
+        variables["operator_error_bound"] = variable("step", bound, what)
     if everywhere:
         variables |= _field(K, labels, path, start_field, progress)
     if elsewhere is not None:
         variables |= elsewhere.variables(K, labels, path, progress)
     return xr.Dataset(
         variables,
-        coords={
-            "step": times.coordinate(),
-            "x": variable(("point", "axis"), K.points, "coordinate", "unit"),
-            **(_axis_coordinates(K) if everywhere else {}),
-            **(elsewhere.coordinates() if elsewhere else {}),
-        },
+        coords=times.coordinates(K.points, unseen) | (_axis_coordinates(K) if everywhere else {}),
         attrs={
-            **attributes(operator=K, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=K, dynamics=times.dynamics),
             "tolerance": tolerance,
             "num_products": path.num_products,
             "passes": path.passes,
@@ -161,12 +154,8 @@ def _initial(K: Operator, labels: Array, initial: ArrayLike | None, everywhere: 
     """f_0 at the points and, where given, on the lattice."""
     if initial is None:
         return jnp.zeros_like(labels), None
-    f0 = check_numbers(
-        "`initial` values",
-        initial,
-        f"shape {labels.shape}, like the labels",
-        "give real and imaginary parts as two channels, like the labels",
-    )
+    two = "give real and imaginary parts as two channels, like the labels"
+    f0 = check_numbers("`initial` values", initial, f"shape {labels.shape}, like the labels", two)
     if K.field_shape is not None and f0.shape == (*K.field_shape, *labels.shape[1:]):
         return K.restrict(f0), f0
     if f0.shape != labels.shape:
@@ -198,14 +187,12 @@ def _lattice_of(K: Operator) -> tuple[int, ...]:
 
 
 def _field(K: Operator, labels: Array, path: Trajectory, start: Array | None, progress: Progress) -> dict[str, tuple]:
-    axes = axis_names(len(_lattice_of(K)))
-    dims = ("step", *axes, *(("channel",) if labels.ndim == 2 else ()))
-    num_steps = len(path.weights)
-    values = np.empty((num_steps, *_lattice_of(K), *labels.shape[1:]))
+    shape, num_steps = _lattice_of(K), len(path.weights)
+    dims = ("step", *axis_names(len(shape)), *("channel",)[: labels.ndim - 1])
+    values = np.empty((num_steps, *shape, *labels.shape[1:]))
     with progress.start("field", num_steps, "steps") as stage:
         for i in range(num_steps):
-            weights = path.weights[i][0] if labels.ndim == 1 else path.weights[i].T
-            values[i] = K.field(weights) if start is None else start + K.field(weights)
+            values[i] = K.field(_as_labels(path.weights[i : i + 1], labels)[0]) + (0 if start is None else start)
             stage.advance()
     bound = variable("step", path.field_error_bound, "bound on the field's error relative to the labels")
     return {"field": variable(dims, values, "learned function on the lattice"), "field_error_bound": bound}
@@ -221,25 +208,19 @@ class _Unseen:
 
     @classmethod
     def of(
-        cls,
-        K: Operator,
-        labels: Array,
-        unseen: ArrayLike,
-        initial: ArrayLike | None,
-        initial_unseen: ArrayLike | None,
-        num_steps: int,
+        cls, K: Operator, labels: Array, unseen: ArrayLike, initials: tuple[ArrayLike | None, ...], num_steps: int
     ) -> _Unseen:
-        """Return what was asked for, checked before any work."""
+        """Check points, and f_0 at the training points and at them, before any work."""
         points = np.asarray(unseen, dtype=float)
         norm = K.norm_at(points)
         shape = (len(points), *labels.shape[1:])
-        start = None if initial_unseen is None else np.asarray(initial_unseen, dtype=float)
-        if (initial is None) != (start is None) or (start is not None and start.shape != shape):
-            got = ["None" if each is None else f"of shape {np.shape(each)}" for each in (initial, initial_unseen)]
+        start = None if initials[1] is None else np.asarray(initials[1], dtype=float)
+        if (initials[0] is None) != (start is None) or (start is not None and start.shape != shape):
+            got = ["None" if each is None else f"of shape {np.shape(each)}" for each in initials]
             what = f"with `unseen`, give both `initial` and `initial_unseen` (shape {shape}) or neither"
             raise ValueError(f"{what}; got initial {got[0]}, initial_unseen {got[1]}")
-        what = f"{num_steps} steps of {len(points):,} unseen points"
         num_bytes = 8 * num_steps * (3 * math.prod(shape) + 2 * labels.size)
+        what = f"{num_steps} steps of {len(points):,} unseen points"
         refuse_if_too_large(num_bytes, what, "ask for fewer points or steps")
         return cls(points, start, norm)
 
@@ -256,10 +237,6 @@ class _Unseen:
             "unseen": variable(dims, values, "learned function at unseen points"),
             "unseen_error_bound": variable("step", path.field_error_bound, bound),
         }
-
-    def coordinates(self) -> dict[str, tuple]:
-        """Where that is."""
-        return {"unseen_x": variable(("asked", "axis"), self.points, "coordinate of an unseen point", "unit")}
 
 
 def _axis_coordinates(K: Operator) -> dict[str, tuple]:

@@ -12,9 +12,16 @@ from ntkspec.dynamics._descent import GradientDescent, GradientFlow, gradient_de
 from ntkspec.dynamics._description import describe, from_description
 from ntkspec.dynamics._ensemble import ensemble
 from ntkspec.dynamics._function_space import Solver, function_space_flow, huber
+from ntkspec.dynamics._modified import (
+    DampedPower,
+    Preconditioned,
+    Ridge,
+    damped_power,
+    equivalent_ridge,
+    preconditioned,
+    ridge,
+)
 from ntkspec.dynamics._momentum import HeavyBall, Nesterov, heavy_ball, nesterov
-from ntkspec.dynamics._preconditioned import DampedPower, Preconditioned, damped_power, preconditioned
-from ntkspec.dynamics._ridge import Ridge, equivalent_ridge, ridge
 from ntkspec.dynamics._schedule import Schedule, cosine, piecewise, schedule
 from ntkspec.dynamics._steps import steps_to
 from ntkspec.dynamics._stochastic import Batches, stochastic_descent

@@ -52,10 +52,7 @@ class Dynamics(ABC):
         return False
 
     def at(self, learning_rate: float) -> Dynamics:
-        """Return the same dynamics for speeds that are multiples of this η of the summed loss.
-
-        Itself if it has no units.
-        """
+        """Return the same dynamics for speeds that are multiples of this η of the summed loss."""
         return self
 
     def stability_limit(self, largest_eigenvalue: float) -> float:
@@ -97,7 +94,7 @@ def flow_time(learning_rate: float, step: ArrayLike, num_points: int, loss: Loss
     Args:
         learning_rate: η of the loss.
         step: t, any shape.
-        num_points: n.
+        num_points: number of points n.
         loss: "sum" or "mean".
 
     Returns:
@@ -117,12 +114,7 @@ def flow_time(learning_rate: float, step: ArrayLike, num_points: int, loss: Loss
 
 
 def summed_rate(learning_rate: float, num_points: int, loss: Loss) -> float:
-    """Learning rate of the summed loss that makes the same steps: η for "sum", η/n for "mean".
-
-    Args:
-        learning_rate: η of the loss.
-        num_points: n.
-        loss: "sum" is ½ Σ_i |f_i − y_i|², "mean" is that over n; channels are summed in both.
+    """Learning rate of the summed loss ½ Σ_i |f_i − y_i|² that makes the same steps: η for "sum", η/n for "mean".
 
     Raises:
         ValueError: if the loss is neither, or the learning rate is not a positive number.

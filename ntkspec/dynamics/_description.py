@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.dynamics._base import Dynamics
-from ntkspec.dynamics._preconditioned import DampedPower
+from ntkspec.dynamics._modified import DampedPower
 from ntkspec.record import configuration
 
 __all__ = ["describe", "from_description"]
@@ -16,9 +16,6 @@ __all__ = ["describe", "from_description"]
 
 def describe(dynamics: Dynamics) -> dict[str, Any]:
     """Describe a dynamics in what JSON can hold, nested ones as well; see `from_description`.
-
-    Args:
-        dynamics: a residual filter.
 
     Returns:
         Its fields, with the name of its class as "class". Arrays of more than 64 numbers (a schedule that often
@@ -41,9 +38,6 @@ def from_description(description: Mapping[str, Any], given: Dynamics | None = No
         description: result of `describe`.
         given: the dynamics itself, where the description holds no more than a digest or a name of some part.
 
-    Returns:
-        A dynamics equal to the described one; `given` itself where there is one.
-
     Raises:
         ValueError: if `given` has another description, or is missing and the description is not complete.
 
@@ -59,18 +53,16 @@ def from_description(description: Mapping[str, Any], given: Dynamics | None = No
     return given
 
 
-def _rebuilt(description: Mapping[str, Any]) -> Any:
-    kind = _kinds(Dynamics).get(description.get("class", ""))
-    if kind is None:
-        raise _incomplete(description)
-    return kind(**{name: _part(value) for name, value in description.items() if name != "class"})
-
-
-def _part(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return _rebuilt(value)
-    if isinstance(value, str):
-        raise _incomplete(value)
+def _rebuilt(value: Any) -> Any:
+    """Rebuild a field of a description, a nested dynamics among them."""
+    kind = _kinds(Dynamics).get(value.get("class", "")) if isinstance(value, Mapping) else None
+    if kind is not None:
+        return kind(**{name: _rebuilt(field) for name, field in value.items() if name != "class"})
+    if isinstance(value, Mapping | str):
+        raise ValueError(
+            f"the dynamics cannot be rebuilt: of one part no more is kept than {value!r}; give the dynamics itself, "
+            "the object that the prediction was made with"
+        )
     return np.array(value) if isinstance(value, list) else value
 
 
@@ -81,10 +73,3 @@ def _kinds(base: type) -> dict[str, type]:
     for kind in below:
         kinds |= {kind.__name__: kind, **_kinds(kind)}
     return kinds
-
-
-def _incomplete(part: Any) -> ValueError:
-    return ValueError(
-        f"the dynamics cannot be rebuilt: of one part no more is kept than {part!r}; give the dynamics itself, the "
-        "object that the prediction was made with"
-    )

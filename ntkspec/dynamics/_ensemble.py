@@ -14,7 +14,7 @@ from ntkspec.dynamics._times import Times
 from ntkspec.kernel import ComposedKernel
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["bytes_of_ensemble", "ensemble"]
 
@@ -74,11 +74,12 @@ def ensemble(
     n, m = len(points), len(wanted)
     labels = np.asarray(check_labels(y, n))
     times = Times.of(n, steps, learning_rate, loss, dynamics)
+    num_steps = len(times.steps)
     # A point that is asked for and trained on is one point: what the two share is then exactly the same.
     distinct, place = np.unique(np.concatenate([np.asarray(points), np.asarray(wanted)]), axis=0, return_inverse=True)
-    what = f"an ensemble of {n:,} training and {m:,} asked points at {len(times.steps)} steps"
+    what = f"an ensemble of {n:,} training and {m:,} asked points at {num_steps} steps"
     instead = "ask for fewer points: the mean alone at any number of points is `ntkspec.predict(K, y, ..., unseen=)`"
-    refuse_if_too_large(bytes_of_ensemble(n, m, len(distinct), len(times.steps)), what, instead)
+    refuse_if_too_large(bytes_of_ensemble(n, m, len(distinct), num_steps), what, instead)
     theta = np.asarray(k.gram(points, which="ntk", progress=progress))
     value, vector = np.linalg.eigh(theta)
     times.require_stable(float(value[-1]))
@@ -87,9 +88,9 @@ def ensemble(
     root = (direction * np.sqrt(np.maximum(variance, 0)))[place.ravel()]
     # An eigenvalue below zero is one of rounding.
     weights = times.weights(np.maximum(value, 0))
-    mean, covariance = np.empty((len(times.steps), m, *labels.shape[1:])), np.empty((len(times.steps), m, m))
-    with progress.start("ensemble", len(times.steps), "steps") as stage:
-        for i in range(len(times.steps)):
+    mean, covariance = np.empty((num_steps, m, *labels.shape[1:])), np.empty((num_steps, m, m))
+    with progress.start("ensemble", num_steps, "steps") as stage:
+        for i in range(num_steps):
             A = (cross * weights[:, i]) @ vector.T
             B = root[n:] - A @ root[:n]
             mean[i], covariance[i] = A @ labels, B @ B.T
@@ -102,23 +103,12 @@ def ensemble(
             "covariance": variable(("step", "point", "other"), covariance, "covariance of an output"),
             "standard_deviation": variable(("step", "point"), deviation, "standard deviation"),
         },
-        coords={
-            "step": times.coordinate(),
-            "x": variable(("point", "axis"), np.asarray(wanted), "coordinate", "unit"),
-        },
-        attrs={**attributes(kernel=k, dynamics=times.dynamics), **times.attributes()},
+        coords=times.coordinates(wanted),
+        attrs=times.attributes(kernel=k, dynamics=times.dynamics),
     )
 
 
 def bytes_of_ensemble(num_points: int, num_asked: int, num_distinct: int, num_steps: int) -> int:
-    """Memory that the dense matrices of an ensemble take.
-
-    Args:
-        num_points: training points.
-        num_asked: points that are asked for.
-        num_distinct: points of both, each counted once.
-        num_steps: training steps to report.
-    """
-    n, m = num_points, num_asked
+    """Memory that the dense matrices of an ensemble take; `num_distinct` counts a point that is both once."""
     # Kernel, eigenvectors and their product with it, on all points; the covariances.
-    return 8 * (4 * num_distinct**2 + (num_steps + 2) * m * (m + n))
+    return 8 * (4 * num_distinct**2 + (num_steps + 2) * num_asked * (num_asked + num_points))

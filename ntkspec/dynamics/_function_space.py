@@ -28,20 +28,21 @@ from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.losses import Huber, PointLoss, logistic
 from ntkspec.operator import Operator
+from ntkspec.operator._base import require_field
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, configuration, variable
+from ntkspec.record import configuration, variable
 
 __all__ = ["Solver", "function_space_flow", "huber"]
-
-
-class TooStiff(RuntimeError):
-    """The operator products that are allowed do not reach the last step."""
 
 
 #: Products in a step of Dormand and Prince's methods, by order. The one of order 8 is the answer; its distance from a
 #: run of order 5 at a looser tolerance estimates the error of that one.
 STAGES = {8: 14, 5: 7}
 LOOSER = 10.0
+
+
+class TooStiff(RuntimeError):
+    """The operator products that are allowed do not reach the last step."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,6 @@ def huber(threshold: float) -> Huber:
 
     Args:
         threshold: d > 0, in the labels' unit.
-
-    Returns:
-        A loss for `function_space_flow`.
 
     Raises:
         ValueError: if d is not positive.
@@ -145,28 +143,29 @@ def function_space_flow(
     num_steps = len(times.steps)
     if unseen is not None:
         K.norm_at(unseen)  # refuses points at which it is not known
-    if everywhere and K.field_shape is None:
-        raise ValueError("everywhere=True needs a lattice operator, whose points outside the mask are known")
+    if everywhere:
+        require_field(K)
     columns = columns.astype(K.dtype)
     what = f"a flow of {K.num_points:,} points and {columns.shape[1]} channels at {num_steps} steps"
     num_bytes = (2 * STAGES[8] + 4 * num_steps + 8) * columns.nbytes
     refuse_if_too_large(num_bytes, what, "ask for fewer steps, or for channels one by one")
     if not (fall := _fall_of_slope(point_loss, columns)) <= 1e-9:
-        what = f"is not convex in f (its slope falls by {fall:.3g} of itself, NaN where it is not finite)"
-        why = "two runs may part, so no error estimate holds; expected such as logistic or huber(threshold)"
-        raise ValueError(f"point_loss={point_loss!r} {what}: {why}")
+        raise ValueError(
+            f"point_loss={point_loss!r} is not convex in f (its slope falls by {fall:.3g} of itself, NaN where it is "
+            "not finite): two runs may part, so no error estimate holds; expected such as logistic or huber(threshold)"
+        )
     runs = []
     with progress.start("flow", 2, "runs") as stage:
         for order, allowed in ((8, solver.tolerance), (5, LOOSER * solver.tolerance)):
             max_steps = max(1, solver.max_products // STAGES[order])
-            weights, train, taken, reached = _solve(
-                K, columns, jnp.asarray(times.rate * times.steps), allowed, max_steps, point_loss, order
-            )
+            at = jnp.asarray(times.rate * times.steps)
+            weights, train, taken, reached = _solve(K, columns, at, allowed, max_steps, point_loss, order)
+            num_products = int(taken) * STAGES[order]
             if not bool(reached):
-                what = f"{int(taken) * STAGES[order]:,} operator products did not reach step {times.steps[-1]:g}"
+                what = f"{num_products:,} operator products did not reach step {times.steps[-1]:g} at tolerance"
                 instead = "give a Solver of more max_products, an earlier last step or a smaller learning rate"
-                raise TooStiff(f"{what} at tolerance {allowed:.0e}; {instead}")
-            runs.append((weights, train, int(taken) * STAGES[order]))
+                raise TooStiff(f"{what} {allowed:.0e}; {instead}")
+            runs.append((weights, train, num_products))
             stage.advance()
     (weights, train, fine), (_, rough, coarse) = runs
     scale = float(jnp.max(jnp.linalg.norm(train.reshape(num_steps, -1), axis=1)))
@@ -191,14 +190,9 @@ def function_space_flow(
         variables["unseen"] = variable(("step", "asked", *dims[2:]), values, "learned function at unseen points")
     return xr.Dataset(
         variables,
-        coords={
-            "step": times.coordinate(),
-            "x": variable(("point", "axis"), K.points, "coordinate", "unit"),
-            **({} if unseen is None else {"unseen_x": variable(("asked", "axis"), unseen, "coordinate", "unit")}),
-        },
+        coords=times.coordinates(K.points, unseen),
         attrs={
-            **attributes(operator=K, point_loss=point_loss),
-            **times.attributes(),
+            **times.attributes(operator=K, point_loss=point_loss),
             "tolerance": solver.tolerance,
             "num_products": fine + coarse,
             "point_loss": json.dumps(configuration(point_loss), ensure_ascii=False),

@@ -10,6 +10,7 @@ import numpy as np
 
 from ntkspec.checks import check_sizes
 from ntkspec.dynamics._base import Dynamics
+from ntkspec.dynamics._descent import log_of_factor, per_speed
 from ntkspec.limits import current, refuse_if_too_large
 
 __all__ = ["Schedule", "cosine", "piecewise", "schedule"]
@@ -62,8 +63,7 @@ class Schedule(Dynamics):
         sign, logarithm, total = self._product(speed, step)
         # Where no factor is near zero 1 − r is read from the logarithm, without a difference.
         learned = np.where(speed * self.factors.max() < 0.5, -np.expm1(logarithm), 1 - sign * np.exp(logarithm))
-        nonzero = speed != 0
-        return np.where(nonzero, learned / np.where(nonzero, speed, 1), total)
+        return per_speed(learned, speed, total)
 
     def _product(self, speed: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sign and logarithm of the product, and Σ c, broadcast."""
@@ -71,8 +71,8 @@ class Schedule(Dynamics):
         rows = speed.size // max(1, len(speed)) if speed.ndim else 1
         together = max(1, current().side_by_side // (runs * rows))
         if step.ndim < speed.ndim and len(speed) > together:
-            parts = [self._product(speed[i : i + together], step) for i in range(0, len(speed), together)]
-            return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
+            blocks = [self._product(speed[i : i + together], step) for i in range(0, len(speed), together)]
+            return tuple(np.concatenate(column) for column in zip(*blocks, strict=True))  # type: ignore[return-value]
         factors, starts = self.factors[:runs], self.starts[:runs]
         run = np.searchsorted(starts, step, side="right") - 1
         row = np.arange(speed.size).reshape(speed.shape)
@@ -85,13 +85,9 @@ class Schedule(Dynamics):
             return before[row, run] + within * column[row, run]
 
         change = speed.reshape(-1, 1) * factors
-        magnitude = np.abs(1 - change)
-        logarithm = np.where(
-            change < 0.5, np.log1p(-np.minimum(change, 0.5)), np.log(np.where(magnitude > 0, magnitude, 1))
-        )
         flips = summed((change > 1).astype(float))
-        sign = np.where(flips % 2 == 1, -1.0, 1.0) * (summed((magnitude == 0).astype(float)) == 0)
-        return sign, summed(logarithm), summed(np.broadcast_to(factors, change.shape))
+        sign = np.where(flips % 2 == 1, -1.0, 1.0) * (summed((change == 1).astype(float)) == 0)
+        return sign, summed(log_of_factor(change)), summed(np.broadcast_to(factors, change.shape))
 
 
 def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | None = None) -> Schedule:
@@ -101,9 +97,6 @@ def schedule(rates: Sequence[float] | Callable[[int], float], num_steps: int | N
         rates: c_s ≥ 0 for s = 0, 1, …, relative to the learning rate that a prediction is asked for, or a function of
             the step (an optax schedule is one). The last one holds from there on.
         num_steps: how many steps a function is asked for.
-
-    Returns:
-        The dynamics; equal neighbours are one factor of its filter.
 
     Raises:
         ValueError: if rates are negative or not finite, all of them are zero, a function comes without `num_steps`, or

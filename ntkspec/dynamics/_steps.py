@@ -26,11 +26,9 @@ def steps_to(epsilon: float, speed: ArrayLike, dynamics: Dynamics | None = None)
 
     Returns:
         The first step with |r| ≤ ε, shaped as `speed`; a time for the flow. A residual that swings may rise above ε
-        again, and with a ridge settle above it: this is when it passes ε first. Of one that takes more than 256 steps
-        it is one step with |r| ≤ ε after one with more, not surely the first. Infinity where none was found: not among
-        1, 2, 4, … 2⁵³ steps (for the flow from 2⁻⁵³ on), and where modes swing not among the first 256 either. So it
-        is at λ = 0, past stability, and where a residual that does not swing ends above ε by a ridge; one that swings
-        below ε in between alone, later than step 256, may be missed.
+        again, and with a ridge settle above it: this is when it passes ε first. Beyond 256 steps it is one step with
+        |r| ≤ ε after one with more, not surely the first. Infinity at λ = 0, past stability, and where no |r| ≤ ε is
+        found among 1, 2, 4, … 2⁵³ steps (for the flow from 2⁻⁵³ on), nor for modes that swing among the first 256.
 
     Raises:
         ValueError: if ε is not between 0 and 1.

@@ -19,7 +19,7 @@ from ntkspec.dynamics._times import Times
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["Batches", "stochastic_descent"]
 
@@ -82,9 +82,8 @@ def stochastic_descent(
         `unseen_loss_variance` like those of the training points.
 
     Raises:
-        ValueError: if b is not between 1 and n, the seed is negative or no whole number, labels, points or steps are no
-            good, the learning rate is past the limit of gradient descent, simulations diverge (noise has a lower limit:
-            the message says what to try), or they would not fit in memory.
+        ValueError: if b is not between 1 and n, labels, points or steps do not fit, the learning rate is past the limit
+            of gradient descent, simulations diverge (noise has a lower limit), or they would not fit in memory.
 
     Source: the recursion itself; compare Paquette, Lee, Pedregosa & Paquette 2021, "SGD in the large", section 2.
 
@@ -99,109 +98,86 @@ def stochastic_descent(
     """
     n = K.num_points
     columns, restore = as_columns(y, n)
-    batch_size, runs, seed = batches.size, batches.runs, batches.seed
-    check_number("size", batch_size, 1, n, hint="points in a batch")
+    check_number("size", batches.size, 1, n, hint="points in a batch")
     times = Times.of(n, steps, learning_rate, loss)
     top = largest_eigenvalue(K)
     times.require_stable(top)
     columns = columns.astype(K.dtype)
-    asked = 0 if unseen is None else len(np.asarray(unseen))
-    there = None if unseen_labels is None else as_columns(unseen_labels, asked)[0]
-    if there is not None and there.shape != (asked, columns.shape[1]):
-        raise ValueError(f"`unseen_labels` have {there.shape[1]} channels, and `y` has {columns.shape[1]}")
+    num_unseen = 0 if unseen is None else len(np.asarray(unseen))
+    unseen_columns = None if unseen_labels is None else as_columns(unseen_labels, num_unseen)[0]
+    if unseen_columns is not None and unseen_columns.shape[1] != columns.shape[1]:
+        raise ValueError(f"`unseen_labels` have {unseen_columns.shape[1]} channels, and `y` has {columns.shape[1]}")
     if unseen is not None:
         K.norm_at(unseen)  # refuses points at which it is not known
-    num_bytes = (runs * ((2 if asked else 1) * len(times.steps) + 16)) * columns.nbytes * (1 + asked / n)
-    what = f"{runs} runs of {n:,} points and {columns.shape[1]} channels at {len(times.steps)} steps"
+    runs, num_steps = batches.runs, len(times.steps)
+    num_bytes = (runs * ((2 if num_unseen else 1) * num_steps + 16)) * columns.nbytes * (1 + num_unseen / n)
+    what = f"{runs} runs of {n:,} points and {columns.shape[1]} channels at {num_steps} steps"
     refuse_if_too_large(num_bytes, what, "ask for fewer runs or steps")
-    keys = jax.random.split(jax.random.key(seed), runs)
-    empty = np.zeros((runs, *columns.shape), dtype=K.dtype)
-    state, found, weights, before = (jnp.array(empty), jnp.array(empty)), [], [], 0
-    with progress.start("SGD", len(times.steps), "stops") as stage:
+    keys = jax.random.split(jax.random.key(batches.seed), runs)
+    state: tuple = (jnp.zeros((runs, *columns.shape), K.dtype), jnp.zeros((runs, *columns.shape), K.dtype))
+    functions, weights, before = [], [], 0
+    with progress.start("SGD", num_steps, "stops") as stage:
         for time in times.steps.astype(int).tolist():
-            state = _advance(K, columns, *state, keys, before, time, times.rate * n / batch_size, batch_size)
-            found.append(np.asarray(state[0]))
+            state = _advance(K, columns, state, keys, (before, time), times.rate * n / batches.size, batches.size)
+            functions.append(np.asarray(state[0]))
             if unseen is not None:
                 weights.append(np.asarray(state[1]))
             before = time
             stage.advance()
-    path = np.stack(found)
-    half = 2 if loss == "sum" else 2 * n
-    with np.errstate(over="ignore", invalid="ignore"):
-        of_run = ((columns - path) ** 2).sum(axis=(2, 3)) / half
-    start = float((columns**2).sum()) / half
+    path = np.stack(functions)
+    of_run, start = _losses(path, columns, loss), float(_losses(np.zeros((1, 1, 1, 1)), columns, loss)[0, 0])
     if not np.isfinite(of_run).all() or of_run.max() > 1e6 * max(start, 1e-300):
-        what = f"the loss of a run with batches of {batch_size} grew to {of_run.max():.2g} from {start:.2g}"
+        what = f"the loss of a run with batches of {batches.size} grew to {of_run.max():.2g} from {start:.2g}"
         limit = f"noise makes SGD unstable below gradient descent's limit ({times.stability_limit(top):.6g})"
         raise ValueError(f"{what}: {limit}; take a smaller learning rate or larger batches")
-    variables = _over_runs(path, of_run, "point", restore, loss)
+    variables = _mean_function(path, restore, "train", "point") | _mean_loss(of_run, loss, "loss")
     if unseen is not None:
-        function = _elsewhere(K, unseen, np.stack(weights), progress)
-        half = 2 if loss == "sum" else 2 * asked
-        losses = None if there is None else ((there - function) ** 2).sum(axis=(2, 3)) / half
-        names = {"train": "unseen", "train_sem": "unseen_sem"}
-        elsewhere = _over_runs(function, losses, "asked", restore, loss)
-        variables |= {names.get(name, f"unseen_{name}"): value for name, value in elsewhere.items()}
+        values = np.asarray(K.at(unseen, np.moveaxis(np.stack(weights), 2, 0).reshape(n, -1), progress=progress))
+        path = np.moveaxis(values.reshape(num_unseen, num_steps, runs, -1), 0, 2)
+        variables |= _mean_function(path, restore, "unseen", "asked")
+        if unseen_columns is not None:
+            variables |= _mean_loss(_losses(path, unseen_columns, loss), loss, "unseen_loss")
     return xr.Dataset(
         variables,
-        coords={
-            "step": times.coordinate(),
-            "x": variable(("point", "axis"), K.points, "coordinate", "unit"),
-            **({} if unseen is None else {"unseen_x": variable(("asked", "axis"), unseen, "coordinate", "unit")}),
-        },
-        attrs={
-            **attributes(operator=K),
-            **times.attributes(),
-            "batch_size": batch_size,
-            "runs": runs,
-            "seed": seed,
-        },
+        coords=times.coordinates(K.points, unseen),
+        attrs={**times.attributes(operator=K), "batch_size": batches.size, "runs": runs, "seed": batches.seed},
     )
 
 
-def _over_runs(
-    path: np.ndarray, of_run: np.ndarray | None, point: str, restore: Callable, loss: Loss
-) -> dict[str, tuple]:
-    """Means over runs of functions (step, run, point, channel) and losses (step, run), with their standard errors."""
-    steps, runs = path.shape[:2]
-    mean = restore(path.mean(axis=1))
-    dims = ("step", point, "channel")[: mean.ndim]
+def _losses(path: np.ndarray, labels: np.ndarray, loss: Loss) -> np.ndarray:
+    """Loss (step, run) of functions (step, run, point, channel)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return ((labels - path) ** 2).sum(axis=(2, 3)) / (2 if loss == "sum" else 2 * len(labels))
+
+
+def _mean_function(path: np.ndarray, restore: Callable, name: str, point: str) -> dict[str, tuple]:
+    """Mean over runs of functions (step, run, point, channel), with its standard error."""
+    mean, runs = restore(path.mean(axis=1)), path.shape[1]
     deviation = path.std(axis=1, ddof=1) if runs > 1 else np.full(path[:, 0].shape, np.inf)
-    found: dict[str, tuple] = {
-        "train": variable(dims, mean, "mean function over runs"),
-        "train_sem": variable(dims, restore(deviation / np.sqrt(runs)), "standard error of the mean function"),
+    dims = ("step", point, "channel")[: mean.ndim]
+    return {
+        name: variable(dims, mean, "mean function over runs"),
+        f"{name}_sem": variable(dims, restore(deviation / np.sqrt(runs)), "standard error of the mean function"),
     }
-    if of_run is not None:
-        variance = of_run.var(axis=1, ddof=1) if runs > 1 else np.full(steps, np.inf)
-        found |= {
-            "loss": variable("step", of_run.mean(axis=1), f"mean over runs of half the {loss} of squares"),
-            "loss_sem": variable("step", np.sqrt(variance / runs), "standard error of the mean loss"),
-            "loss_variance": variable("step", variance, "variance of the loss over runs"),
-            "loss_of_run": variable(("step", "run"), of_run, "loss of a run"),
-        }
-    return found
 
 
-def _elsewhere(K: Operator, unseen: ArrayLike, weights: np.ndarray, progress: Progress) -> np.ndarray:
-    """Return the functions of weights (step, run, point, channel) at other points, (step, run, asked, channel)."""
-    steps, runs, n, channels = weights.shape
-    values = np.asarray(K.at(unseen, np.moveaxis(weights, 2, 0).reshape(n, -1), progress=progress))
-    return np.moveaxis(values.reshape(len(values), steps, runs, channels), 0, 2)
+def _mean_loss(of_run: np.ndarray, loss: Loss, name: str) -> dict[str, tuple]:
+    """Mean over runs of losses (step, run), with its standard error."""
+    steps, runs = of_run.shape
+    variance = of_run.var(axis=1, ddof=1) if runs > 1 else np.full(steps, np.inf)
+    return {
+        name: variable("step", of_run.mean(axis=1), f"mean over runs of half the {loss} of squares"),
+        f"{name}_sem": variable("step", np.sqrt(variance / runs), "standard error of the mean loss"),
+        f"{name}_variance": variable("step", variance, "variance of the loss over runs"),
+        f"{name}_of_run": variable(("step", "run"), of_run, "loss of a run"),
+    }
 
 
-@partial(jax.jit, static_argnames="batch_size", donate_argnames=("function", "weights"))
+@partial(jax.jit, static_argnames="batch_size", donate_argnames="state")
 def _advance(
-    K: Operator,
-    y: Array,
-    function: Array,
-    weights: Array,
-    keys: Array,
-    first: Array,
-    last: Array,
-    rate: Array,
-    batch_size: int,
+    K: Operator, y: Array, state: tuple, keys: Array, between: tuple, rate: Array, batch_size: int
 ) -> tuple[Array, Array]:
-    """Return the functions and their weights (run, point, channel) after the steps from `first` to before `last`."""
+    """Return the functions and their weights (run, point, channel) after the steps from one to before another."""
 
     def move(function: Array, weights: Array, key: Array) -> tuple[Array, Array]:
         chosen = jax.random.permutation(key, y.shape[0])[:batch_size]
@@ -211,4 +187,5 @@ def _advance(
     def step(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         return jax.vmap(move)(*state, jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
 
-    return jax.lax.fori_loop(first, last, step, (function, weights))
+    first, last = between
+    return jax.lax.fori_loop(first, last, step, state)

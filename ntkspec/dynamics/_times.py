@@ -11,7 +11,7 @@ import numpy as np
 from ntkspec.checks import check_steps
 from ntkspec.dynamics._base import Dynamics, Loss, summed_rate
 from ntkspec.dynamics._descent import GradientDescent
-from ntkspec.record import step_coordinate
+from ntkspec.record import attributes, step_coordinate, variable
 
 __all__ = ["Times"]
 
@@ -23,11 +23,11 @@ class Times:
     The filters take eigenvalues λ of any shape S, and answer with shape (*S, t).
 
     Attributes:
-        num_points: n.
+        num_points: number of points n.
         steps: t, increasing, shape (t,).
         learning_rate: η of the loss.
         loss: "sum" or "mean".
-        dynamics: a residual filter.
+        dynamics: residual filter.
     """
 
     num_points: int
@@ -45,14 +45,7 @@ class Times:
         loss: Loss = "sum",
         dynamics: Dynamics | None = None,
     ) -> Times:
-        """Check what a caller asked for.
-
-        Args:
-            num_points: n.
-            steps: training steps, increasing.
-            learning_rate: η of the loss.
-            loss: "sum" or "mean".
-            dynamics: gradient descent where None.
+        """Check the steps, learning rate and loss of a caller; the dynamics is gradient descent where None.
 
         Raises:
             ValueError: if steps are negative, do not increase or are half ones of a discrete dynamics, the learning
@@ -62,12 +55,12 @@ class Times:
             >>> Times.of(10, [0, 1, 2], learning_rate=0.5, loss="mean").residual(np.array([4.0])).round(2).tolist()
             [[1.0, 0.8, 0.64]]
         """
-        asked = check_steps(steps)
+        increasing = check_steps(steps)
         summed_rate(learning_rate, num_points, loss)
         dynamics = GradientDescent() if dynamics is None else dynamics
-        if dynamics.discrete and (asked != np.rint(asked)).any():
-            raise ValueError(f"steps={asked.tolist()}; expected whole numbers for {type(dynamics).__name__}")
-        return cls(num_points, asked, learning_rate, loss, dynamics)
+        if dynamics.discrete and (increasing != np.rint(increasing)).any():
+            raise ValueError(f"steps={increasing.tolist()}; expected whole numbers for {type(dynamics).__name__}")
+        return cls(num_points, increasing, learning_rate, loss, dynamics)
 
     @property
     def rate(self) -> float:
@@ -108,27 +101,28 @@ class Times:
         return self.dynamics.stability_limit(largest_eigenvalue) / (1.0 if self.loss == "sum" else 1 / self.num_points)
 
     def require_stable(self, largest_eigenvalue: float) -> None:
-        """Refuse a learning rate past the stability limit.
-
-        Args:
-            largest_eigenvalue: λ_max of the kernel matrix.
-
-        Raises:
-            ValueError: with the limit, in units of the loss.
-        """
+        """Refuse a learning rate past the stability limit for λ_max; the message gives the limit for the loss."""
         limit = self.stability_limit(largest_eigenvalue)
         # The eigenvalue is known to rounding, and the limit itself is asked for often.
         if self.learning_rate > limit * (1 + 1e-9):
             name, loss = type(self.dynamics).__name__, f"loss={self.loss!r}"
-            part = self.learning_rate / limit
-            what = f"learning_rate={self.learning_rate:.6g} is {part:.4g} times its stability limit"
+            what = f"learning_rate={self.learning_rate:.6g} is {self.learning_rate / limit:.4g} times its stability"
             see = f"see ns.dynamics.max_learning_rate(K, {loss}), which also takes dynamics=..."
-            raise ValueError(f"{what} under {name}, so training diverges; the limit for {loss} is {limit:.6g}: {see}")
+            raise ValueError(
+                f"{what} limit under {name}, so training diverges; the limit for {loss} is {limit:.6g}: {see}"
+            )
 
     def coordinate(self) -> tuple:
         """Return the coordinate `step` of a Dataset."""
         return step_coordinate(self.steps)
 
-    def attributes(self) -> dict[str, Any]:
-        """Return the learning rate and the loss, as attributes of a Dataset."""
-        return {"learning_rate": self.learning_rate, "loss": self.loss}
+    def coordinates(self, points: Any, unseen: Any = None) -> dict[str, tuple]:
+        """Return `step`, the points' coordinates `x` and, where there are unseen points, `unseen_x`."""
+        x = {"x": variable(("point", "axis"), np.asarray(points), "coordinate", "unit")}
+        if unseen is not None:
+            x["unseen_x"] = variable(("asked", "axis"), np.asarray(unseen), "coordinate of an unseen point", "unit")
+        return {"step": self.coordinate(), **x}
+
+    def attributes(self, **objects: Any) -> dict[str, Any]:
+        """Return what describes objects in a Dataset (`record.attributes`), with the learning rate and the loss."""
+        return {**attributes(**objects), "learning_rate": self.learning_rate, "loss": self.loss}

@@ -44,20 +44,18 @@ def alignment(
     Args:
         K: a kernel operator on n points.
         y: labels, shape (n,) or (n, channels); the power of channels is added up.
-        eigenvalue: levels λ, positive, in any order (those of a spectrum give every rank); None takes those of
-            `density`.
+        eigenvalue: levels λ > 0, in any order (those of a spectrum give every rank); None takes those of `density`.
         num_probes: random vectors for the rank.
         num_exact: directions that carry the leading modes, counted without sampling.
         num_steps: Lanczos steps for power and rank.
-        seed: of the vectors.
+        seed: seed of the vectors.
         progress: reporter.
 
     Returns:
         Dataset over the levels `eigenvalue` (ascending): `cumulative_power` C(λ) in [0, 1] with
         `cumulative_power_error`, the distance to the further of its bounds; `rank` N(λ) with `rank_standard_error`,
-        `rank_quadrature_error` and `rank_operator_error`, as the count of `density`. The errors are 0 where all
-        eigenvectors of the operator are known, but for the last, which is 0 where K has no `approximation_error`. C is
-        that of the operator as it is: its error does not say what an approximation does to eigenvectors.
+        `rank_quadrature_error` and `rank_operator_error`, as the count of `density`. C is that of the operator as it
+        is: its error, 0 where all eigenvectors are known, does not say what an `approximation_error` does to them.
 
     Raises:
         ValueError: if the labels do not fit K or are all 0, or as `density`.
@@ -88,18 +86,16 @@ def alignment(
         seed=seed,
         progress=progress,
     )
-    levels = count.eigenvalue.values
-    num_products = count.attrs["num_products"]
-    known = _powers(K, columns)
-    if known is not None:
-        power = sum_reaching(*known, levels) / total
+    levels, num_products = count.eigenvalue.values, count.attrs["num_products"]
+    modes = all_modes(K, current().cheap_points)
+    if modes is not None:
+        power = sum_reaching(modes.eigenvalue, modes.power(columns.T).sum(axis=1), levels) / total
         error = np.zeros_like(power)
     else:
         rules = quadrature(K, jnp.asarray(columns), lambda _: np.inf, tolerance=0.0, max_steps=steps, progress=progress)
         estimate, lower, upper = (each.sum(axis=0) / total for each in rules.above(levels))
         power, error = estimate, np.maximum(upper - estimate, estimate - lower)
-        num_products += rules.num_steps * len(columns)
-
+        num_products += rules.num_products
     along = partial(variable, "eigenvalue")
     return xr.Dataset(
         {
@@ -113,9 +109,3 @@ def alignment(
         coords={"eigenvalue": count.eigenvalue},
         attrs={**attributes(operator=K), "num_points": K.num_points, "num_products": num_products},
     )
-
-
-def _powers(K: Operator, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Eigenvalues and the labels' power in their eigenvectors; None if they are too expensive."""
-    modes = all_modes(K, current().cheap_points)
-    return None if modes is None else (modes.eigenvalue, modes.power(columns.T).sum(axis=1))

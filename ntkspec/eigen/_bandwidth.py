@@ -107,7 +107,7 @@ def energy_below(s: xr.Dataset, frequency: ArrayLike) -> xr.DataArray:
         >>> ns.eigen.energy_below(s, [0, 4, 16]).values.round(3).tolist()
         [0.32, 0.765, 1.0]
     """
-    asked = np.asarray(frequency, dtype=float)
+    limits = np.asarray(frequency, dtype=float)
     if "rayleigh_quotient" in s:
         place, energy = s.frequency.values, s.rayleigh_quotient.values * s.frequency_count.values
         total = float(energy.sum())
@@ -115,19 +115,17 @@ def energy_below(s: xr.Dataset, frequency: ArrayLike) -> xr.DataArray:
         place, energy = np.linalg.norm(s.dominant_frequency.values, axis=1), s.eigenvalue.values
         total = float(s.trace)
         if np.isnan(place).any():
-            raise ValueError(
-                "the points of this spectrum are not on a lattice, so its modes have no frequency; expected one of "
-                "points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
-            )
+            what = "the points of this spectrum are not on a lattice, so its modes have no frequency; expected one of"
+            raise ValueError(f"{what} a regular lattice (holes are fine: operator.lattice(k, shape, mask))")
     order = np.argsort(place, kind="stable")
     held = np.concatenate([[0.0], np.cumsum(energy[order])])
     # A frequency that is meant to be that of a mode is, to rounding.
-    part = held[np.searchsorted(place[order], asked * (1 + 1e-12), side="right")] / total
-    dims = ("frequency",) if asked.ndim == 1 else tuple(f"axis_{i}" for i in range(asked.ndim))
+    share = held[np.searchsorted(place[order], limits * (1 + 1e-12), side="right")] / total
+    one_axis = limits.ndim == 1
     return xr.DataArray(
-        part,
-        dims=dims,
-        coords={"frequency": ("frequency", asked, {"units": "cycles per unit"})} if asked.ndim == 1 else None,
+        share,
+        dims=("frequency",) if one_axis else tuple(f"axis_{i}" for i in range(limits.ndim)),
+        coords={"frequency": ("frequency", limits, {"units": "cycles per unit"})} if one_axis else None,
         name="energy_below",
         attrs={"long_name": "part of the trace at or below the frequency", "units": ""},
     )

@@ -15,7 +15,7 @@ from ntkspec.eigen._trajectory import trajectory, warn_unless_converged
 from ntkspec.grid import energy_by_frequency
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["convergence"]
 
@@ -39,7 +39,7 @@ def convergence(
     Args:
         K: an operator on lattice points.
         y: labels, shape (n,) or (n, channels); channels are added up.
-        steps: steps to report.
+        steps: training steps to report.
         learning_rate: η of the loss.
         loss: "sum" or "mean".
         dynamics: gradient descent where None.
@@ -70,10 +70,10 @@ def convergence(
     """
     placement = K.placement
     if placement is None:
-        raise ValueError(
-            "the points are scattered, or are measurements with no place on a lattice, so frequencies are not defined "
-            "for them; use points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))"
+        what = (
+            "the points are scattered, or are measurements with no place on a lattice, so frequencies are not defined"
         )
+        raise ValueError(f"{what}; use points of a regular lattice (holes are fine: operator.lattice(k, shape, mask))")
     channels = as_columns(y, K.num_points)[0].T
     times = Times.of(K.num_points, steps, learning_rate, loss, dynamics)
     path = trajectory(
@@ -93,8 +93,7 @@ def convergence(
             "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
         },
         attrs={
-            **attributes(operator=K, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=K, dynamics=times.dynamics),
             "num_products": path.num_products,
             "converged": int(path.error_bound.max() <= tolerance),
         },

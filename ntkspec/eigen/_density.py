@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_number
 from ntkspec.eigen._exact import all_eigenvalues
 from ntkspec.eigen._probe import draw
 from ntkspec.eigen._quadrature import precision, quadrature
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["density", "steps_taken", "sum_reaching"]
 
@@ -40,12 +42,11 @@ def density(
 
     Args:
         K: a kernel operator on n points.
-        eigenvalue: levels λ, positive, in any order; None takes 193 over the whole
-            spectrum, as far as it is above the rounding of K.
+        eigenvalue: levels λ > 0, in any order; None takes 193 over the whole spectrum, above the rounding of K.
         num_probes: random vectors; the standard error falls with their square root.
         num_exact: directions that carry the leading modes, summed without sampling.
         num_steps: products a vector; the quadrature error falls with them.
-        seed: of the vectors.
+        seed: seed of the vectors.
         progress: reporter.
 
     Returns:
@@ -53,10 +54,10 @@ def density(
         probes, its `count_quadrature_error`, half the distance of the bounds of Chebyshev, Markov and Stieltjes, and
         its `count_operator_error`; `density`, the eigenvalues per unit of ln λ, with `density_standard_error`. No
         eigenvalue is off by more than the operator's `approximation_error` e (Weyl), so the exact kernel's count lies
-        between N(λ + e) and N(λ − e), which is n for λ ≤ e: the operator error is the larger distance to them, 0 where
-        e is. The others are 0 where every eigenvalue of the operator is known. Where quadrature and operator error are
-        no longer small against the count, `num_steps` or the operator did not resolve the spectrum: attribute
-        `resolved_down_to` is the lowest level above which their sum is at most a tenth of the count or of one mode.
+        between N(λ + e) and N(λ − e), which is n for λ ≤ e: the operator error is the larger distance to them. All
+        errors are 0 where every eigenvalue of the kernel is known. Attribute `resolved_down_to` is the lowest level
+        above which quadrature and operator error are in sum at most a tenth of the count or of one mode: below it
+        `num_steps` or the operator did not resolve the spectrum.
 
     Raises:
         ValueError: if a level is not positive, there are too few probes or steps, or they would not fit in memory.
@@ -71,64 +72,66 @@ def density(
         >>> d["count"].values.tolist()
         [4096.0, 15.0]
     """
-    asked = None if eigenvalue is None else _check_levels(eigenvalue)
-    steps = steps_taken(num_steps, K)
+    given = None if eigenvalue is None else _check_levels(eigenvalue)
+    num_steps = steps_taken(num_steps, K)
+
+    def levels_for(places: np.ndarray) -> np.ndarray:
+        """Those given, or from just above the largest place down to half the smallest that is not rounding."""
+        top = float(places.max())
+        bottom = max(float(places.min()) / 2, precision(K) * top)
+        return np.geomspace(bottom, 1.001 * top, NUM_LEVELS) if given is None else given
+
     known = all_eigenvalues(K)
     if known is not None:
-        levels = _levels_over(known[0], precision(K)) if asked is None else asked
-        count = sum_reaching(*known, levels)
-        zero = np.zeros_like(count)
-        moved = _operator_error(K, levels, count, lambda shifted: sum_reaching(*known, shifted))
-        return _dataset(K, levels, count, zero, zero, moved, _density(count, levels), zero, num_products=0)
-    probes = draw(K, num_probes, num_exact, seed)
-    rules = quadrature(K, probes.vectors, lambda _: np.inf, tolerance=0.0, max_steps=steps, progress=progress)
-    levels = _levels_over(rules.rules[0], precision(K)) if asked is None else asked
-    estimate, lower, upper = rules.above(levels)
-    count, standard_error = probes.total(estimate)
-    slope, slope_error = probes.total(_density(estimate, levels))
-    return _dataset(
-        K,
-        levels,
-        count,
-        standard_error,
-        probes.sum(upper - lower) / 2,
-        _operator_error(K, levels, count, lambda shifted: probes.sum(rules.above(shifted)[0])),
-        slope,
-        slope_error,
-        num_products=rules.num_steps * len(rules.mass) + 2 * num_exact,
+        levels, num_products = levels_for(known[0]), 0
+        reaching = lambda levels: sum_reaching(*known, levels)
+        count = reaching(levels)
+        slope, zero = _slope(count, levels), np.zeros_like(count)
+        standard_error, quadrature_error, slope_error = zero, zero, zero
+    else:
+        probes = draw(K, num_probes, num_exact, seed)
+        rules = quadrature(K, probes.vectors, lambda _: np.inf, tolerance=0.0, max_steps=num_steps, progress=progress)
+        levels, num_products = levels_for(rules.rules[0]), rules.num_products + 2 * num_exact
+        reaching = lambda levels: probes.sum(rules.above(levels)[0])
+        estimate, lower, upper = rules.above(levels)
+        count, standard_error = probes.total(estimate)
+        slope, slope_error = probes.total(_slope(estimate, levels))
+        quadrature_error = probes.sum(upper - lower) / 2
+    operator_error = _operator_error(K, levels, count, reaching)
+    unresolved = np.flatnonzero(quadrature_error + operator_error > 0.1 * np.maximum(count, 1))
+    lowest = levels[min(unresolved[-1] + 1, len(levels) - 1)] if unresolved.size else levels[0]
+    along = partial(variable, "eigenvalue")
+    return xr.Dataset(
+        {
+            "count": along(count, "eigenvalues of at least λ", "modes"),
+            "count_standard_error": along(standard_error, "standard error over the probes", "modes"),
+            "count_quadrature_error": along(quadrature_error, "error of the quadrature", "modes"),
+            "count_operator_error": along(operator_error, "error of the operator", "modes"),
+            "density": along(slope, "eigenvalues per unit of ln λ", "modes"),
+            "density_standard_error": along(slope_error, "standard error over the probes", "modes"),
+        },
+        coords={"eigenvalue": along(levels, "eigenvalue λ of K")},
+        attrs={
+            **attributes(operator=K),
+            "num_points": K.num_points,
+            "num_products": num_products,
+            "resolved_down_to": float(lowest),
+        },
     )
 
 
 def _check_levels(eigenvalue: ArrayLike) -> np.ndarray:
-    """Return the levels asked for, ascending and each once; those that are apart by roundings are one.
-
-    Raises:
-        ValueError: if there is none, or one that is not positive.
-    """
+    """Return positive levels, ascending and each once; those that are apart by roundings are one."""
     levels = np.unique(np.asarray(eigenvalue, dtype=float))
     if not levels.size or not (levels > 0).all():
-        raise ValueError(
-            "`eigenvalue` holds a level that is not above 0, or none; they are compared on a logarithmic scale"
-        )
+        raise ValueError("`eigenvalue` holds a level that is not above 0, or none; levels are compared by logarithms")
     # A degenerate eigenvalue as `eigvalsh` gives it; a density divides by what the logarithms are apart.
     return levels[np.append(True, np.diff(np.log(levels)) > ROUNDINGS * np.finfo(float).eps)]
 
 
-def _levels_over(places: np.ndarray, rounding: float) -> np.ndarray:
-    """Levels from just above the largest of the places down to half the smallest that is not rounding."""
-    top = float(places.max())
-    bottom = max(float(places.min()) / 2, rounding * top)
-    return np.geomspace(bottom, 1.001 * top, NUM_LEVELS)
-
-
 def steps_taken(num_steps: int, K: Operator) -> int:
-    """`num_steps`, if it makes a quadrature; never more than points.
-
-    Raises:
-        ValueError: if it is less than 2.
-    """
-    if num_steps < 2:
-        raise ValueError(f"num_steps={num_steps}; expected at least 2 Lanczos steps")
+    """`num_steps`, if it makes a quadrature; never more than points."""
+    check_number("num_steps", num_steps, 2, hint="Lanczos steps")
     return min(num_steps, K.num_points)
 
 
@@ -152,45 +155,8 @@ def _operator_error(
     return np.maximum(at_most - count, count - at_least)
 
 
-def _density(count: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def _slope(count: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """−dN/d ln λ by central differences."""
     if len(levels) < 2:
         return np.full_like(count, np.nan)
     return -np.gradient(count, np.log(levels), axis=-1)
-
-
-def _dataset(
-    K: Operator,
-    levels: np.ndarray,
-    count: np.ndarray,
-    standard_error: np.ndarray,
-    quadrature_error: np.ndarray,
-    operator_error: np.ndarray,
-    slope: np.ndarray,
-    slope_error: np.ndarray,
-    *,
-    num_products: int,
-) -> xr.Dataset:
-    unresolved = np.flatnonzero(quadrature_error + operator_error > 0.1 * np.maximum(count, 1))
-    lowest = levels[min(unresolved[-1] + 1, len(levels) - 1)] if unresolved.size else levels[0]
-
-    def along(values: np.ndarray, long_name: str, units: str) -> tuple:
-        return ("eigenvalue", values, {"long_name": long_name, "units": units})
-
-    return xr.Dataset(
-        {
-            "count": along(count, "eigenvalues of at least λ", "modes"),
-            "count_standard_error": along(standard_error, "standard error over the probes", "modes"),
-            "count_quadrature_error": along(quadrature_error, "error of the quadrature", "modes"),
-            "count_operator_error": along(operator_error, "error of the operator", "modes"),
-            "density": along(slope, "eigenvalues per unit of ln λ", "modes"),
-            "density_standard_error": along(slope_error, "standard error over the probes", "modes"),
-        },
-        coords={"eigenvalue": along(levels, "eigenvalue λ of K", "")},
-        attrs={
-            **attributes(operator=K),
-            "num_points": K.num_points,
-            "num_products": num_products,
-            "resolved_down_to": float(lowest),
-        },
-    )

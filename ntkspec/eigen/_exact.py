@@ -31,16 +31,9 @@ def ordered_half(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest entries of a half spectrum, and how often each eigenvalue occurs.
 
-    Args:
-        value: eigenvalues, shape (h,).
-        weight: modes that each stands for, shape (h,).
-        radius: |frequency| of each, by which equal ones are ordered; None where they are in that order already.
-        num_modes: modes wanted.
-        resolution: eigenvalues closer than twice this are equal.
-
-    Returns:
-        Positions in descending order, at least as many as hold the modes wanted, and the multiplicity of each, in which
-        partners beyond the last are counted.
+    Eigenvalues (h,) of `weight` modes each are equal where closer than twice the resolution, and then ordered by |f|,
+    `radius`, if that is not their order already. Positions come in descending order, at least as many as hold the modes
+    wanted; partners beyond the last count in the multiplicity.
     """
     top = value.max()
     resolution = max(resolution, 1e-13 * top)
@@ -53,10 +46,10 @@ def ordered_half(
         chosen = chosen[np.argsort(np.round(value[chosen] / -top, 13), kind="stable")]
         held = np.cumsum(weight[chosen], dtype=np.int64)
         last = int(np.searchsorted(held, num_modes))
-        found = value[chosen]
+        ordered = value[chosen]
         # A run of equal eigenvalues may reach past what was looked at.
-        if len(chosen) == len(value) or (found[last:-1] - found[last + 1 :] > 2 * resolution).any():
-            times = multiplicity(found, np.broadcast_to(resolution, len(found)), weight[chosen])
+        if len(chosen) == len(value) or (ordered[last:-1] - ordered[last + 1 :] > 2 * resolution).any():
+            times = multiplicity(ordered, np.broadcast_to(resolution, len(ordered)), weight[chosen])
             return chosen[: last + 1], times[: last + 1]
         count *= 4
 

@@ -72,20 +72,8 @@ def leading_eigenpairs(
     costs more products and no more memory. The residuals returned are those of the vectors returned, by k more
     products, and each bounds the distance to an eigenvalue.
 
-    Args:
-        K: a kernel operator on n points.
-        num_modes: k, at most n.
-        tolerance: stop where every residual is below tolerance · λ_max.
-        max_basis: vectors at most (never fewer than k + 4 blocks).
-        max_products: products at most; what is reached then is returned with its bounds.
-        seed: of the starting block.
-        progress: reporter.
-
-    Returns:
-        The leading pairs with their residual norms.
-
-    Raises:
-        ValueError: if the basis would not fit in memory.
+    It stops where every residual is below tolerance · λ_max, or after so many products. The basis has `max_basis`
+    vectors at most, and never fewer than k + 4 blocks.
 
     Source: Golub & Underwood 1977, "The block Lanczos method for computing eigenvalues"; Wu & Simon 2000,
     "Thick-restart Lanczos method for large symmetric eigenvalue problems".
@@ -94,11 +82,8 @@ def leading_eigenpairs(
     width = min(BLOCK, n)
     # Whole blocks only, so that one compiled program serves every step.
     limit = min(max(max_basis, num_modes + 4 * width), n) // width * width
-    refuse_if_too_large(
-        2.2 * 8 * n * limit,
-        f"a basis of {limit} vectors of {n:,} points, and its compression",
-        "ask for fewer modes or a smaller max_basis",
-    )
+    what = f"a basis of {limit} vectors of {n:,} points, and its compression"
+    refuse_if_too_large(2.2 * 8 * n * limit, what, "ask for fewer modes or a smaller max_basis")
     generator = np.random.default_rng(seed)
     block, _ = jnp.linalg.qr(jnp.asarray(generator.standard_normal((n, width))))
     state = Decomposition(jnp.zeros((n, limit)), block, np.zeros((limit, limit)), np.zeros((width, limit)), 0)
@@ -168,10 +153,7 @@ def _part_columns(block: Array) -> Array:
 
 
 def _restart(state: Decomposition, values: np.ndarray, S: np.ndarray, num_modes: int) -> Decomposition:
-    """Return the basis compressed to its leading Ritz vectors.
-
-    Those wanted, and half of the room beyond for the next.
-    """
+    """Return the basis compressed to its leading Ritz vectors: those wanted, and more to half of the room beyond."""
     limit, width = state.basis.shape[1], state.block.shape[1]
     keep = num_modes + (limit - num_modes) // 2
     keep = limit - (limit - keep) // width * width
@@ -187,11 +169,9 @@ def _pairs(K: Operator, state: Decomposition, values: np.ndarray, S: np.ndarray)
     padded = np.zeros((state.basis.shape[1], S.shape[1]))
     padded[: state.filled] = S
     vectors = state.basis @ jnp.asarray(padded)
-    residuals = []
     # By blocks, so that the products of many modes do not exist at once.
-    for first in range(0, S.shape[1], BLOCK):
-        part = slice(first, first + BLOCK)
-        residuals.append(_residuals(K, vectors[:, part], jnp.asarray(values[part])))
+    blocks = [slice(first, first + BLOCK) for first in range(0, S.shape[1], BLOCK)]
+    residuals = [_residuals(K, vectors[:, block], jnp.asarray(values[block])) for block in blocks]
     return Eigenpairs(values.copy(), np.asarray(vectors), np.concatenate(residuals))
 
 

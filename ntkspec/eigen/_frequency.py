@@ -13,15 +13,7 @@ __all__ = ["dominant", "half_frequencies", "half_radius", "one_sign", "rates", "
 
 
 def dominant(vectors: np.ndarray, placement: Placement | None) -> dict[str, tuple]:
-    """Return the frequency that each eigenvector mostly holds, and how purely.
-
-    Args:
-        vectors: shape (n, k).
-        placement: of the points on a lattice; None gives NaN.
-
-    Returns:
-        Columns `dominant_frequency` (mode, axis), `dominant_power` (mode) and `frequency_spread` (mode).
-    """
+    """Return the frequency that each eigenvector (n, k) mostly holds, and how purely; NaN off a lattice."""
     num_modes = vectors.shape[1]
     dim = 1 if placement is None else placement.grid.dim
     frequency, power, spread = np.full((num_modes, dim), np.nan), *np.full((2, num_modes), np.nan)
@@ -94,9 +86,7 @@ def one_sign(frequency: np.ndarray) -> np.ndarray:
 
 
 def rates(K: Lattice) -> dict[str, tuple]:
-    """Return the rate at which each frequency band starts to be learned, and how many plane waves are in it.
-
-    The mean over the band's plane waves, the least and the largest of them.
+    """Return the rates at which each frequency band starts to be learned: mean, least and largest of its plane waves.
 
     The Rayleigh quotient of the plane wave u_k = e^{2πik·x} on the points is Σ_lag count(lag) k(lag) e^{−2πik·lag} / n,
     count(lag) the number of pairs of points so far apart: one FFT of the lags, folded onto the lattice. On a

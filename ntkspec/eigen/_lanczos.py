@@ -91,23 +91,16 @@ class Krylov:
 
     def coefficients(self, function: Filter) -> np.ndarray:
         """‖y‖ f(T) e_1 for every channel: shape (k, channel, t)."""
-        columns = [
-            norm * S @ (S[0][:, None] * function(theta)) for norm, (theta, S) in zip(self.norm, self.ritz, strict=True)
-        ]
-        return np.stack(columns, axis=1)
+        each = zip(self.norm, self.ritz, strict=True)
+        return np.stack([norm * S @ (S[0][:, None] * function(theta)) for norm, (theta, S) in each], axis=1)
 
     def last_coefficient(self, function: Filter) -> np.ndarray:
         """Return the last row of `coefficients` for very many columns: shape (channel, t)."""
-        return np.stack(
-            [norm * (S[-1] * S[0]) @ function(theta) for norm, (theta, S) in zip(self.norm, self.ritz, strict=True)]
-        )
+        each = zip(self.norm, self.ritz, strict=True)
+        return np.stack([norm * (S[-1] * S[0]) @ function(theta) for norm, (theta, S) in each])
 
     def combine(self, K: Operator, coefficients: np.ndarray, progress: Progress = NO_PROGRESS) -> Array:
-        """Q c: coefficients (k, channel, t) to vectors (t, channel, point), in a second pass for vectors not kept.
-
-        Raises:
-            RuntimeError: if the recurrence did not repeat itself, as on a machine whose sums have no fixed order.
-        """
+        """Q c: coefficients (k, channel, t) to vectors (t, channel, point), in a second pass for vectors not kept."""
         parts = jnp.asarray(coefficients, dtype=self.norm.dtype).reshape(-1, CHUNK, *coefficients.shape[1:])
         channels, points = self.state[1].shape
         total = jnp.zeros((channels, coefficients.shape[2], points), dtype=parts.dtype)
@@ -118,11 +111,12 @@ class Krylov:
             for chunk in range(len(self.basis), len(parts)):
                 state, (block, diagonal, off_diagonal) = recur(K, state, CHUNK)
                 steps = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-                same = np.array_equal(diagonal, self.diagonal[steps])
-                if not (same and np.array_equal(off_diagonal, self.off_diagonal[steps])):
+                pairs = ((diagonal, self.diagonal), (off_diagonal, self.off_diagonal))
+                # It does not on a machine whose sums have no fixed order.
+                if not all(np.array_equal(second, first[steps]) for second, first in pairs):
+                    instead = "give a larger max_basis_bytes, which keeps the vectors of the first"
                     raise RuntimeError(
-                        "the recurrence did not repeat itself bit for bit, so its second pass is worth nothing; "
-                        "give a larger max_basis_bytes, which keeps the vectors of the first"
+                        f"the recurrence did not repeat itself bit for bit in its second pass; {instead}"
                     )
                 total = _accumulate(total, block, parts[chunk])
                 task.advance(CHUNK)
@@ -176,30 +170,15 @@ def grow_until(
     max_basis_bytes: float | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Krylov:
-    """Lanczos steps until an error estimate of the caller's is met or `max_steps` are done.
+    """Take Lanczos steps from labels (channel, point) until an error estimate of the caller's is met.
 
-    Args:
-        K: the operator.
-        y: labels, shape (channel, point).
-        error: of what the caller wants from a basis.
-        tolerance: stop at or below.
-        max_steps: stop at the first multiple of `CHUNK` that reaches it.
-        max_basis_bytes: of vectors to keep, the rest is left to a second pass; half of the memory that is free where
-            None.
-        progress: reporter.
-
-    Returns:
-        The basis; whether it converged is for the caller to say, from the same `error`.
-
-    Raises:
-        ValueError: if not even the vectors of one chunk fit in memory.
+    It ends at or below the tolerance, which is for the caller to look at, or at the first multiple of `CHUNK` steps
+    that reaches `max_steps`. Vectors beyond `max_basis_bytes` (None is half of the memory that is free) are left to a
+    second pass.
     """
     block = CHUNK * y.nbytes
-    refuse_if_too_large(
-        1.5 * block,
-        f"{CHUNK} Lanczos vectors of {y.shape[1]:,} points and {y.shape[0]} channels",
-        "take fewer points, or channels one by one",
-    )
+    what = f"{CHUNK} Lanczos vectors of {y.shape[1]:,} points and {y.shape[0]} channels"
+    refuse_if_too_large(1.5 * block, what, "take fewer points, or channels one by one")
     budget = current().available / 2 if max_basis_bytes is None else max_basis_bytes
     krylov = start(y)
     with progress.start("Lanczos", None, "products") as task:

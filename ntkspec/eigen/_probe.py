@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkspec.checks import check_number
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
 from ntkspec.operator._base import product
@@ -29,25 +30,13 @@ __all__ = ["Probes", "draw"]
 
 @dataclass(frozen=True)
 class Probes:
-    """Vectors whose quadratic forms make a trace.
-
-    Attributes:
-        vectors: Q's columns, then the random vectors, shape (b + p, n).
-        num_exact: b, which are summed; the others are averaged.
-    """
+    """Vectors (b + p, n) whose quadratic forms make a trace: Q's b columns, summed, then random ones, averaged."""
 
     vectors: Array
     num_exact: int
 
     def total(self, forms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the trace, and its standard error from the scatter of the random vectors.
-
-        Args:
-            forms: vᵀ f(K) v of each vector, shape (b + p, ...).
-
-        Returns:
-            Both of shape (...).
-        """
+        """Return the trace, and its standard error from the scatter of the random vectors, of forms (b + p, ...)."""
         exact, sampled = forms[: self.num_exact], forms[self.num_exact :]
         return self.sum(forms), sampled.std(axis=0, ddof=1) / np.sqrt(len(sampled)) + 0 * exact.sum(axis=0)
 
@@ -57,30 +46,11 @@ class Probes:
 
 
 def draw(K: Operator, num_probes: int, num_exact: int, seed: int) -> Probes:
-    """Probes of an operator.
-
-    Args:
-        K: an operator on n points.
-        num_probes: random vectors p, at least 2.
-        num_exact: b, fewer than n: columns of Q, from two steps of subspace iteration.
-        seed: of both.
-
-    Returns:
-        The probes.
-
-    Raises:
-        ValueError: if there are fewer than two random vectors, or too many exact ones.
-    """
-    n = K.num_points
-    if num_probes < 2:
-        raise ValueError(f"num_probes={num_probes}; expected at least 2, so that their scatter gives an error bar")
-    if not 0 <= num_exact < n:
-        raise ValueError(f"num_exact={num_exact}; expected at least 0 and fewer than the {n:,} points")
-    refuse_if_too_large(
-        5 * 8 * n * (num_probes + num_exact),
-        f"{num_probes + num_exact} probes of {n:,} points",
-        "take fewer probes",
-    )
+    """Probes of an operator: p random vectors, and b columns of Q from two steps of subspace iteration."""
+    n, count = K.num_points, num_probes + num_exact
+    check_number("num_probes", num_probes, 2, hint="random vectors, whose scatter gives an error bar")
+    check_number("num_exact", num_exact, 0, n - 1, hint=f"directions, fewer than the {n:,} points")
+    refuse_if_too_large(5 * 8 * n * count, f"{count} probes of {n:,} points", "take fewer probes")
     generator = np.random.default_rng(seed)
     block = generator.standard_normal((n, num_exact))
     for _ in range(2 if num_exact else 0):

@@ -24,7 +24,7 @@ from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.recurrence import begin, recur_only
 
-__all__ = ["Function", "Quadrature", "precision", "quadrature"]
+__all__ = ["Function", "Quadrature", "check_resolved", "precision", "quadrature"]
 
 #: A function of eigenvalues: (k,) -> (k,), or (k, f) for f functions at once.
 Function = Callable[[np.ndarray], np.ndarray]
@@ -54,19 +54,25 @@ class Quadrature:
         """Lanczos steps k."""
         return len(self.diagonal)
 
+    @property
+    def num_products(self) -> int:
+        """Products of all vectors."""
+        return self.num_steps * len(self.mass)
+
+    @cached_property
+    def _eigen(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Eigenvalues and eigenvectors of T, of each vector."""
+        each = zip(self.diagonal.T, self.off_diagonal.T, strict=True)
+        return [scipy.linalg.eigh_tridiagonal(alpha, beta[:-1]) for alpha, beta in each]
+
     @cached_property
     def rules(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nodes ascending, their weights, and their residuals β_k |S_kj|, each (v, k).
 
         Some eigenvalue of K lies within its residual of a node.
         """
-        nodes, weights, residuals = [], [], []
-        for alpha, beta, mass in zip(self.diagonal.T, self.off_diagonal.T, self.mass, strict=True):
-            theta, S = scipy.linalg.eigh_tridiagonal(alpha, beta[:-1])
-            nodes.append(theta)
-            weights.append(mass * S[0] ** 2)
-            residuals.append(beta[-1] * np.abs(S[-1]))
-        return np.stack(nodes), np.stack(weights), np.stack(residuals)
+        nodes, S = (np.stack(each) for each in zip(*self._eigen, strict=True))
+        return nodes, self.mass[:, None] * S[:, 0] ** 2, self.off_diagonal[-1][:, None] * np.abs(S[:, -1])
 
     @property
     def floor(self) -> float:
@@ -87,8 +93,8 @@ class Quadrature:
         Source: Golub & Meurant 2010, chapter 6.
         """
         nodes, weights = [], []
-        for alpha, beta, mass in zip(self.diagonal.T, self.off_diagonal.T, self.mass, strict=True):
-            theta, S = scipy.linalg.eigh_tridiagonal(alpha, beta[:-1])
+        columns = zip(self._eigen, self.diagonal.T, self.off_diagonal.T, self.mass, strict=True)
+        for (theta, S), alpha, beta, mass in columns:
             # [(T − a)⁻¹ e_k]_k by the eigenvectors; a node on `a` itself is left where it is.
             gap = np.maximum(theta - self.floor, -self.floor)
             last = self.floor + beta[-1] ** 2 * np.sum(S[-1] ** 2 / gap)
@@ -98,27 +104,21 @@ class Quadrature:
         return _sums(function, np.stack(nodes), np.stack(weights))
 
     def above(self, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the mass of each vector at eigenvalues of at least a threshold.
+        """Estimate the mass of each vector at eigenvalues of at least thresholds (g,) > 0, with bounds, each (v, g).
 
-        Args:
-            threshold: positive, shape (g,).
-
-        Returns:
-            An estimate and its lower and upper bounds, each (v, g). A node counts as on one side as far as its
-            residual keeps it there; else the bounds are those of Chebyshev, Markov and Stieltjes (the weights of the
-            two nodes around the threshold). Between them the weight is spread evenly in log λ.
+        A node counts as on one side as far as its residual keeps it there; else the bounds are those of Chebyshev,
+        Markov and Stieltjes (the weights of the two nodes around the threshold). Between them the weight is spread
+        evenly in log λ.
         """
-        found = [_above(*rule, threshold, max(-self.floor, 1e-300)) for rule in zip(*self.rules, strict=True)]
-        estimate, lower, upper = (np.stack(each) for each in zip(*found, strict=True))
+        smallest = max(-self.floor, 1e-300)
+        bounds = [_above(*rule, threshold, smallest) for rule in zip(*self.rules, strict=True)]
+        estimate, lower, upper = (np.stack(each) for each in zip(*bounds, strict=True))
         return estimate, lower, upper
 
 
 def _sums(function: Function, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    rows = [
-        np.tensordot(w, np.asarray(function(np.maximum(node, 0))), axes=1)
-        for node, w in zip(nodes, weights, strict=True)
-    ]
-    return np.stack(rows)
+    each = zip(nodes, weights, strict=True)
+    return np.stack([np.tensordot(w, np.asarray(function(np.maximum(node, 0))), axes=1) for node, w in each])
 
 
 def _above(
@@ -162,6 +162,16 @@ def precision(K: Operator) -> float:
     return float(jnp.finfo(K.dtype).eps * max(np.log2(K.num_points), 1))
 
 
+def check_resolved(K: Operator, ridge: float, rounding: float, name: str) -> None:
+    """Refuse a ridge below rounding or the operator's approximation error: the smallest eigenvalues are not known."""
+    error = K.approximation_error
+    if not ridge > max(rounding, error):
+        what = "approximation error of" if error > rounding else "rounding of a product with"
+        instead = f"take a larger {name}" + (", or build the operator with a smaller tol" if error > rounding else "")
+        known = f"the {what} this operator, below which its smallest eigenvalues are not known"
+        raise ValueError(f"{name}={ridge:g}; expected more than {max(rounding, error):.2g}, {known}; {instead}")
+
+
 def quadrature(
     K: Operator,
     vectors: Array,
@@ -171,30 +181,17 @@ def quadrature(
     max_steps: int,
     progress: Progress = NO_PROGRESS,
 ) -> Quadrature:
-    """Return the Gauss rules of vectors, with as many nodes as an error estimate of the caller's asks for.
+    """Return the Gauss rules of vectors (v, n), with as many nodes as an error estimate of the caller's asks for.
 
-    Args:
-        K: the operator.
-        vectors: shape (v, n).
-        error: of what the caller wants from the rules.
-        tolerance: stop at or below.
-        max_steps: stop at the first multiple of `CHUNK` that reaches it.
-        progress: reporter.
-
-    Returns:
-        The rules; whether they suffice is for the caller to say, from the same `error`.
-
-    Raises:
-        ValueError: if the vectors would not fit in memory.
+    It ends at or below the tolerance, which is for the caller to look at, or at the first multiple of `CHUNK` steps
+    that reaches `max_steps`.
     """
     count, n = vectors.shape
-    refuse_if_too_large(
-        3 * vectors.nbytes, f"a Lanczos run from {count} vectors of {n:,} points", "take fewer probes or fewer points"
-    )
+    what = f"a Lanczos run from {count} vectors of {n:,} points"
+    refuse_if_too_large(3 * vectors.nbytes, what, "take fewer probes or fewer points")
     norm = jnp.linalg.norm(vectors, axis=1)
-    vectors = (vectors / jnp.where(norm > 0, norm, 1)[:, None]).astype(
-        np.float32 if precision(K) > 1e-10 else vectors.dtype
-    )
+    dtype = np.float32 if precision(K) > 1e-10 else vectors.dtype
+    vectors = (vectors / jnp.where(norm > 0, norm, 1)[:, None]).astype(dtype)
     batch = max(1, current().side_by_side // n)
     states = [begin(vectors[first : first + batch]) for first in range(0, count, batch)]
     empty = np.zeros((0, count))
@@ -202,16 +199,11 @@ def quadrature(
     look_at = CHUNK
     with progress.start("Lanczos quadrature", None, "products") as stage:
         while rules.num_steps < max_steps:
-            coefficients = []
-            for index, state in enumerate(states):
-                states[index], found = recur_only(K, state, CHUNK)
-                coefficients.append(found)
+            steps = [recur_only(K, state, CHUNK) for state in states]
+            states, coefficients = [state for state, _ in steps], [pair for _, pair in steps]
             alpha, beta = (np.concatenate(each, axis=1, dtype=float) for each in zip(*coefficients, strict=True))
-            rules = replace(
-                rules,
-                diagonal=np.concatenate([rules.diagonal, alpha]),
-                off_diagonal=np.concatenate([rules.off_diagonal, beta]),
-            )
+            diagonal, off_diagonal = np.append(rules.diagonal, alpha, 0), np.append(rules.off_diagonal, beta, 0)
+            rules = replace(rules, diagonal=diagonal, off_diagonal=off_diagonal)
             stage.advance(CHUNK * count)
             if rules.num_steps >= min(look_at, max_steps):
                 if error(rules) <= tolerance:

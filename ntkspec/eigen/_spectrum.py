@@ -43,22 +43,20 @@ def spectrum(
         tolerance: on the residual of each pair relative to λ_max (block Lanczos).
         max_basis: vectors that block Lanczos keeps at once, for twice as many points' memory: more of them, fewer
             products.
-        seed: of the starting block.
+        seed: seed of the starting block.
         progress: reporter.
 
     Returns:
         Dataset with dimension `mode`: `eigenvalue`, `eigenvalue_error` (some eigenvalue of K lies within it, and once
         `converged` it is this one; an operator with an `approximation_error` adds it), `converged` (error within the
-        tolerance), `multiplicity` (modes with
-        an eigenvalue equal within the bounds; of a level cut by `num_modes` block Lanczos counts those held),
-        `dominant_frequency` (mode, axis) in cycles per unit and `dominant_power`, the part of the eigenvector's
-        power at ± that frequency; `frequency_spread`, the root mean square distance of |frequency| from the dominant
-        one in the eigenvector's power, cycles per unit: what masks and boundaries leak (the three are NaN for points
-        that are not on a lattice). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis,
-        lag), and `rayleigh_quotient` (frequency): uᴴKu/uᴴu averaged over the plane waves u of a frequency band,
-        which is the rate at which that band starts to be learned (and an eigenvalue where K is circulant);
-        `frequency_count` (frequency) is the number of its plane waves, `rayleigh_least` and `rayleigh_largest` the
-        ends of what they range over.
+        tolerance), `multiplicity` (modes with an eigenvalue equal within the bounds; of a level cut by `num_modes`
+        block Lanczos counts those held), `dominant_frequency` (mode, axis) in cycles per unit and `dominant_power`, the
+        part of the eigenvector's power at ± that frequency; `frequency_spread`, the root mean square distance of
+        |frequency| from the dominant one in that power, cycles per unit: what masks and boundaries leak (the three are
+        NaN for points off a lattice). Scalars `trace` and `frobenius_norm` of K. On a lattice also `kernel_lag` (axis,
+        lag), and of each band (frequency) the number of its plane waves u, `frequency_count`, and mean, least and
+        largest of their uᴴKu/uᴴu, the rate at which they start to be learned (an eigenvalue where K is circulant):
+        `rayleigh_quotient`, `rayleigh_least` and `rayleigh_largest`.
 
     Raises:
         ValueError: if `num_modes` is not between 1 and n.
@@ -115,24 +113,21 @@ def spectrum(
 
 
 def _plane_waves(modes: Modes, grid: Grid, num_modes: int, rounding: float) -> dict[str, tuple]:
-    """Columns of plane waves; sine and cosine of a frequency are a pair of modes.
-
-    What is the same for all modes is one number in memory.
-    """
+    """Columns of plane waves, whose sine and cosine are two modes; what is the same for all is one number in memory."""
     value, weight = modes.eigenvalue, modes.weight
     error = rounding * float(value.max())
     # In one dimension the half spectrum is in the order of the frequencies as it is.
     radius = None if grid.dim == 1 else half_radius(grid).ravel()
     order, times = ordered_half(value, weight, radius, num_modes, error)
-    weight = weight[order]
+
+    def of_modes(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, weight[order], axis=0)[:num_modes]
+
     return {
-        "eigenvalue": ("mode", np.repeat(value[order].astype(float, copy=False), weight)[:num_modes]),
+        "eigenvalue": ("mode", of_modes(value[order].astype(float, copy=False))),
         "eigenvalue_error": ("mode", np.broadcast_to(error, num_modes)),
-        "multiplicity": ("mode", np.repeat(times, weight)[:num_modes]),
-        "dominant_frequency": (
-            ("mode", "axis"),
-            np.repeat(one_sign(half_frequencies(grid, order)), weight, axis=0)[:num_modes],
-        ),
+        "multiplicity": ("mode", of_modes(times)),
+        "dominant_frequency": (("mode", "axis"), of_modes(one_sign(half_frequencies(grid, order)))),
         "dominant_power": ("mode", np.broadcast_to(1.0, num_modes)),
         "frequency_spread": ("mode", np.broadcast_to(0.0, num_modes)),
     }

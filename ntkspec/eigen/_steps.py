@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -38,11 +37,11 @@ def steps_to(
         error bound, `eigenvalue`, `multiplicity`, and `mode_frequency`, |dominant frequency| in cycles per unit, NaN
         for points on no lattice.
 
-        With dimension `frequency`, every band that the points of a lattice can tell (of other operators those of the
-        modes): the number of its `waves` and of the `modes` that are mostly there, `fastest` and `slowest`, the first
-        and last steps among them, and `by_eigenvalue`: True where they are those of modes, all of them known. Else
-        they are those of plane waves by their Rayleigh quotients, the rate at which each starts to be learned: exact
-        where K is circulant, and otherwise from below, for a mask or a boundary makes the last part of a wave slower.
+        With dimension `frequency`, for every band of a lattice (of other operators those of the modes): the number of
+        its `waves` and of the `modes` that are mostly there, `fastest` and `slowest`, the first and last steps among
+        them, and `by_eigenvalue`: True where they are those of modes, all of them known. Else they are those of plane
+        waves by their Rayleigh quotients: exact where K is circulant, and otherwise from below, for a mask or a
+        boundary makes the last part of a wave slower.
 
         Its attributes hold `epsilon`, `learning_rate`, `max_learning_rate` (the edge of stability in the asked loss)
         and `flow_time_of_a_step`, ητ of one step for the flow on the summed loss.
@@ -68,7 +67,7 @@ def steps_to(
         return steps_of_mode(epsilon, times.rate * np.maximum(value, 0), times.filters)
 
     steps = [steps_at(value), steps_at(value - error)]
-    bands = _bands(s, of_mode, steps[0], steps_at)
+    frequency, waves, modes, fastest, slowest, known = _bands(s, of_mode, steps[0], steps_at)
     unit, cycles = "steps" if times.dynamics.discrete else "time", "cycles per unit"
     return xr.Dataset(
         {
@@ -77,16 +76,15 @@ def steps_to(
             "mode_frequency": variable("mode", of_mode, "dominant frequency", cycles),
             "steps": variable("mode", steps[0], f"steps until {epsilon:g} is left", unit),
             "steps_at_most": variable("mode", np.maximum(*steps), "the same, for λ less its error", unit),
-            "waves": variable("frequency", bands.waves, "plane waves of the frequency"),
-            "modes": variable("frequency", bands.modes, "modes of the frequency"),
-            "fastest": variable("frequency", bands.fastest, "steps of its fastest", unit),
-            "slowest": variable("frequency", bands.slowest, "steps of its slowest", unit),
-            "by_eigenvalue": variable("frequency", bands.known, "steps of modes, all known"),
+            "waves": variable("frequency", waves, "plane waves of the frequency"),
+            "modes": variable("frequency", modes, "modes of the frequency"),
+            "fastest": variable("frequency", fastest, "steps of its fastest", unit),
+            "slowest": variable("frequency", slowest, "steps of its slowest", unit),
+            "by_eigenvalue": variable("frequency", known, "steps of modes, all known"),
         },
-        coords={"frequency": variable("frequency", bands.frequency, "frequency", cycles)},
+        coords={"frequency": variable("frequency", frequency, "frequency", cycles)},
         attrs={
-            **attributes(dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(dynamics=times.dynamics),
             "epsilon": epsilon,
             "max_learning_rate": times.stability_limit(float(value.max())),
             "flow_time_of_a_step": times.rate,
@@ -94,20 +92,11 @@ def steps_to(
     )
 
 
-@dataclass(frozen=True)
-class _Bands:
-    """First and last steps of each frequency, and what they are known from; all of shape (frequency,)."""
+def _bands(s: xr.Dataset, of_mode: np.ndarray, steps: np.ndarray, steps_at: Callable) -> tuple[np.ndarray, ...]:
+    """Return each frequency, its numbers of waves and modes, first and last steps, and whether they are of modes.
 
-    frequency: np.ndarray
-    waves: np.ndarray
-    modes: np.ndarray
-    fastest: np.ndarray
-    slowest: np.ndarray
-    known: np.ndarray
-
-
-def _bands(s: xr.Dataset, of_mode: np.ndarray, steps: np.ndarray, steps_at: Callable) -> _Bands:
-    """From the modes of a band where all are known, else from the Rayleigh quotients of its plane waves."""
+    They are where all modes of a band are known, else of the Rayleigh quotients of its plane waves.
+    """
     finite = np.isfinite(of_mode)
     waves_known = "rayleigh_least" in s
     frequency = s.frequency.values if waves_known else np.unique(of_mode[finite])
@@ -117,19 +106,13 @@ def _bands(s: xr.Dataset, of_mode: np.ndarray, steps: np.ndarray, steps_at: Call
     np.minimum.at(first, band, steps[finite])
     np.maximum.at(last, band, steps[finite])
     if not waves_known:
-        return _Bands(frequency, modes, modes, first, last, np.full(len(frequency), bool(s.attrs["complete"])))
+        return frequency, modes, modes, first, last, np.full(len(frequency), bool(s.attrs["complete"]))
     waves = s.frequency_count.values
     known = (modes >= waves) | (bool(s.attrs["complete"]) & (modes > 0))
     # Past the fastest rate a mode swings, and takes longer again.
     ends = [steps_at(s[name].values) for name in ("rayleigh_largest", "rayleigh_quotient", "rayleigh_least")]
-    return _Bands(
-        frequency,
-        waves,
-        modes,
-        np.where(known, first, np.min(ends, axis=0)),
-        np.where(known, last, np.max(ends, axis=0)),
-        known,
-    )
+    first, last = np.where(known, first, np.min(ends, axis=0)), np.where(known, last, np.max(ends, axis=0))
+    return frequency, waves, modes, first, last, known
 
 
 def stability(s: xr.Dataset, *, learning_rate: float | None = None, dynamics: Dynamics | None = None) -> xr.Dataset:
@@ -145,9 +128,9 @@ def stability(s: xr.Dataset, *, learning_rate: float | None = None, dynamics: Dy
 
     Returns:
         Dataset with dimension `loss` ("sum", "mean"): `max_learning_rate`, 2/sharpness for gradient descent;
-        `learning_rate`, the one to take, which makes the same steps under both; `sharpness`; `edge_of_stability`, the
-        sharpness at which training with that rate starts to diverge; `flow_time_of_a_step`, τ = η for the sum and η/n
-        for the mean: after t steps the flow on ½ Σ (f − y)² is at time τ t.
+        `learning_rate`, which makes the same steps under both; `sharpness`; `edge_of_stability`, the sharpness at which
+        training with that rate starts to diverge; `flow_time_of_a_step`, τ = η for the sum and η/n for the mean: after
+        t steps the flow on ½ Σ (f − y)² is at time τ t.
 
     Raises:
         ValueError: if the learning rate is not a positive number.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from ntkspec.eigen._exact import all_eigenvalues
 from ntkspec.eigen._probe import Probes, draw
-from ntkspec.eigen._quadrature import Function, Quadrature, precision, quadrature
+from ntkspec.eigen._quadrature import Function, Quadrature, check_resolved, precision, quadrature
 from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes
+from ntkspec.record import attributes, variable
 
 __all__ = ["log_determinant", "trace_of"]
 
@@ -40,7 +41,7 @@ def trace_of(
         num_probes: random vectors; the standard error falls with their square root.
         num_exact: directions that carry the leading modes, summed without sampling.
         max_steps: products a vector, at most.
-        seed: of the vectors.
+        seed: seed of the vectors.
         progress: reporter.
 
     Returns:
@@ -50,7 +51,7 @@ def trace_of(
         of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ), else an estimate; both it and the standard error
         are 0 where every eigenvalue of the operator is known. No eigenvalue is off by more than e (Weyl), so the
         operator error is tr g(K) with g(λ) = max(|f(λ + e) − f(λ)|, |f(max(λ − e, 0)) − f(λ)|): a bound for monotone
-        f (as well as tr g is known), 0 where e is. Attributes: `converged`, `num_products`.
+        f (as well as tr g is known). Attributes: `converged`, `num_products`.
 
     Warns:
         ConvergenceWarning: if after `max_steps` the quadrature error is still above a tenth of the standard error.
@@ -69,34 +70,42 @@ def trace_of(
         True
     """
     change = _change(function, K.approximation_error)
-    known = all_eigenvalues(K)
+    known, num_products, converged = all_eigenvalues(K), 0, True
     if known is not None:
-        value, weight = known
-        value = np.maximum(value, 0)
+        value, weight = np.maximum(known[0], 0), known[1]
         total = np.tensordot(weight, np.asarray(function(value)), axes=1)
         zero = np.zeros_like(total)
+        standard_error, quadrature_error = zero, zero
         moved = np.tensordot(weight, change(value), axes=1) if K.approximation_error else zero
-        return _dataset(K, total, zero, zero, moved, num_products=0)
-    probes = draw(K, num_probes, num_exact, seed)
+    else:
+        probes = draw(K, num_probes, num_exact, seed)
 
-    def excess(rules: Quadrature) -> float:
+        def excess(rules: Quadrature) -> float:
+            total, standard_error, quadrature_error = _estimate(probes, rules, function)
+            allowed = np.maximum(standard_error / 10, 10 * precision(K) * np.abs(total))
+            return float(np.max(quadrature_error - allowed))
+
+        rules = quadrature(K, probes.vectors, excess, tolerance=0.0, max_steps=max_steps, progress=progress)
         total, standard_error, quadrature_error = _estimate(probes, rules, function)
-        allowed = np.maximum(standard_error / 10, 10 * precision(K) * np.abs(total))
-        return float(np.max(quadrature_error - allowed))
-
-    rules = quadrature(K, probes.vectors, excess, tolerance=0.0, max_steps=max_steps, progress=progress)
-    estimate = _estimate(probes, rules, function)
-    moved = probes.sum(rules.integrate(change)) if K.approximation_error else np.zeros_like(estimate[0])
-    found = _dataset(K, *estimate, moved, num_products=(rules.num_steps) * len(rules.mass) + 2 * num_exact)
-    found.attrs["converged"] = int(excess(rules) <= 0)
-    if not found.attrs["converged"]:
+        moved = probes.sum(rules.integrate(change)) if K.approximation_error else np.zeros_like(total)
+        num_products, converged = rules.num_products + 2 * num_exact, excess(rules) <= 0
+    if not converged:
         warnings.warn(
-            f"after {rules.num_steps} Lanczos steps a vector the quadrature error is {np.max(estimate[2]):.2g}, "
-            f"against a standard error of {np.max(estimate[1]):.2g}; take more max_steps, or a larger ridge",
+            f"after {rules.num_steps} Lanczos steps a vector the quadrature error is {np.max(quadrature_error):.2g}, "
+            f"against a standard error of {np.max(standard_error):.2g}; take more max_steps, or a larger ridge",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return found
+    scalar = partial(variable, ("function",) * np.ndim(total))
+    return xr.Dataset(
+        {
+            "trace": scalar(total, "tr f(K)"),
+            "standard_error": scalar(standard_error, "standard error over the probes"),
+            "quadrature_error": scalar(quadrature_error, "error of the quadrature"),
+            "operator_error": scalar(moved, "error of the operator"),
+        },
+        attrs={**attributes(operator=K), "num_products": num_products, "converged": int(converged)},
+    )
 
 
 def log_determinant(
@@ -118,7 +127,7 @@ def log_determinant(
         num_probes: random vectors.
         num_exact: directions that carry the leading modes, summed without sampling.
         max_steps: products a vector, at most.
-        seed: of the vectors.
+        seed: seed of the vectors.
         progress: reporter.
 
     Returns:
@@ -138,26 +147,12 @@ def log_determinant(
         >>> import ntkspec as ns, numpy as np
         >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=3))
         >>> K = ns.operator.lattice(k, shape=(32,))
-        >>> found = ns.eigen.log_determinant(K, ridge=0.1)
-        >>> bool(np.isclose(found.log_determinant, np.linalg.slogdet(K.to_dense() + 0.1 * np.eye(32)).logabsdet))
+        >>> d = ns.eigen.log_determinant(K, ridge=0.1)
+        >>> bool(np.isclose(d.log_determinant, np.linalg.slogdet(K.to_dense() + 0.1 * np.eye(32)).logabsdet))
         True
     """
-    rounding = precision(K) * float(K.frobenius_norm())
-    if not ridge > max(rounding, K.approximation_error):
-        least, what, remedy = (
-            (rounding, "rounding of a product with this operator", "take a larger ridge")
-            if rounding >= K.approximation_error
-            else (
-                K.approximation_error,
-                "approximation error of this operator",
-                "take a larger ridge, or build it with a smaller tol",
-            )
-        )
-        raise ValueError(
-            f"ridge={ridge:g}; expected more than {least:.2g}, the {what}, below which its smallest eigenvalues are "
-            f"not known; {remedy}"
-        )
-    found = trace_of(
+    check_resolved(K, ridge, precision(K) * float(K.frobenius_norm()), "ridge")
+    trace = trace_of(
         K,
         lambda eigenvalue: np.log(eigenvalue + ridge),
         num_probes=num_probes,
@@ -166,10 +161,9 @@ def log_determinant(
         seed=seed,
         progress=progress,
     )
-    found = found.rename(trace="log_determinant")
-    found.log_determinant.attrs["long_name"] = "log det(K + δI)"
-    found.attrs["ridge"] = ridge
-    return found
+    determinant = trace.rename(trace="log_determinant").assign_attrs(ridge=ridge)
+    determinant.log_determinant.attrs["long_name"] = "log det(K + δI)"
+    return determinant
 
 
 def _change(function: Function, error: float) -> Function:
@@ -188,24 +182,3 @@ def _estimate(probes: Probes, rules: Quadrature, function: Function) -> tuple[np
     gauss, radau = rules.integrate(function), rules.integrate_radau(function)
     total, standard_error = probes.total((gauss + radau) / 2)
     return total, standard_error, probes.sum(np.abs(gauss - radau) / 2)
-
-
-def _dataset(
-    K: Operator,
-    total: np.ndarray,
-    standard_error: np.ndarray,
-    quadrature_error: np.ndarray,
-    operator_error: np.ndarray,
-    *,
-    num_products: int,
-) -> xr.Dataset:
-    dims = ("function",) * np.ndim(total)
-    return xr.Dataset(
-        {
-            "trace": (dims, total, {"long_name": "tr f(K)", "units": ""}),
-            "standard_error": (dims, standard_error, {"long_name": "standard error over the probes", "units": ""}),
-            "quadrature_error": (dims, quadrature_error, {"long_name": "error of the quadrature", "units": ""}),
-            "operator_error": (dims, operator_error, {"long_name": "error of the operator", "units": ""}),
-        },
-        attrs={**attributes(operator=K), "num_products": num_products, "converged": 1},
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,15 +36,14 @@ class ConvergenceWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What training makes of labels y, every asked step at once.
+    """What training makes of labels y, every step at once; numbers are those of the channel that took most.
 
     Attributes:
         learned: (1 − r(K, t)) y, shape (t, channel, point).
         weights: K⁻¹(1 − r(K, t)) y, shape (t, channel, point); their kernel expansion is the learned function.
-        error_bound: of `learned`, relative to ‖y‖, shape (t,).
-        field_error_bound: of the expansion of `weights` anywhere, root-sum-square over all points, relative
-            to ‖y‖, shape (t,).
-        num_products: operator products it took, those of a second pass among them, for the channel that took most.
+        error_bound: bound on the error of `learned` relative to ‖y‖, shape (t,).
+        field_error_bound: the same of the expansion of `weights`, root-sum-square over all points, shape (t,).
+        num_products: operator products, those of a second pass among them.
         largest_eigenvalue: λ_max as far as y sees it.
         passes: of the Lanczos recurrence: 2 where its vectors did not fit in memory; 0 where it was not needed.
     """
@@ -75,55 +75,37 @@ def trajectory(
     residual of the flow gains F e^{−ηsT} e_1, no larger than ‖F‖ ≤ √k c ε λ_max, for a time t. So nothing computed with
     that ε is better than ε ηλ_max t; more steps do not help then, and none are taken.
 
-    Args:
-        K: the operator, n points.
-        y: labels, shape (channel, point).
-        times: steps, learning rate and dynamics.
-        tolerance: on `error_bound`.
-        max_products: Lanczos steps at most.
-        field_norm: a bound on the norm of the kernel on all points of interest, for `field_error_bound`; the tolerance
-            holds for that bound as well where it is given.
-        max_basis_bytes: of Lanczos vectors to keep; what exceeds it is computed a second time. None is half of the
-            memory that is free.
-        progress: reporter.
-
-    Returns:
-        The trajectory; it is exact, up to rounding, where the operator knows its modes.
-
-    Raises:
-        ValueError: if the learning rate is past the stability limit, or the results would not fit in memory.
+    It is exact, up to rounding, where the operator knows its modes. Labels are (channel, point); the tolerance is on
+    `error_bound`, and on `field_error_bound` where `field_norm` bounds the kernel's norm on all points of interest.
     """
     y = y.astype(K.dtype)
+    what = f"{len(times.steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels"
     # Both results at every step, a copy while they are joined, and the work space of products.
-    refuse_if_too_large(
-        (4 * len(times.steps) + 4) * y.nbytes,
-        f"{len(times.steps)} steps of {y.shape[1]:,} points and {y.shape[0]} channels",
-        "ask for fewer steps, or for channels one by one",
-    )
+    num_bytes = (4 * len(times.steps) + 4) * y.nbytes
+    refuse_if_too_large(num_bytes, what, "ask for fewer steps, or for channels one by one")
     modes = K.modes()
     if modes is not None:
         return _by_modes(K, modes, y, times)
     # A basis holds many vectors of every channel. Beyond this, running side by side gains nothing: one after the other,
     # each stops at its own number of steps, and there is the basis of only one at a time.
     group = max(1, current().side_by_side // BASIS // y.shape[1])
-    demand = _Demand(tolerance, max_products, field_norm, max_basis_bytes)
     groups = [y[first : first + group] for first in range(0, y.shape[0], group)]
-    return _side_by_side([_by_lanczos(K, part, times, demand, progress) for part in groups])
+    grow = partial(
+        grow_until,
+        K,
+        tolerance=tolerance,
+        max_steps=max_products,
+        max_basis_bytes=max_basis_bytes,
+        progress=progress,
+    )
+    return _side_by_side([_by_lanczos(K, part, times, field_norm, grow, progress) for part in groups])
 
 
-@dataclass(frozen=True)
-class _Demand:
-    """What is asked of a Lanczos run; see `trajectory`."""
-
-    tolerance: float
-    max_products: int
-    field_norm: float
-    max_basis_bytes: float | None
-
-
-def _by_lanczos(K: Operator, y: Array, times: Times, demand: _Demand, progress: Progress) -> Trajectory:
+def _by_lanczos(
+    K: Operator, y: Array, times: Times, field_norm: float, grow: Callable[..., Krylov], progress: Progress
+) -> Trajectory:
     steps, rate, acceleration = times.steps, times.rate, times.filters.acceleration
-    amplification = np.maximum(1, _amplification(rate * acceleration * demand.field_norm, steps))
+    amplification = np.maximum(1, _amplification(rate * acceleration * field_norm, steps))
 
     def bounds(krylov: Krylov) -> tuple[np.ndarray, np.ndarray]:
         """Of too few steps, and of rounding."""
@@ -134,18 +116,10 @@ def _by_lanczos(K: Operator, y: Array, times: Times, demand: _Demand, progress: 
         # A rate past the limit grows without end: say so now, not after max_products.
         times.require_stable(krylov.largest_ritz())
         short, rounding = bounds(krylov)
-        short = short * amplification if demand.field_norm else short
+        short = short * amplification if field_norm else short
         return float(np.max(np.where(short <= rounding, 0, short + rounding)))
 
-    krylov = grow_until(
-        K,
-        y,
-        worst,
-        tolerance=demand.tolerance,
-        max_steps=demand.max_products,
-        max_basis_bytes=demand.max_basis_bytes,
-        progress=progress,
-    )
+    krylov = grow(y, worst)
     short, rounding = bounds(krylov)
     both = np.concatenate([krylov.coefficients(f) for f in (times.weights, times.learned)], axis=2)
     combined = krylov.combine(K, both, progress)

@@ -15,7 +15,7 @@ from ntkspec.generalisation._fold import Fold, fold_of
 from ntkspec.grid import Grid
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["aliasing", "grid_risk"]
 
@@ -75,23 +75,16 @@ def aliasing(
     given = fold.by_alias(waves) * fold.phase
     sums = given.sum(axis=1, keepdims=True)
     bins, frequency = Grid.unit(fold.full).frequency_bins()
-    own, all_learned = [], []
-    for part in learned:
-        gain = part * fold.share
-        all_learned.append(gain * sums)
-        own.append(gain * given)
-    energy = np.stack([_by_frequency(fold.over_frequencies(each), bins) for each in all_learned])
-    ghost = [_by_frequency(fold.over_frequencies(a - b), bins) for a, b in zip(all_learned, own, strict=True)]
+    gains = [part * fold.share for part in learned]
+    energy = np.stack([_by_frequency(fold.over_frequencies(gain * sums), bins) for gain in gains])
+    ghost = np.stack([_by_frequency(fold.over_frequencies(gain * (sums - given)), bins) for gain in gains])
+    transfer = _transfer(fold, learned, bins)
     return xr.Dataset(
         {
             "target_energy": variable("frequency", _by_frequency(waves, bins), "mean square of the target"),
             "learned_energy": variable(("step", "frequency"), energy, "mean square of the learned function"),
-            "ghost_energy": variable(("step", "frequency"), np.stack(ghost), "mean square of what is alias in it"),
-            "transfer": variable(
-                ("step", "frequency", "learned_frequency"),
-                _transfer(fold, learned, bins),
-                "energy of a wave learned as",
-            ),
+            "ghost_energy": variable(("step", "frequency"), ghost, "mean square of what is alias in it"),
+            "transfer": variable(("step", "frequency", "learned_frequency"), transfer, "energy of a wave learned as"),
             **_ghosts(fold, learned, given, num_ghosts),
         },
         coords={
@@ -100,8 +93,7 @@ def aliasing(
             "learned_frequency": variable("learned_frequency", frequency, "learned frequency", "cycles per unit"),
         },
         attrs={
-            **attributes(operator=K, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=K, dynamics=times.dynamics),
             "limit": [m / 2 for m in fold.train],
         },
     )
@@ -128,7 +120,7 @@ def grid_risk(K: Operator, target: ArrayLike, times: Times, noise: float) -> xr.
         rest = np.sum(values**2) - np.sum(values[(slice(None), *on_grid)] ** 2)
         noisy = variance * (np.sum((gain * len(gain)) ** 2) * count / total - np.sum(part**2))
         other.append((rest / len(waves) + noisy) / (total - count) if total > count else np.nan)
-    error = np.stack(rows)
+    error, frequencies = np.stack(rows), variable("frequency", frequency, "frequency", "cycles per unit")
     return xr.Dataset(
         {
             "test_error": variable("step", np.array(other), "mean square error at other points"),
@@ -136,13 +128,9 @@ def grid_risk(K: Operator, target: ArrayLike, times: Times, noise: float) -> xr.
             "error_by_frequency": variable(("step", "frequency"), error, "mean square error at each frequency"),
             "target_by_frequency": variable("frequency", _by_frequency(waves, bins), "mean square of the target"),
         },
-        coords={
-            "step": times.coordinate(),
-            "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
-        },
+        coords={"step": times.coordinate(), "frequency": frequencies},
         attrs={
-            **attributes(operator=K, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=K, dynamics=times.dynamics),
             "noise": noise,
             "population": total,
         },
@@ -154,13 +142,9 @@ def _trained(K: Operator, target: ArrayLike, times: Times) -> tuple[Fold, np.nda
     fold = fold_of(K)
     values = np.asarray(target, dtype=float)
     dim = len(fold.full)
-    if values.shape[:dim] != fold.full or values.ndim > dim + 1:
-        raise ValueError(
-            f"the target has shape {values.shape}; expected the whole lattice, {fold.full} or "
-            f"{(*fold.full, 'channels')}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("the target holds NaN or infinity")
+    if values.shape[:dim] != fold.full or values.ndim > dim + 1 or not np.isfinite(values).all():
+        shapes = f"{fold.full} or {(*fold.full, 'channels')}"
+        raise ValueError(f"the target has shape {values.shape}; expected the whole lattice, {shapes}, without NaN")
     times.require_stable(float(fold.eigenvalue.max()))
     waves = np.fft.fftn(np.moveaxis(values.reshape(*fold.full, -1), -1, 0), axes=range(1, dim + 1))
     return fold, waves, fold.learned(times)
@@ -176,17 +160,14 @@ def _transfer(fold: Fold, learned: np.ndarray, bins: np.ndarray) -> np.ndarray:
     """T² of all pairs of aliases, in bins: (t, from, to)."""
     of = fold.by_alias(bins).reshape(len(fold.share), -1)
     count = int(bins.max()) + 1
-    refuse_if_too_large(
-        8 * (len(learned) * count**2 + 3 * of.size * len(of)), "the transfer of all frequencies", "ask for fewer steps"
-    )
+    num_bytes = 8 * (len(learned) * count**2 + 3 * of.size * len(of))
+    refuse_if_too_large(num_bytes, "the transfer of all frequencies", "ask for fewer steps")
     pair = of[:, None] * count + of[None]
     share = fold.share.reshape(len(of), -1) ** 2
     members = np.bincount(bins.ravel(), minlength=count)
-    found = []
-    for part in learned:
-        weight = np.broadcast_to((share * part.ravel() ** 2)[None], pair.shape)
-        found.append(np.bincount(pair.ravel(), weights=weight.ravel(), minlength=count**2).reshape(count, count))
-    return np.stack(found) / members[:, None]
+    weights = (np.broadcast_to((share * part.ravel() ** 2)[None], pair.shape).ravel() for part in learned)
+    energy = [np.bincount(pair.ravel(), weights=weight, minlength=count**2) for weight in weights]
+    return np.stack(energy).reshape(-1, count, count) / members[:, None]
 
 
 def _ghosts(fold: Fold, learned: np.ndarray, given: np.ndarray, num_ghosts: int) -> dict[str, tuple]:

@@ -18,7 +18,7 @@ Source: Trefethen, Weideman & Schmelzer 2006, "Talbot quadratures and rational a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,12 +38,9 @@ COMPARED = 512
 
 @dataclass(frozen=True)
 class Resolvents:
-    """w(λ) = Re Σ c_j/(λ + s_j) on [0, λ_max], one of each conjugate pair.
+    """w(λ) = Re Σ c_j/(λ + s_j) on [0, λ_max], one of each conjugate pair; s and c are complex, shape (j,).
 
-    Attributes:
-        shift: s, complex, shape (j,).
-        coefficient: c, complex, shape (j,); a pair's counts twice.
-        error: max √λ |sum − filter| over the range.
+    Its error is max √λ |sum − filter| over the range.
     """
 
     shift: np.ndarray
@@ -62,33 +59,28 @@ def has_resolvents(dynamics: Dynamics) -> bool:
 
 
 def resolvents(times: Times, largest: float) -> list[Resolvents]:
-    """Return the resolvents that make a dynamics' weights at each step.
+    """Return the sums that make the weights of a dynamics with `has_resolvents` at each step, on [0, λ_max].
 
-    Args:
-        times: of a dynamics with `has_resolvents`.
-        largest: λ_max of the matrix whose filter is wanted, or more.
-
-    Returns:
-        The sums. Their `error` says whether they hold: descent of many steps with ηλ_max near 2 has no short one.
+    Their `error` says whether they hold: descent of many steps with ηλ_max near 2 has no short one.
     """
-    return [_resolvents(one, largest) for one in times.each()]
+    return [_of_one_step(one, largest) for one in times.each()]
 
 
-def _resolvents(times: Times, largest: float) -> Resolvents:
+def _of_one_step(times: Times, largest: float) -> Resolvents:
     dynamics, rate, step = times.dynamics, times.rate, float(times.steps[0])
     shift_by, base = (dynamics.strength, dynamics.base) if isinstance(dynamics, Ridge) else (0.0, dynamics)
     if step == 0:
         return Resolvents(np.ones(1, dtype=complex), np.zeros(1, dtype=complex), 0.0)
     if isinstance(base, GradientFlow):
-        shift, coefficient = _flow(rate * step)
+        shift, weight = _talbot(rate * step)
+        coefficient = weight / shift
     elif step <= CIRCLE:
         shift, coefficient = _circle(rate, step)
     else:
         shift, coefficient = _descent(rate, step)
-    found = Resolvents(shift + shift_by, coefficient, 0.0)
+    sums = Resolvents(shift + shift_by, coefficient, 0.0)
     grid = largest * np.concatenate([[0.0], np.geomspace(1e-16, 1, COMPARED), np.linspace(0, 1, COMPARED)])
-    error = float(np.max(np.sqrt(grid) * np.abs(found(grid) - times.weights(grid)[:, 0])))
-    return Resolvents(found.shift, coefficient, error)
+    return replace(sums, error=float(np.max(np.sqrt(grid) * np.abs(sums(grid) - times.weights(grid)[:, 0]))))
 
 
 def _talbot(time: float) -> tuple[np.ndarray, np.ndarray]:
@@ -99,11 +91,6 @@ def _talbot(time: float) -> tuple[np.ndarray, np.ndarray]:
     z = scale * (a * angle / np.tan(b * angle) - c + 1j * d * angle)
     slope = scale * (a / np.tan(b * angle) - a * b * angle / np.sin(b * angle) ** 2 + 1j * d)
     return z, 2 * np.exp(z * time) * slope / (1j * TALBOT)
-
-
-def _flow(time: float) -> tuple[np.ndarray, np.ndarray]:
-    z, weight = _talbot(time)
-    return z, weight / z
 
 
 def _descent(rate: float, step: float) -> tuple[np.ndarray, np.ndarray]:

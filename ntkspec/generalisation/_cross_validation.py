@@ -23,7 +23,7 @@ from ntkspec.generalisation._inverse import operator_of
 from ntkspec.generalisation._tables import SAMPLING, Sampling
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["cross_validation"]
 
@@ -41,9 +41,7 @@ QUADRATURE_TOLERANCE = 1e-3
 class _Rule:
     """A cross-validation formula: the residual of a left-out point as a filter g_t(K) y, known from traces.
 
-    Attributes:
-        functions: whose traces are needed, (k,) to (k, f).
-        left_out: g at eigenvalues (k,) from those traces over n, (f,), to (k, t).
+    They are those of `functions`; `left_out` makes g (k, t) at eigenvalues (k,) of these over n, (f,).
     """
 
     functions: Functions
@@ -98,10 +96,9 @@ def cross_validation(
     Returns:
         Dataset over `step`: `mean_squared_error` over points and channels, its `standard_error` over the probes (by the
         jackknife) and `numerical_error`, half the distance of the Gauss from the Gauss–Radau rules, the contour's, and
-        what K's `approximation_error` may change to first order (0 where each is); `classical` with
-        `classical_error`, the sum of its own, both NaN where
-        nothing is left to learn; `train_error`, the mean square of the residual at the training points;
-        `degrees_of_freedom`, tr(1 − r). Attributes: `best_step`, the asked one of the least error, `converged`,
+        what K's `approximation_error` may change to first order; `classical` with `classical_error`, the sum of its
+        own, both NaN where nothing is left to learn; `train_error`, the mean square of the residual at the training
+        points; `degrees_of_freedom`, tr(1 − r). Attributes: `best_step`, of the least error, `converged`,
         `num_products`.
 
     Warns:
@@ -118,8 +115,8 @@ def cross_validation(
         >>> k = ns.kernel.compose(ns.mapping.power_law(16, p=1.0), ns.kernel.MLP(depth=2))
         >>> K = ns.operator.lattice(k, shape=(64,))
         >>> y = np.sin(2 * np.pi * K.points[:, 0])
-        >>> found = ns.generalisation.cross_validation(K, y, steps=[0, 10, 100], learning_rate=1 / 64)
-        >>> bool(np.isclose(found.mean_squared_error[0], 0.5)), found.attrs["best_step"]
+        >>> gcv = ns.generalisation.cross_validation(K, y, steps=[0, 10, 100], learning_rate=1 / 64)
+        >>> bool(np.isclose(gcv.mean_squared_error[0], 0.5)), gcv.attrs["best_step"]
         (True, 100.0)
     """
     operator = operator_of(K)
@@ -149,25 +146,21 @@ def cross_validation(
             ConvergenceWarning,
             stacklevel=2,
         )
-    trace, _ = spectra.trace(left)
+    trace, energy = spectra.trace(left)[0], spectra.energy(lambda x: left(x) ** 2)
+    plain_error, along = plain.standard_error + plain.numerical_error, partial(variable, "step")
     return xr.Dataset(
         {
-            "mean_squared_error": variable("step", best.value, "generalised cross-validation"),
-            "standard_error": variable("step", best.standard_error, "standard error over the probes"),
-            "numerical_error": variable("step", numerical, "error of quadrature, contour and operator"),
-            "classical": variable("step", plain.value, "classical generalised cross-validation"),
-            "classical_error": variable(
-                "step", plain.standard_error + plain.numerical_error, "error of the classical formula's estimate"
-            ),
-            "train_error": variable(
-                "step", spectra.energy(lambda x: left(x) ** 2) / columns.size, "mean square at the training points"
-            ),
-            "degrees_of_freedom": variable("step", len(columns) - trace, "degrees of freedom tr(1 − r)", "modes"),
+            "mean_squared_error": along(best.value, "generalised cross-validation"),
+            "standard_error": along(best.standard_error, "standard error over the probes"),
+            "numerical_error": along(numerical, "error of quadrature, contour and operator"),
+            "classical": along(plain.value, "classical generalised cross-validation"),
+            "classical_error": along(plain_error, "error of the classical formula's estimate"),
+            "train_error": along(energy / columns.size, "mean square at the training points"),
+            "degrees_of_freedom": along(len(columns) - trace, "degrees of freedom tr(1 − r)", "modes"),
         },
         coords={"step": times.coordinate()},
         attrs={
-            **attributes(operator=operator, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=operator, dynamics=times.dynamics),
             "best_step": float(times.steps[np.argmin(np.where(np.isnan(best.value), np.inf, best.value))]),
             "num_products": spectra.num_products,
             "converged": int(converged),
@@ -203,9 +196,9 @@ class _Spectra:
         traces: functions to forms (v, f) of the probes; a single row that is the trace itself where all is known.
         energies: functions to Σ (u_i·y)² f(λ_i), shape (f,), all channels.
         probes: what makes traces of forms; None where all is known.
-        num_points: n.
-        num_labels: n times channels.
-        num_products: taken.
+        num_points: number of points n.
+        num_labels: number of labels, n times channels.
+        num_products: number of products taken.
     """
 
     traces: tuple[Sums, ...]
@@ -247,14 +240,11 @@ class _Spectra:
 
 def _exact(K: Decomposition, columns: np.ndarray) -> _Spectra:
     power = K.power(columns).sum(axis=1)
-    return _Spectra(
+    traces, energies = (
         (lambda functions: K.trace(functions(K.eigenvalue))[None],),
         (lambda functions: power @ functions(K.eigenvalue),),
-        None,
-        len(columns),
-        columns.size,
-        num_products=0,
     )
+    return _Spectra(traces, energies, None, len(columns), columns.size, num_products=0)
 
 
 def _sampled(K: Operator, columns: np.ndarray, rule: _Rule, sampling: Sampling, progress: Progress) -> _Spectra:
@@ -278,7 +268,7 @@ def _sampled(K: Operator, columns: np.ndarray, rule: _Rule, sampling: Sampling, 
 
     labels = run(jnp.asarray(columns.T), of_energies)
     energies = tuple(partial(_of_all_channels, each) for each in both(labels))
-    products = modes.num_steps * len(probes.vectors) + 2 * sampling.num_exact + labels.num_steps * columns.shape[1]
+    products = modes.num_products + 2 * sampling.num_exact + labels.num_products
     return _Spectra(both(modes), energies, probes, K.num_points, columns.size, products)
 
 

@@ -24,12 +24,11 @@ def decompose(K: Operator) -> Decomposition:
         K: a kernel operator on n points.
 
     Returns:
-        The decomposition, which `leave_one_out`, `leave_one_out_path`, `cross_validation`, `evidence`,
-        `scaled_evidence` and `learning_curve` take in place of K.
+        The decomposition, which the functions of this room take in place of K.
 
     Raises:
         TypeError: if K is no operator.
-        ValueError: if K has more than 4,096 points and neither structure; those functions then take K itself.
+        ValueError: if K has more than 4,096 points and neither structure; most functions then take K itself.
 
     Source: Golub & Van Loan 2013, "Matrix computations", section 8.
 
@@ -44,15 +43,12 @@ def decompose(K: Operator) -> Decomposition:
     if isinstance(K, Decomposition):
         return K
     check_operator(K)
-    found = decomposition_where_cheap(K)
-    if found is None:
-        raise ValueError(
-            f"an eigendecomposition of {K.num_points:,} points takes too long, expected at most "
-            f"{current().exact_points:,} for an operator that does not know its modes, as a circulant lattice or one "
-            "of low rank does; give the operator itself, which is then asked by products only, or a sample of the "
-            "points"
-        )
-    return found
+    modes = decomposition_where_cheap(K)
+    if modes is None:
+        what = f"an eigendecomposition of {K.num_points:,} points takes too long; expected {current().exact_points:,}"
+        instead = "give the operator itself, which is then asked by products only, or a sample of the points"
+        raise ValueError(f"{what} at most, or modes known from structure (circulant lattice, low rank); {instead}")
+    return modes
 
 
 def decomposition_where_cheap(K: Operator | Decomposition) -> Decomposition | None:

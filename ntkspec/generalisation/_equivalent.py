@@ -42,28 +42,15 @@ PATH, NEWTON = 24, 6
 
 
 def capacity_ridge(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float, ridge: float) -> float:
-    """Return the κ > 0 that solves Σ w a/(a + κ) + δ/κ = n.
+    """Return the κ > 0 that solves Σ w a/(a + κ) + δ/κ = n for eigenvalues a ≥ 0 of w modes each, shapes (h,).
 
-    The logarithm of the left side falls with log κ, so that a bracket has one root.
-
-    Args:
-        eigenvalue: a ≥ 0, shape (h,).
-        weight: number of modes with each, shape (h,).
-        num_points: n; without a ridge, fewer than there are positive eigenvalues.
-        ridge: δ ≥ 0.
-
-    Returns:
-        κ.
-
-    Raises:
-        ValueError: if there is no ridge and n reaches the number of positive eigenvalues: all is learned then.
+    The logarithm of the left side falls with log κ, so that a bracket has one root. There is none without a ridge where
+    n reaches the number of positive eigenvalues: all is learned then.
     """
     rank = float(weight[eigenvalue > 0].sum())
     if ridge == 0 and num_points >= rank:
-        raise ValueError(
-            f"{num_points:g} training points and no ridge, but only {rank:g} positive eigenvalues: all modes would be "
-            "learned without an error; take fewer points, or a ridge"
-        )
+        what = f"{num_points:g} training points and no ridge, but only {rank:g} positive eigenvalues"
+        raise ValueError(f"{what}: all modes would be learned without an error; take fewer points, or a ridge")
 
     def excess(log: float) -> float:
         kappa = np.exp(log)
@@ -80,19 +67,8 @@ def compression_shift(eigenvalue: np.ndarray, weight: np.ndarray, num_points: fl
     """Return the μ of a lattice for complex ridges: Σ w (Λ + s)/(Λ + μ) = n.
 
     Solved for s, s = (n − Σ wΛ/(Λ + μ))/Σ w/(Λ + μ), it is followed by Newton's method from the positive s of the same
-    size along an arc, on which μ is analytic: it has no singularity off the negative axis.
-
-    Args:
-        eigenvalue: Λ ≥ 0, shape (h,).
-        weight: number of modes with each, shape (h,), N in all.
-        num_points: n < N.
-        shift: s, complex and not negative, shape (j,).
-
-    Returns:
-        μ, shape (j,).
-
-    Raises:
-        RuntimeError: if Newton's method did not get there.
+    size along an arc, on which μ is analytic: it has no singularity off the negative axis. Λ ≥ 0 has w modes, N > n in
+    all, shapes (h,); s and μ have shape (j,).
     """
     size = np.abs(shift)
     start = [capacity_ridge(eigenvalue + s, weight, num_points, 0.0) + s for s in size]
@@ -104,14 +80,14 @@ def compression_shift(eigenvalue: np.ndarray, weight: np.ndarray, num_points: fl
             inverse = 1 / (eigenvalue[:, None] + mu)
             once, twice = weight @ inverse, weight @ inverse**2
             held = (weight * eigenvalue) @ inverse
-            found = (num_points - held) / once
+            reached = (num_points - held) / once
             slope = (((weight * eigenvalue) @ inverse**2) * once + (num_points - held) * twice) / once**2
-            step = (wanted - found) / slope
+            step = (wanted - reached) / slope
             mu = mu + step
             if (np.abs(step) <= PRECISION * np.abs(mu)).all():
                 break
-    if not (np.abs(wanted - found) <= 1e-9 * size).all():
+    if not (np.abs(wanted - reached) <= 1e-9 * size).all():
         raise RuntimeError(
-            "the effective ridge of a complex ridge was not found; ask for a shorter training or a larger ridge"
+            "the effective ridge of a complex ridge was not found; train for less, or take a larger ridge"
         )
     return mu

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import as_columns
 from ntkspec.eigen import log_determinant
-from ntkspec.eigen._quadrature import Quadrature, quadrature
+from ntkspec.eigen._quadrature import Quadrature, check_resolved, precision, quadrature
 from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.generalisation._decomposition import Decomposition
-from ntkspec.generalisation._inverse import check_resolved, check_ridge, exact_inverse, operator_of
+from ntkspec.generalisation._inverse import check_ridge, exact_inverse, operator_of
 from ntkspec.generalisation._tables import SAMPLING, Sampling
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -72,7 +72,7 @@ def evidence(
         `converged`, `num_products`.
 
     Warns:
-        ConvergenceWarning: if the data fit is not known to 1e-6 of itself, or as `log_determinant`.
+        ConvergenceWarning: if the data fit is not known to 1e-6 of itself, or the determinant not well enough.
 
     Raises:
         ValueError: if the labels do not fit, or the noise is not resolved.
@@ -85,22 +85,21 @@ def evidence(
         >>> k = ns.kernel.compose(ns.mapping.gaussian(1, 16, scale=2.0), ns.kernel.MLP(depth=2))
         >>> K = ns.operator.lattice(k, shape=(64,), which="nngp")
         >>> smooth, rough = np.sin(2 * np.pi * K.points[:, 0]), np.random.default_rng(0).standard_normal(64)
-        >>> found = [float(ns.generalisation.evidence(K, y, noise=0.01).evidence) for y in (smooth, rough)]
-        >>> found[0] > found[1]
+        >>> one, other = [float(ns.generalisation.evidence(K, y, noise=0.01).evidence) for y in (smooth, rough)]
+        >>> one > other
         True
     """
     operator, labels, terms = _terms(K, y, noise, sampling, progress)
     n, channels = labels.shape
     fit, complexity = -np.sum(terms.fit) / 2, -terms.log_determinant / 2
+    value = fit + channels * (complexity - n / 2 * math.log(2 * math.pi))
+    numerical = (np.sum(terms.fit_error) + channels * terms.log_determinant_error) / 2
     return _dataset(
         operator,
         {
-            "evidence": (fit + channels * (complexity - n / 2 * math.log(2 * math.pi)), "log marginal likelihood"),
+            "evidence": (value, "log marginal likelihood"),
             "standard_error": (channels * terms.standard_error / 2, "standard error over the probes"),
-            "numerical_error": (
-                (np.sum(terms.fit_error) + channels * terms.log_determinant_error) / 2,
-                "error of quadrature and operator",
-            ),
+            "numerical_error": (numerical, "error of quadrature and operator"),
             "data_fit": (fit, "data fit −½ yᵀA⁻¹y"),
             "complexity": (complexity, "complexity −½ log det A"),
         },
@@ -132,9 +131,6 @@ def scaled_evidence(
     Returns:
         Dataset of scalars: `evidence` in nats, with `standard_error` and `numerical_error` as `evidence`; `scale`, the
         best s², and `noise_variance`, s²δ in units of the labels. Attributes: `converged`, `num_products`.
-
-    Warns:
-        ConvergenceWarning: as `evidence`.
 
     Raises:
         ValueError: as `evidence`, or if the labels are all 0, for which every smaller scale is better.
@@ -173,36 +169,26 @@ def scaled_evidence(
 
 
 def _terms(
-    K: Operator | Decomposition,
-    y: ArrayLike,
-    noise: float,
-    sampling: Sampling,
-    progress: Progress,
+    K: Operator | Decomposition, y: ArrayLike, noise: float, sampling: Sampling, progress: Progress
 ) -> tuple[Operator, np.ndarray, _Terms]:
     operator = operator_of(K)
     labels, _ = as_columns(y, operator.num_points)
     noise = check_ridge(operator, noise, "noise")
     error = operator.approximation_error
-    found = exact_inverse(K, labels, noise, "noise")
-    if found is not None:
-        fit = np.sum(labels * found.solution, axis=0)
+    inverse = exact_inverse(K, labels, noise, "noise")
+    if inverse is not None:
+        fit = np.sum(labels * inverse.solution, axis=0)
         # dA⁻¹ = −A⁻¹ dA A⁻¹, and every eigenvalue of A may move by the error.
-        fit_error = error * np.sum(found.solution**2, axis=0)
+        fit_error = error * np.sum(inverse.solution**2, axis=0)
         # Σ −log(1 − e/(λ + δ)), each at most the chord through 1/(λ + δ) = 0 and 1/δ.
-        trace = len(labels) * float(np.mean(found.diagonal))
+        trace = len(labels) * float(np.mean(inverse.diagonal))
         moved = -trace * noise * math.log1p(-error / noise) if error else 0.0
-        return operator, labels, _Terms(fit, fit_error, found.log_determinant, 0.0, moved, 0, True)
-    check_resolved(operator, noise, largest_eigenvalue(operator), "noise")
+        return operator, labels, _Terms(fit, fit_error, inverse.log_determinant, 0.0, moved, 0, True)
+    check_resolved(operator, noise, precision(operator) * largest_eigenvalue(operator), "noise")
     return operator, labels, _by_quadrature(operator, labels, noise, sampling, progress)
 
 
-def _by_quadrature(
-    K: Operator,
-    labels: np.ndarray,
-    noise: float,
-    sampling: Sampling,
-    progress: Progress,
-) -> _Terms:
+def _by_quadrature(K: Operator, labels: np.ndarray, noise: float, sampling: Sampling, progress: Progress) -> _Terms:
     def fit(rules: Quadrature) -> tuple[np.ndarray, np.ndarray]:
         gauss, radau = (rule(lambda x: 1 / (x + noise)) for rule in (rules.integrate, rules.integrate_radau))
         return (gauss + radau) / 2, np.abs(gauss - radau) / 2
@@ -230,7 +216,7 @@ def _by_quadrature(
         float(trace.log_determinant),
         float(trace.standard_error),
         float(trace.quadrature_error + trace.operator_error),
-        rules.num_steps * labels.shape[1] + trace.attrs["num_products"],
+        rules.num_products + trace.attrs["num_products"],
         converged and bool(trace.attrs["converged"]),
     )
 

@@ -66,30 +66,19 @@ class Fold:
 
 
 def fold_of(K: Operator) -> Fold:
-    """Return the fold of a training grid.
-
-    Raises:
-        TypeError: if K is no lattice operator.
-        ValueError: if the kernel has no period 1, or the points are no regular grid that closes upon itself.
-    """
-    instead = (
-        "for every other lattice operator ns.predict(K, y, ..., everywhere=True) gives the learned function itself"
-    )
+    """Return the fold of a training grid, and refuse any other operator."""
+    instead = "for other lattice operators ns.predict(K, y, ..., everywhere=True) gives the learned function itself"
     if not isinstance(K, Lattice):
+        what = f"`K` is a {type(K).__name__}; frequencies fold only for a stationary kernel on a regular grid"
         raise TypeError(
-            f"`K` is a {type(K).__name__}; frequencies fold exactly only for a stationary kernel on a regular grid: "
-            f"give ns.operator.lattice(k, shape, mask) with a mask that keeps every s-th point; {instead}"
+            f"{what}: give ns.operator.lattice(k, shape, mask), the mask keeping every s-th point; {instead}"
         )
     if not K.sublattice.periodic:
-        raise ValueError(
-            "the kernel does not have period 1, so that its grid has edges and plane waves are not its modes; use a "
-            f"mapping of whole frequencies (power_law, positional, basic, from_frequencies of integers); {instead}"
-        )
+        what = "the kernel does not have period 1, so that its grid has edges and plane waves are not its modes"
+        raise ValueError(f"{what}; use a mapping of whole frequencies (power_law, positional, basic); {instead}")
     if not K.circulant:
-        raise ValueError(
-            f"the points are no regular grid of the lattice {K.sublattice.full} that closes upon itself; expected a "
-            f"mask that keeps every s-th point of each axis, s a divisor of its size; {instead}"
-        )
+        what = f"the points are no regular grid of the lattice {K.sublattice.full} that closes upon itself"
+        raise ValueError(f"{what}; expected a mask that keeps every s-th point, s a divisor of each size; {instead}")
     full, train = K.sublattice.full, K.sublattice.shape
     whole = lattice(K.kernel, full, which=K.which)
     value = _by_alias(np.fft.fftn(np.asarray(whole.lags())).real.clip(min=0), full, train)

@@ -8,25 +8,20 @@ import numpy as np
 import scipy.linalg
 from scipy.linalg import lapack
 
-from ntkspec.eigen._quadrature import precision
+from ntkspec.checks import check_number
+from ntkspec.eigen._quadrature import check_resolved
 from ntkspec.generalisation._decomposition import Decomposition, spectral_rounding
 from ntkspec.limits import current
 from ntkspec.operator import Operator
 from ntkspec.operator._base import check_operator
 from ntkspec.operator._blocks import blocks_of
 
-__all__ = ["Inverse", "check_ridge", "exact_inverse", "operator_of"]
+__all__ = ["Inverse", "check_ridge", "exact_inverse", "operator_of", "singular"]
 
 
 @dataclass(frozen=True)
 class Inverse:
-    """Of A = K + δI, for labels y.
-
-    Attributes:
-        solution: A⁻¹ y, shape (n, c).
-        diagonal: [A⁻¹]_ii, shape (n,), or (1,) where it is the same at all points.
-        log_determinant: log det A.
-    """
+    """A⁻¹ y (n, c), the diagonal [A⁻¹]_ii (n,), or (1,) where it is the same at all points, and log det A."""
 
     solution: np.ndarray
     diagonal: np.ndarray
@@ -34,11 +29,7 @@ class Inverse:
 
 
 def operator_of(K: Operator | Decomposition) -> Operator:
-    """Return the operator itself.
-
-    Raises:
-        TypeError: if K is neither.
-    """
+    """Return the operator itself, and refuse what is neither."""
     if isinstance(K, Decomposition):
         return K.operator
     check_operator(K)
@@ -46,42 +37,15 @@ def operator_of(K: Operator | Decomposition) -> Operator:
 
 
 def check_ridge(K: Operator, ridge: float, name: str = "ridge") -> float:
-    """Return the ridge, where it is at least 0 and above the operator's approximation error.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    if not (np.ndim(ridge) == 0 and np.isfinite(ridge) and ridge >= 0):
-        raise ValueError(f"{name}={ridge}; expected one number δ ≥ 0, in units of the eigenvalues of K")
-    error = K.approximation_error
-    if error and not ridge > error:
-        raise ValueError(
-            f"{name}={ridge:g}; expected more than {error:.2g}, the approximation error of this operator, below which "
-            "its smallest eigenvalues are not known; take a larger one, or build the operator with a smaller tol"
-        )
+    """Return the ridge, where it is at least 0 and above the operator's approximation error."""
+    check_number(name, ridge, 0, hint="one number δ ≥ 0, in units of the eigenvalues of K")
+    if K.approximation_error:
+        check_resolved(K, ridge, 0.0, name)
     return float(ridge)
 
 
-def check_resolved(K: Operator, ridge: float, largest: float, name: str) -> None:
-    """Refuse a ridge below the rounding of a product, where a solution by products is not known.
-
-    Raises:
-        ValueError: naming the least ridge.
-    """
-    rounding = precision(K) * largest
-    if not ridge > rounding:
-        raise ValueError(
-            f"{name}={ridge:g}; for {K.num_points:,} points, solved by products only, expected more than "
-            f"{rounding:.2g}, the rounding of a product with this operator; take a larger {name}"
-        )
-
-
 def exact_inverse(K: Operator | Decomposition, columns: np.ndarray, ridge: float, name: str) -> Inverse | None:
-    """By a decomposition where there is one, by Cholesky up to 4,096 points; None beyond.
-
-    Raises:
-        ValueError: if K + δI is singular up to rounding.
-    """
+    """By a decomposition where there is one, by Cholesky up to 4,096 points; None beyond."""
     if isinstance(K, Decomposition):
         return _by_decomposition(K, columns, ridge, name)
     modes = K.modes()
@@ -91,9 +55,9 @@ def exact_inverse(K: Operator | Decomposition, columns: np.ndarray, ridge: float
 
 
 def _by_decomposition(K: Decomposition, columns: np.ndarray, ridge: float, name: str) -> Inverse:
-    least, largest = K.eigenvalue.min() + ridge, K.eigenvalue.max() + ridge
-    if not least > spectral_rounding(K.operator, largest):
-        raise _singular(ridge, spectral_rounding(K.operator, largest), name)
+    rounding = spectral_rounding(K.operator, K.eigenvalue.max() + ridge)
+    if not K.eigenvalue.min() + ridge > rounding:
+        raise singular(ridge, rounding, name)
     inverse = 1 / (K.eigenvalue + ridge)[:, None]
     solution, diagonal = K.apply(inverse, columns)[0], K.diagonal(inverse)[0]
     return Inverse(solution, diagonal, float(K.trace(np.log(K.eigenvalue + ridge)[:, None])[0]))
@@ -102,13 +66,14 @@ def _by_decomposition(K: Decomposition, columns: np.ndarray, ridge: float, name:
 def _by_cholesky(K: Operator, columns: np.ndarray, ridge: float, name: str) -> Inverse:
     blocks = blocks_of(K)
     largest = max(np.abs(matrix).sum(axis=1).max() for matrix in blocks.matrices) + ridge
+    rounding = spectral_rounding(K, largest)
     solutions, diagonals, log_determinant = [], [], 0.0
     for matrix, part in zip(blocks.matrices, blocks.split(columns), strict=True):
         matrix[np.diag_indices(len(matrix))] += ridge
         factor, info = lapack.dpotrf(matrix.T, lower=1, clean=1)
         # A pivot is the variance of a point given those before it: below rounding, the rest is not known.
-        if info or not factor.diagonal().min() ** 2 > spectral_rounding(K, largest):
-            raise _singular(ridge, spectral_rounding(K, largest), name)
+        if info or not factor.diagonal().min() ** 2 > rounding:
+            raise singular(ridge, rounding, name)
         solutions.append(scipy.linalg.cho_solve((factor, True), part))
         log_determinant += 2 * float(np.sum(np.log(factor.diagonal())))
         inverse, _ = lapack.dpotri(factor, lower=1)
@@ -116,8 +81,7 @@ def _by_cholesky(K: Operator, columns: np.ndarray, ridge: float, name: str) -> I
     return Inverse(blocks.join(tuple(solutions)), blocks.join_diagonals(tuple(diagonals)), log_determinant)
 
 
-def _singular(ridge: float, rounding: float, name: str) -> ValueError:
-    return ValueError(
-        f"{name}={ridge:g} leaves K + δI singular up to rounding; expected a {name} above about {rounding:.2g}, or "
-        "fewer points (two of them may be the same)"
-    )
+def singular(ridge: float, rounding: float, name: str = "ridge") -> ValueError:
+    """Say that a ridge leaves a matrix singular up to rounding."""
+    instead = f"expected a {name} above about {rounding:.2g}, or fewer points (two of them may be the same)"
+    return ValueError(f"{name}={ridge:g} leaves K + δI singular up to rounding; {instead}")

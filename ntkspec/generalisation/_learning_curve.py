@@ -14,7 +14,7 @@ from ntkspec.generalisation._decomposition import Decomposition, decompose
 from ntkspec.generalisation._equivalent import capacity_ridge
 from ntkspec.generalisation._inverse import check_ridge
 from ntkspec.generalisation._sampled import sampled_learning_curve
-from ntkspec.generalisation._tables import Draws, by_frequency, check_counts
+from ntkspec.generalisation._tables import Case, Draws, check_counts, mean_errors
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.record import attributes, variable
@@ -100,21 +100,17 @@ def learning_curve(
     ridge = check_ridge(modes.operator, ridge)
     weight = modes.weight.astype(float)
     energy = modes.power(labels).mean(axis=1)
-    rows, gains, scatters = [], [], []
+    cases, shifted = [], modes.eigenvalue + ridge
     for n in counts:
-        shifted = modes.eigenvalue + ridge
         kappa = capacity_ridge(shifted, weight, n, 0.0)
         inner, gain = shifted / (shifted + kappa), modes.eigenvalue / (shifted + kappa)
         overfitting = n / (n - weight @ inner**2)
         error = overfitting * (((1 - inner) ** 2) @ (energy + weight * variance))
         scatter = weight * gain**2 * (variance + error / n)
-        whole = ((1 - gain) ** 2) @ energy + scatter.sum()
+        whole = (((1 - gain) ** 2) @ energy + scatter.sum()) / total
         learnability = (gain @ energy) / max(energy.sum(), np.finfo(float).tiny)
         test = error / (total - n) - variance
-        rows.append((test, whole / total, learnability, kappa + ridge, overfitting))
-        gains.append(gain)
-        scatters.append(scatter)
-    columns = np.array(rows).T
+        cases.append(Case((test, whole, learnability, kappa + ridge, overfitting), gain, scatter))
     names = {
         "test_error": "mean square error at other points",
         "whole_error": "mean square error at all points",
@@ -123,11 +119,7 @@ def learning_curve(
         "overfitting": "overfitting coefficient",
     }
     return xr.Dataset(
-        {
-            name: variable("num_points", column, text)
-            for (name, text), column in zip(names.items(), columns, strict=True)
-        }
-        | by_frequency(modes, labels, np.stack(gains, axis=1), np.stack(scatters, axis=1), {"num_points": len(counts)}),
+        mean_errors(modes, labels, cases, names, {"num_points": len(counts)}),
         coords={"num_points": variable("num_points", counts, "training points")},
         attrs={**attributes(operator=modes.operator), "noise": noise, "ridge": ridge, "population": total},
     )
@@ -171,11 +163,10 @@ def eigenlearning(
     value, vector = np.asarray(eigenvalue, dtype=float), np.asarray(coefficient, dtype=float)
     if value.ndim != 1 or not value.size or not (np.isfinite(value).all() and (value >= 0).all()):
         raise ValueError(f"eigenvalues of shape {value.shape}; expected a list (m,) of numbers that are not negative")
-    if vector.ndim not in (1, 2) or len(vector) != len(value) or not np.isfinite(vector).all():
-        raise ValueError(
-            f"coefficients of shape {vector.shape} for {len(value)} eigenvalues; expected ({len(value)},) or "
-            f"({len(value)}, channels), one row a mode"
-        )
+    m = len(value)
+    if vector.ndim not in (1, 2) or len(vector) != m or not np.isfinite(vector).all():
+        what = f"coefficients of shape {vector.shape} for {m} eigenvalues"
+        raise ValueError(f"{what}; expected finite numbers ({m},) or ({m}, channels), one row a mode")
     counts = check_counts(num_points, None)
     variance = check_number("noise", noise, 0, hint="the standard deviation σ ≥ 0, in units of the labels") ** 2
     check_number("ridge", ridge, 0, hint="one number δ ≥ 0, in units of the eigenvalues of n points' matrix")

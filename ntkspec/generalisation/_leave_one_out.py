@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from ntkspec.checks import as_columns, check_number
 from ntkspec.dynamics import Dynamics, Loss, Times
+from ntkspec.eigen._quadrature import check_resolved, precision
 from ntkspec.eigen._trajectory import ConvergenceWarning
 from ntkspec.generalisation._contour import Resolvents, has_resolvents, resolvents
 from ntkspec.generalisation._decomposition import Decomposition, decompose
-from ntkspec.generalisation._inverse import check_resolved, check_ridge, exact_inverse, operator_of
+from ntkspec.generalisation._inverse import check_ridge, exact_inverse, operator_of
 from ntkspec.generalisation._solve import circulant_of, solve
 from ntkspec.operator import Operator, largest_eigenvalue
 from ntkspec.progress import NO_PROGRESS, Progress
@@ -50,7 +51,7 @@ def leave_one_out(
         num_probes: random vectors, where they are needed.
         tolerance: on the relative residual of the solutions.
         max_products: operator products a vector, at most.
-        seed: of the vectors.
+        seed: seed of the vectors.
         progress: reporter.
 
     Returns:
@@ -80,48 +81,61 @@ def leave_one_out(
     operator = operator_of(K)
     columns, restore = as_columns(y, operator.num_points)
     ridge = check_ridge(operator, ridge)
-    found = exact_inverse(K, columns, ridge, "ridge")
-    if found is not None:
-        residual = found.solution / found.diagonal[:, None]
-        generalised = np.mean(found.solution**2) / np.mean(found.diagonal) ** 2
-        zero = np.zeros_like(restore(residual))
-        return _dataset(
-            operator, restore(columns), restore(residual), zero, (np.mean(residual**2), 0.0), generalised, ridge=ridge
-        )
-    check_resolved(operator, ridge, largest_eigenvalue(operator), "ridge")
-    check_number("num_probes", num_probes, 2, hint="vectors, whose scatter gives an error bar")
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, len(columns)))
-    right = jnp.asarray(np.concatenate([columns.T, signs]))
-    solved = solve(operator, right, ridge, tolerance=tolerance, max_steps=max_products, progress=progress)
-    solution = solved.columns[: columns.shape[1]].T
-    samples = _diagonal_samples(operator, ridge, signs, solved.columns[columns.shape[1] :])
-    least, most = 1 / (np.asarray(operator.diagonal(), dtype=float) + ridge), 1 / ridge
-    estimate = np.clip(samples.mean(axis=0), least, most)
-    residual = solution / estimate[:, None]
-    scatter = samples.std(axis=0, ddof=1) / np.sqrt(num_probes) / estimate
-    result = _dataset(
-        operator,
-        restore(columns),
-        restore(residual),
-        restore(np.abs(residual) * scatter[:, None]),
-        _jackknife(solution, samples, least, most),
-        np.mean(solution**2) / np.mean(samples) ** 2,
-        ridge=ridge,
-    )
-    result["solution_error"] = variable((), float(solved.error.max()), "largest relative residual of a solution")
-    result.attrs |= {
-        "exact": 0,
-        "num_products": solved.num_products,
-        "converged": int(solved.error.max() <= tolerance),
-    }
-    if not result.attrs["converged"]:
+    inverse = exact_inverse(K, columns, ridge, "ridge")
+    if inverse is not None:
+        solution, diagonal = inverse.solution, inverse.diagonal
+        residual = solution / diagonal[:, None]
+        scatter, mean = np.zeros(1), (np.mean(residual**2), 0.0)
+        solution_error, num_products = 0.0, 0
+    else:
+        check_resolved(operator, ridge, precision(operator) * largest_eigenvalue(operator), "ridge")
+        check_number("num_probes", num_probes, 2, hint="vectors, whose scatter gives an error bar")
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, len(columns)))
+        right = jnp.asarray(np.concatenate([columns.T, signs]))
+        solved = solve(operator, right, ridge, tolerance=tolerance, max_steps=max_products, progress=progress)
+        solution = solved.columns[: columns.shape[1]].T
+        diagonal = _diagonal_samples(operator, ridge, signs, solved.columns[columns.shape[1] :])
+        least, most = 1 / (np.asarray(operator.diagonal(), dtype=float) + ridge), 1 / ridge
+        estimate = np.clip(diagonal.mean(axis=0), least, most)
+        residual = solution / estimate[:, None]
+        scatter = diagonal.std(axis=0, ddof=1) / np.sqrt(num_probes) / estimate
+        mean = _jackknife(solution, diagonal, least, most)
+        solution_error, num_products = float(solved.error.max()), solved.num_products
+    if inverse is None and solution_error > tolerance:
         warnings.warn(
-            f"after {solved.num_products} products a solution has a relative residual of {solved.error.max():.2g}, "
-            f"above the tolerance {tolerance:.2g}; take more max_products, or a larger ridge",
+            f"after {num_products} products a solution has a relative residual of {solution_error:.2g}, above the "
+            f"tolerance {tolerance:.2g}; take more max_products, or a larger ridge",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return result
+    standard_error, generalised = np.abs(residual) * scatter[:, None], np.mean(solution**2) / np.mean(diagonal) ** 2
+    return xr.Dataset(
+        {
+            **_residuals(restore(columns), restore(residual), ("point", "channel")),
+            "residual_standard_error": variable(
+                ("point", "channel")[: np.ndim(y)], restore(standard_error), "standard error over the probes"
+            ),
+            "mean_squared_error": variable((), mean[0], "mean square of the residuals"),
+            "standard_error": variable((), mean[1], "standard error of the mean square over the probes"),
+            "generalised": variable((), generalised, "generalised cross-validation"),
+            "solution_error": variable((), solution_error, "largest relative residual of a solution"),
+        },
+        attrs={
+            **attributes(operator=operator),
+            "ridge": ridge,
+            "exact": int(inverse is not None),
+            "converged": int(inverse is not None or solution_error <= tolerance),
+            "num_products": num_products,
+        },
+    )
+
+
+def _residuals(labels: np.ndarray, residual: np.ndarray, dims: tuple[str, ...]) -> dict[str, tuple]:
+    dims = dims[: residual.ndim]
+    return {
+        "residual": variable(dims, residual, "label less its prediction from the other points"),
+        "prediction": variable(dims, labels - residual, "prediction from the other points"),
+    }
 
 
 def _diagonal_samples(K: Operator, ridge: float, signs: np.ndarray, solutions: np.ndarray) -> np.ndarray:
@@ -181,8 +195,7 @@ def leave_one_out_path(
         Dataset over `step` with `residual` (step, point[, channel]), `prediction`, y less that, `mean_squared_error`
         (step) over points and channels, and `error_bound` (step), on the error of every residual relative to ‖y‖
         (root-sum-square over points and channels) that the contour makes, beside rounding; NaN for the approximation,
-        as are its residuals where nothing is left to learn.
-        Attribute: `exact`.
+        as are its residuals where nothing is left to learn. Attribute: `exact`.
 
     Warns:
         ConvergenceWarning: if an error bound is above the tolerance, as for many steps of descent with ηλ_max near 2.
@@ -223,21 +236,15 @@ def leave_one_out_path(
             ConvergenceWarning,
             stacklevel=2,
         )
-    residual, labels = restore(residual), restore(columns)
-    dims = ("step", "point", "channel")[: residual.ndim]
     return xr.Dataset(
         {
-            "residual": variable(dims, residual, "label less its prediction from the other points"),
-            "prediction": variable(dims, labels - residual, "prediction from the other points"),
-            "mean_squared_error": variable(
-                "step", np.mean(residual.reshape(len(bound), -1) ** 2, axis=1), "mean square of the residuals"
-            ),
+            **_residuals(restore(columns), restore(residual), ("step", "point", "channel")),
+            "mean_squared_error": variable("step", np.mean(residual**2, axis=(1, 2)), "mean square of the residuals"),
             "error_bound": variable("step", bound, "bound on the residuals' error relative to the labels"),
         },
         coords={"step": times.coordinate()},
         attrs={
-            **attributes(operator=modes.operator, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=modes.operator, dynamics=times.dynamics),
             "exact": int(exact),
         },
     )
@@ -256,28 +263,3 @@ def _smoothed(K: Decomposition, columns: np.ndarray, times: Times) -> np.ndarray
     left = times.residual(K.eigenvalue)
     with np.errstate(divide="ignore", invalid="ignore"):
         return K.apply(left, columns) / K.diagonal(left)[:, :, None]
-
-
-def _dataset(
-    K: Operator,
-    labels: np.ndarray,
-    residual: np.ndarray,
-    standard_error: np.ndarray,
-    mean: tuple[float, float],
-    generalised: float,
-    *,
-    ridge: float,
-) -> xr.Dataset:
-    dims = ("point", "channel")[: labels.ndim]
-    return xr.Dataset(
-        {
-            "residual": variable(dims, residual, "label less its prediction from the other points"),
-            "residual_standard_error": variable(dims, standard_error, "standard error over the probes"),
-            "prediction": variable(dims, labels - residual, "prediction from the other points"),
-            "mean_squared_error": variable((), mean[0], "mean square of the residuals"),
-            "standard_error": variable((), mean[1], "standard error of the mean square over the probes"),
-            "generalised": variable((), generalised, "generalised cross-validation"),
-            "solution_error": variable((), 0.0, "largest relative residual of a solution"),
-        },
-        attrs={**attributes(operator=K), "ridge": ridge, "exact": 1, "converged": 1, "num_products": 0},
-    )

@@ -18,10 +18,10 @@ from ntkspec.generalisation._decomposition import Decomposition, decompose
 from ntkspec.generalisation._equivalent import compression_shift
 from ntkspec.generalisation._inverse import operator_of
 from ntkspec.generalisation._sampled import sampled_risk
-from ntkspec.generalisation._tables import Draws, by_frequency, check_counts
+from ntkspec.generalisation._tables import Case, Draws, check_counts, mean_errors
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.record import attributes, variable
+from ntkspec.record import variable
 
 __all__ = ["risk"]
 
@@ -113,26 +113,17 @@ def _equivalent(
     labels, _ = as_columns(target, total)
     counts = check_counts(num_points, total)
     if not has_resolvents(times.dynamics):
-        raise ValueError(
-            f"dynamics={type(times.dynamics).__name__}; expected gradient_flow() or gradient_descent(), with or "
-            "without ridge(…); momentum β is near the flow at the rate η/(1 − β), and method=Draws() takes every "
-            "dynamics"
-        )
-    case = _Case(modes, modes.power(labels).mean(axis=1), noise**2)
-    rows, gains, scatters = [], [], []
+        expected = "gradient_flow() or gradient_descent(), with or without ridge(…)"
+        instead = "momentum β is near the flow at the rate η/(1 − β), and method=Draws() takes every dynamics"
+        raise ValueError(f"dynamics={type(times.dynamics).__name__}; expected {expected}; {instead}")
+    equivalent = _Equivalent(modes, modes.power(labels).mean(axis=1), noise**2)
+    greatest = np.sqrt(float(np.max(np.asarray(modes.operator.diagonal()))))
+    cases = []
     for n in counts:
         trained = replace(times, num_points=int(n))
         trained.require_stable(n / total * float(modes.eigenvalue.max()))
-        for sums in resolvents(trained, case.largest(n)):
-            test, train, gain, scatter = case.at(n, sums)
-            whole = (((1 - gain) ** 2) @ case.energy + scatter.sum()) / total
-            rows.append(
-                (test, train, whole, np.sqrt(float(np.max(np.asarray(modes.operator.diagonal())))) * sums.error)
-            )
-            gains.append(gain)
-            scatters.append(scatter)
+        cases += [equivalent.at(n, sums, greatest) for sums in resolvents(trained, equivalent.largest(n))]
     sizes = {"num_points": len(counts), "step": len(times.steps)}
-    columns = np.array(rows).T.reshape(4, *sizes.values())
     names = {
         "test_error": "mean square error at other points",
         "train_error": "mean square of the residual at the training points",
@@ -140,18 +131,10 @@ def _equivalent(
         "contour_error": "bound on the error of the sums of resolvents, relative to the labels",
     }
     return xr.Dataset(
-        {
-            name: variable(tuple(sizes), values, text)
-            for (name, text), values in zip(names.items(), columns, strict=True)
-        }
-        | by_frequency(modes, labels, np.stack(gains, axis=1), np.stack(scatters, axis=1), sizes),
-        coords={
-            "num_points": variable("num_points", counts, "training points"),
-            "step": times.coordinate(),
-        },
+        mean_errors(modes, labels, cases, names, sizes),
+        coords={"num_points": variable("num_points", counts, "training points"), "step": times.coordinate()},
         attrs={
-            **attributes(operator=modes.operator, dynamics=times.dynamics),
-            **times.attributes(),
+            **times.attributes(operator=modes.operator, dynamics=times.dynamics),
             "noise": noise,
             "population": total,
         },
@@ -159,7 +142,7 @@ def _equivalent(
 
 
 @dataclass(frozen=True)
-class _Case:
+class _Equivalent:
     """A kernel, a target's energy in the modes of each eigenvalue (h,), and the variance of noise."""
 
     modes: Decomposition
@@ -172,10 +155,10 @@ class _Case:
         share = 2 * num_points / self.modes.num_points
         return float(min(value[0], share * value[0] + value[min(1, len(value) - 1)]))
 
-    def at(self, num_points: float, sums: Resolvents) -> tuple[float, float, np.ndarray, np.ndarray]:
-        """Test and train error, and of each eigenvalue (h,) the gain and the variance in its modes."""
+    def at(self, n: float, sums: Resolvents, greatest: float) -> Case:
+        """Errors of training on n points by a sum of resolvents, whose own error counts √K_ii times."""
         value, weight = self.modes.eigenvalue, self.modes.weight.astype(float)
-        total, n = self.modes.num_points, num_points
+        total = self.modes.num_points
         mu = compression_shift(value, weight, n, sums.shift)
         mu, shift = np.concatenate([mu, mu.conj()]), np.concatenate([sums.shift, sums.shift.conj()])
         coefficient = np.concatenate([sums.coefficient, sums.coefficient.conj()]) / 2
@@ -195,4 +178,5 @@ class _Case:
         trace = n * rest + weight @ summed.real
         clean = residual - 2 * self.variance * trace + n * self.variance
         whole = ((1 - gain) ** 2) @ self.energy + scatter.sum()
-        return (whole - clean) / (total - n), residual / n, gain, scatter
+        numbers = (whole - clean) / (total - n), residual / n, whole / total, greatest * sums.error
+        return Case(numbers, gain, scatter)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -24,9 +25,9 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import as_columns
 from ntkspec.dynamics import Times
 from ntkspec.generalisation._decomposition import Decomposition, spectral_rounding
-from ntkspec.generalisation._inverse import check_ridge, operator_of
+from ntkspec.generalisation._inverse import check_ridge, operator_of, singular
 from ntkspec.generalisation._tables import Draws, check_counts, frequency_variables
-from ntkspec.grid import half_weights
+from ntkspec.grid import energy_by_frequency, half_weights
 from ntkspec.limits import current
 from ntkspec.operator import Lattice, Operator
 from ntkspec.progress import Progress
@@ -50,18 +51,16 @@ def sampled_learning_curve(
     """See `ntkspec.generalisation.learning_curve`, method `Draws`."""
     lattice, labels, counts = _checked(K, target, num_points)
     ridge, population = check_ridge(lattice, ridge), _Population.of(lattice, labels, noise, draws, progress)
-    largest = float(np.max(np.asarray(lattice.transform)))
+    rounding = spectral_rounding(lattice, float(np.max(np.asarray(lattice.transform))))
 
     def weights(value: np.ndarray) -> np.ndarray:
-        if not value.min() + ridge > spectral_rounding(lattice, largest):
-            raise ValueError(
-                f"ridge={ridge:g} leaves the matrix of {len(value)} drawn points singular up to rounding; expected a "
-                f"ridge above about {spectral_rounding(lattice, largest):.2g}, or fewer points"
-            )
+        if not value.min() + ridge > rounding:
+            raise singular(ridge, rounding)
         return 1 / (value + ridge)[:, None]
 
-    found = [population.errors(int(n), weights) for n in counts]
-    return _dataset(lattice, found, labels, {"num_points": counts}, {"noise": noise, "ridge": ridge}, draws)
+    errors = [population.errors(int(n), weights) for n in counts]
+    settings = {**attributes(operator=lattice), "noise": noise, "ridge": ridge}
+    return _dataset(lattice, errors, labels, {"num_points": counts}, settings, draws)
 
 
 def sampled_risk(
@@ -76,13 +75,10 @@ def sampled_risk(
     """See `ntkspec.generalisation.risk`, method `Draws`."""
     lattice, labels, counts = _checked(K, target, num_points)
     population = _Population.of(lattice, labels, noise, draws, progress)
-    found = []
-    for n in counts:
-        weights = partial(_stable_weights, replace(times, num_points=int(n)))
-        found.append(population.errors(int(n), weights))
-    settings = {"noise": noise, **times.attributes()}
-    result = _dataset(lattice, found, labels, {"num_points": counts, "step": times.steps}, settings, draws)
-    return result.assign_attrs(attributes(operator=lattice, dynamics=times.dynamics))
+    cases = [replace(times, num_points=int(n)) for n in counts]
+    errors = [population.errors(case.num_points, partial(_stable_weights, case)) for case in cases]
+    settings = {"noise": noise, **times.attributes(operator=lattice, dynamics=times.dynamics)}
+    return _dataset(lattice, errors, labels, {"num_points": counts, "step": times.steps}, settings, draws)
 
 
 def _stable_weights(times: Times, eigenvalue: np.ndarray) -> np.ndarray:
@@ -139,13 +135,10 @@ class _Population:
 
 @dataclass(frozen=True)
 class _Target:
-    """What shifts leave of a target on a lattice.
+    """What shifts leave of a target on a lattice of some shape: C of each channel at flat lags, covariance (c, N).
 
-    Attributes:
-        covariance: C of each channel, at flat lags, shape (c, N).
-        shape: of the lattice.
-        half: the half spectrum: which radial bin each is in, its number of waves, its power (mean over channels) and
-            its frequency in turns a point on each axis, shapes (h,), (h,), (h,), (h, d).
+    Of the half spectrum the radial bin, number of waves, power (mean over channels), all (h,), and the frequency in
+    turns a point on each axis (h, d).
     """
 
     covariance: np.ndarray
@@ -181,10 +174,7 @@ class _Target:
         return np.stack(columns, axis=1) + noise[:, None]
 
     def by_frequency(self, smoother: np.ndarray, kept: np.ndarray, lag: np.ndarray, variance: float) -> np.ndarray:
-        """Return the same sum over all points, by radial bin.
-
-        The waves of f̂ against those of f, in the mean over shifts.
-        """
+        """Return the same summed over all points, by radial bin: waves of f̂ against those of f, the mean of shifts."""
         bins, weight, power, turns = self.half
         dim = len(self.shape)
         waves = scipy.fft.rfftn(smoother.reshape(*self.shape, -1), axes=range(dim)).reshape(len(bins), -1)
@@ -202,47 +192,39 @@ def _checked(
     operator = operator_of(K)
     if not (isinstance(operator, Lattice) and operator.circulant):
         raise ValueError(
-            "the draws need a periodic kernel on a whole lattice, so that all shifts of the points are alike: a "
-            'mapping of whole frequencies, as power_law or positional, and no mask; method="equivalent" takes every '
-            "operator"
+            "the draws need a periodic kernel on a whole lattice, so that all shifts of the points are alike: a mapping"
+            ' of whole frequencies, as power_law, and no mask; method="equivalent" takes every operator'
         )
     total = operator.num_points
     if total > (limit := current().exact_points):
-        raise ValueError(
-            f"a lattice of {total:,} points; expected at most {limit:,}, as every draw predicts at all of them; "
-            'method="equivalent" takes more'
-        )
+        what = f"a lattice of {total:,} points; expected at most {limit:,}, as every draw predicts at all of them"
+        raise ValueError(f'{what}; method="equivalent" takes more')
     labels, _ = as_columns(target, total)
     return operator, labels, check_counts(num_points, total)
 
 
 def _dataset(
     K: Lattice,
-    found: list[_Errors],
+    errors: list[_Errors],
     labels: np.ndarray,
     cases: dict[str, np.ndarray],
-    settings: dict[str, float | str],
+    settings: dict[str, Any],
     draws: Draws,
 ) -> xr.Dataset:
     sizes = {name: len(values) for name, values in cases.items()}
     counts = cases["num_points"]
     total = len(labels)
-    other = np.stack([one.other / (total - n) for one, n in zip(found, counts, strict=True)])
-    whole = np.stack([one.whole / total for one in found])
+    other = np.stack([one.other / (total - n) for one, n in zip(errors, counts, strict=True)])
+    whole = np.stack([one.whole / total for one in errors])
 
-    def column(values: np.ndarray, text: str) -> tuple:
-        return variable(tuple(sizes), values.reshape(*sizes.values()), text)
+    def column(values: np.ndarray, text: str, *dims: str) -> tuple:
+        shape = (*sizes.values(), -1) if dims else tuple(sizes.values())
+        return variable((*sizes, *dims), values.reshape(shape), text)
 
     def scatter(values: np.ndarray, axis: int = -1) -> np.ndarray:
         return values.std(axis=axis, ddof=1) / np.sqrt(draws.number)
 
-    def by_channel(values: np.ndarray, text: str) -> tuple:
-        return variable((*sizes, "channel"), values.reshape(*sizes.values(), -1), text)
-
-    placement = K.placement
-    bins, frequency = placement.grid.frequency_bins()
-    power = np.abs(scipy.fft.fftn(labels.T.reshape(-1, *bins.shape), axes=tuple(range(1, bins.ndim + 1)))) ** 2
-    target = np.bincount(bins.ravel(), weights=power.mean(axis=0).ravel() / total)
+    target, frequency = energy_by_frequency(labels.T, K.placement)
     coordinates = {"num_points": variable("num_points", counts, "training points")}
     if "step" in cases:
         coordinates["step"] = step_coordinate(cases["step"])
@@ -250,12 +232,14 @@ def _dataset(
         {
             "test_error": column(other.mean(axis=(-1, -2)), "mean square error at other points"),
             "test_standard_error": column(scatter(other.mean(axis=-1)), "standard error over the draws"),
-            "channel_error": by_channel(other.mean(axis=-2), "mean square error at other points"),
-            "channel_standard_error": by_channel(scatter(other, axis=-2), "standard error over the draws"),
+            "channel_error": column(other.mean(axis=-2), "mean square error at other points", "channel"),
+            "channel_standard_error": column(scatter(other, axis=-2), "standard error over the draws", "channel"),
             "whole_error": column(whole.mean(axis=-1), "mean square error at all points"),
             "whole_standard_error": column(scatter(whole), "standard error over the draws"),
-            **frequency_variables(np.stack([one.by_frequency for one in found]), target, frequency, labels, sizes),
+            **frequency_variables(
+                np.stack([one.by_frequency for one in errors]), target.mean(axis=0), frequency, labels, sizes
+            ),
         },
         coords=coordinates,
-        attrs={**attributes(operator=K), **settings, "population": total, "num_draws": draws.number},
+        attrs={**settings, "population": total, "num_draws": draws.number},
     )

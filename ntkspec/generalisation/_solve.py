@@ -29,12 +29,7 @@ __all__ = ["Circulant", "Solved", "circulant_of", "solve"]
 
 
 class Circulant(eqx.Module):
-    """(C + δI)⁻¹ of a circulant C on a lattice.
-
-    Attributes:
-        inverse: 1/(eigenvalue + δ), the half spectrum.
-        shape: points of the lattice on each axis.
-    """
+    """(C + δI)⁻¹ of a circulant C on a lattice of some shape; `inverse` is 1/(eigenvalue + δ), the half spectrum."""
 
     inverse: Array
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -61,13 +56,7 @@ def circulant_of(K: Operator, ridge: float) -> Circulant | None:
 
 @dataclass(frozen=True)
 class Solved:
-    """Solutions of A X = Y.
-
-    Attributes:
-        columns: X, shape (c, n).
-        error: ‖Y − A X‖/‖Y‖ of each, from a last product, shape (c,).
-        num_products: products for the slowest column.
-    """
+    """Solutions (c, n) of A X = Y, ‖Y − A X‖/‖Y‖ of each from a last product, and products for the slowest."""
 
     columns: np.ndarray
     error: np.ndarray
@@ -77,33 +66,21 @@ class Solved:
 def solve(
     K: Operator, y: Array, ridge: float, *, tolerance: float, max_steps: int, progress: Progress = NO_PROGRESS
 ) -> Solved:
-    """Solve (K + δI) x = y for each row of y.
-
-    Args:
-        K: kernel operator on n points.
-        y: right-hand sides, shape (c, n).
-        ridge: δ > 0.
-        tolerance: bound on ‖y − A x‖/‖y‖.
-        max_steps: products a column, at most.
-        progress: reporter.
-
-    Returns:
-        The solutions; whether the tolerance is met is for the caller to say, from `error`.
-    """
+    """Solve (K + δI) x = y for each row of y (c, n); whether the tolerance is met is for the caller to look at."""
     circulant = circulant_of(K, ridge)
     batch = max(1, current().side_by_side // K.num_points)
     groups = [y[first : first + batch] for first in range(0, len(y), batch)]
     solved = []
     with progress.start("conjugate gradients", len(groups), "groups of columns") as stage:
         for group in groups:
-            solved.append(jax.tree.map(np.asarray, _solve(K, group, ridge, circulant, tolerance, max_steps)))
+            solved.append(_side_by_side(K, group, ridge, circulant, tolerance, max_steps))
             stage.advance()
     columns, errors, steps = (np.concatenate(each) for each in zip(*solved, strict=True))
     return Solved(columns, errors, int(steps.max()) + 1)
 
 
 @partial(jax.jit, static_argnames=("tolerance", "max_steps"))
-def _solve(
+def _side_by_side(
     K: Operator, y: Array, ridge: float, circulant: Circulant | None, tolerance: float, max_steps: int
 ) -> tuple[Array, Array, Array]:
     """Solutions, their relative residuals and steps."""

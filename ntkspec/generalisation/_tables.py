@@ -12,7 +12,7 @@ from ntkspec.generalisation._decomposition import Decomposition
 from ntkspec.grid import energy_by_frequency
 from ntkspec.record import variable
 
-__all__ = ["SAMPLING", "Draws", "Sampling", "by_frequency", "check_counts", "frequency_variables"]
+__all__ = ["SAMPLING", "Case", "Draws", "Sampling", "check_counts", "frequency_variables", "mean_errors"]
 
 
 @dataclass(frozen=True)
@@ -53,49 +53,47 @@ class Draws:
         check_seed(self.seed)
 
 
-def by_frequency(
-    modes: Decomposition, labels: np.ndarray, gain: np.ndarray, scatter: np.ndarray, cases: dict[str, int]
+@dataclass(frozen=True)
+class Case:
+    """Numbers of one case, and of each eigenvalue (h,) the part that is learned and the variance in its modes."""
+
+    numbers: tuple[float, ...]
+    gain: np.ndarray
+    scatter: np.ndarray
+
+
+def mean_errors(
+    modes: Decomposition, labels: np.ndarray, cases: list[Case], names: dict[str, str], sizes: dict[str, int]
 ) -> dict[str, tuple]:
-    """Energy of the error by frequency on all points, from what of each mode is learned and how much it scatters.
-
-    Args:
-        modes: of K on N points.
-        labels: f, shape (N, c).
-        gain: h of each eigenvalue in each case, shape (h, f).
-        scatter: variance in the modes of each eigenvalue, shape (h, f).
-        cases: dimensions of the f cases, with their sizes.
-
-    Returns:
-        Variables `error_by_frequency`, `target_by_frequency` and the coordinate; none for points off a lattice.
-    """
+    """Named numbers of all cases, whose dimensions have these sizes, and on a lattice the error by frequency."""
+    columns = np.array([case.numbers for case in cases]).T.reshape(len(names), *sizes.values())
+    each = zip(names.items(), columns, strict=True)
+    numbers = {name: variable(tuple(sizes), column, text) for (name, text), column in each}
     placement = modes.operator.placement
     spread = None if placement is None else modes.spread(placement)
     if placement is None or spread is None:
-        return {}
+        return numbers
+    gain, scatter = (np.stack(values, axis=1) for values in zip(*((c.gain, c.scatter) for c in cases), strict=True))
     missed = np.moveaxis(modes.apply(1 - gain, labels), -1, 1)
-    bias, frequency = energy_by_frequency(missed, placement)
-    target, _ = energy_by_frequency(labels.T, placement)
-    return frequency_variables(bias.mean(axis=1) + (spread @ scatter).T, target.mean(axis=0), frequency, labels, cases)
+    error = energy_by_frequency(missed, placement)[0].mean(axis=1) + (spread @ scatter).T
+    target, frequency = energy_by_frequency(labels.T, placement)
+    return numbers | frequency_variables(error, target.mean(axis=0), frequency, labels, sizes)
 
 
 def frequency_variables(
-    error: np.ndarray, target: np.ndarray, frequency: np.ndarray, labels: np.ndarray, cases: dict[str, int]
+    error: np.ndarray, target: np.ndarray, frequency: np.ndarray, labels: np.ndarray, sizes: dict[str, int]
 ) -> dict[str, tuple]:
     """Energies (f, frequency) and (frequency) on all points as mean squares, and their coordinate."""
-    error = error.reshape(*cases.values(), len(frequency)) / len(labels)
+    error = error.reshape(*sizes.values(), len(frequency)) / len(labels)
     return {
-        "error_by_frequency": variable((*cases, "frequency"), error, "mean square error at each frequency"),
+        "error_by_frequency": variable((*sizes, "frequency"), error, "mean square error at each frequency"),
         "target_by_frequency": variable("frequency", target / len(labels), "mean square of the target"),
         "frequency": variable("frequency", frequency, "frequency", "cycles per unit"),
     }
 
 
 def check_counts(num_points: Sequence[int] | None, population: int | None) -> np.ndarray:
-    """Numbers of training points as an array.
-
-    Raises:
-        ValueError: if there are none, or one is not a whole number from 1 to the population less one.
-    """
+    """Numbers of training points as an array: whole, from 1 to the population less one."""
     counts = np.atleast_1d(np.asarray(num_points))
     most = np.inf if population is None else population - 1
     whole = counts.ndim == 1 and counts.size and np.issubdtype(counts.dtype, np.integer)

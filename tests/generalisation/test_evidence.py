@@ -80,7 +80,7 @@ def test_a_data_fit_cut_short_says_so(products_only):
 
 def test_bad_input_is_refused(operators):
     K, low = operators["dense"], operators["low rank"]
-    with pytest.raises(ValueError, match="expected one number δ ≥ 0"):
+    with pytest.raises(ValueError, match="one number δ ≥ 0"):
         ns.generalisation.evidence(K, labels(K), noise=np.nan)
     with pytest.raises(ValueError, match="approximation error of this operator"):
         ns.generalisation.evidence(low, labels(low), noise=low.approximation_error / 2)

@@ -147,7 +147,7 @@ def test_bad_input_is_refused(operators):
     y = labels(K)
     with pytest.raises(TypeError, match="expected an operator"):
         loo(np.eye(3), np.ones(3), ridge=0.1)
-    with pytest.raises(ValueError, match="expected one number δ ≥ 0"):
+    with pytest.raises(ValueError, match="one number δ ≥ 0"):
         loo(K, y, ridge=-1.0)
     with pytest.raises(ValueError, match="labels have shape"):
         loo(K, y[:-1], ridge=0.1)
