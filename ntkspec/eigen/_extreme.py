@@ -32,13 +32,13 @@ class Eigenpairs:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """K V = V H + R B on the columns filled so far; V and R together are orthonormal.
+    """K V = V H + R B on the columns filled so far; V and R together are orthonormal, and all but R zero beyond.
 
     Attributes:
-        basis: V, shape (n, limit), zero beyond `filled`.
+        basis: V, shape (n, limit).
         block: R, shape (n, width): what K leads to outside V.
-        projected: H = Vᵀ K V, shape (limit, limit), zero beyond `filled`.
-        coupling: B = Rᵀ K V, shape (width, limit), zero beyond `filled`.
+        projected: H = Vᵀ K V, shape (limit, limit).
+        coupling: B = Rᵀ K V, shape (width, limit).
         filled: columns of V in use.
     """
 

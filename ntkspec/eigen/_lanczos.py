@@ -55,15 +55,13 @@ Filter = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Krylov:
-    """A Lanczos basis of each channel, with the tridiagonal matrix T = (diagonal, off_diagonal).
+    """A Lanczos basis of each channel, with T of diagonal α_1 … α_k and β_1 … β_k beside it, of which β_k leads out.
 
     Attributes:
         basis: blocks of basis vectors, each (CHUNK, channel, point): the first ones, as far as they were kept.
-        diagonal: α, shape (k, channel).
-        off_diagonal: β_1 … β_k, shape (k, channel); the last couples to q_{k+1}.
         norm: ‖y‖, shape (channel,).
-        state: of the recurrence after k steps, q_{k+1} among it.
-        resume: of the recurrence after the steps that were kept.
+        state: state of the recurrence after k steps, q_{k+1} among it.
+        resume: state after the steps that were kept.
     """
 
     basis: tuple[Array, ...]

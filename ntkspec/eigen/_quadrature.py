@@ -35,13 +35,9 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class Quadrature:
-    """The Gauss rules of several vectors.
+    """The Gauss rules of vectors of mass ‖v‖², from T of each and its β_k that leads out.
 
-    Attributes:
-        diagonal: of T, shape (k, v).
-        off_diagonal: β_1 … β_k, shape (k, v); the last leads out of T.
-        mass: ‖v‖², shape (v,).
-        rounding: of a product, relative to λ_max.
+    The rounding is that of a product, relative to λ_max.
     """
 
     diagonal: np.ndarray

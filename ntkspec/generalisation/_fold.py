@@ -26,11 +26,8 @@ __all__ = ["Fold", "fold_of"]
 class Fold:
     """The aliases of a training grid in a periodic lattice; arrays "by alias" have shape (..., S, M_1, …, M_d).
 
-    Attributes:
-        operator: K on the grid.
-        share: Λ_k/Σ_alias Λ by alias, shape (S, *M).
-        eigenvalue: Λ̄ of the grid's matrix, shape (*M).
-        phase: e^{2πi k·o} of the grid's origin o, by alias.
+    Of K on the grid: the share Λ_k/Σ_alias Λ by alias, the eigenvalues Λ̄ of its matrix (*M), and the phase e^{2πi k·o}
+    of the grid's origin o by alias.
     """
 
     operator: Lattice

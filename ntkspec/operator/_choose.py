@@ -35,13 +35,9 @@ PER_POINT, SCATTERED = 64, 2**24
 
 @dataclass(frozen=True)
 class Form:
-    """One form an operator may take.
+    """One form an operator may take, why or why not, and how to make it.
 
-    Attributes:
-        name: name of the form.
-        num_bytes: memory that building it and multiplying by it take at most; infinite where it is not possible.
-        why: reason for it or against it, or what it costs.
-        make: function that builds it.
+    Building it and multiplying by it take at most so many bytes; infinitely many where it is not possible.
     """
 
     name: Name

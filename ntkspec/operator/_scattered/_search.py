@@ -80,7 +80,8 @@ class Search:
                 what = f"{self._out_of_reach(best)}. A table of {size}^{self.kernel.dim} lags"
                 refuse_if_too_large(80 * size**self.kernel.dim, what, "take a larger tol")
                 series = kernel_series(self.kernel, period, size, self.which)
-                ahead = None
+                # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
+                cutoff, least = size / 4, 0.0
                 if series.summable:
                     K, norm, reached = self._shortest(series, bound, norm)
                     best = min(best, reached)
@@ -90,17 +91,15 @@ class Search:
                     # A look ahead is taken for the truth once the last one has not been too dark about this table, and
                     # not before the table holds four times the mapping's own frequencies.
                     believed = reached * norm.scale >= foretold / 1.5 and size >= 16 * self._highest * period
-                    looked = _ahead(series, bound, reached)
-                    foretold = float(looked.errors[4]) * norm.scale if len(looked.errors) > 4 else np.inf
+                    cutoffs, errors = _ahead(series, bound, reached)
+                    foretold = float(errors[4]) * norm.scale if len(errors) > 4 else np.inf
                     if believed and size**self.kernel.dim >= CHEAP * most:
-                        ahead = looked
-                # No cutoff that this table can vouch for is enough, nor is one that lies ahead and falls short.
-                cutoff = size / 4 if ahead is None else ahead.cutoff(self.tolerance)
+                        cutoff, least = float([*cutoffs[errors <= self.tolerance], cutoffs[-1]][0]), float(errors[-1])
                 if self._slower_than_exact(cutoff):
                     return self._exact(progress)
-                if ahead is not None and ahead.errors[-1] > 2 * self.tolerance:
+                if least > 2 * self.tolerance:
                     # The fall may slow down somewhat yet, as it does where the mapping's last frequencies end.
-                    raise ValueError(self._out_of_reach(2 * float(ahead.errors[-1])))
+                    raise ValueError(self._out_of_reach(2 * least))
                 size *= 2
         raise ValueError(self._out_of_reach(best))
 
@@ -238,28 +237,15 @@ class Search:
         return float(n / len(x) * np.linalg.norm((misfit + misfit.T) / 2, 2))
 
 
-@dataclass(frozen=True)
-class Ahead:
-    """Errors (relative to λ_max, falling) that longer series would reach if what is left out fell on as it does.
+def _ahead(series: Series, bound: WaveBound, reached: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cutoffs of longer series, in quarters of an octave from the end of a table on, and the falling errors they reach.
 
-    Their `cutoffs` are frequencies an axis, up to four to a lag of the largest table.
+    If what is left out falls on as the coefficients do. Cutoffs are up to a quarter of the largest table's lags.
     """
-
-    cutoffs: np.ndarray
-    errors: np.ndarray
-
-    def cutoff(self, tolerance: float) -> float:
-        """Return the frequencies an axis that a tolerance takes; the most there are where that is not enough."""
-        enough = np.flatnonzero(self.errors <= tolerance)
-        return float(self.cutoffs[enough[0] if len(enough) else -1])
-
-
-def _ahead(series: Series, bound: WaveBound, reached: float) -> Ahead:
-    """From the error reached at the end of a table on, in quarters of an octave."""
     first, last = np.log2(series.size / 4), np.log2(current().table) / series.dim - 2
     cutoffs = 2.0 ** np.arange(first, max(first, np.floor(last)) + 0.125, 0.25)
     left = np.array([beyond(series, bound, cutoff) for cutoff in cutoffs])
-    return Ahead(cutoffs, reached * left / left[0])
+    return cutoffs, reached * left / left[0]
 
 
 def left_out(series: Series, bound: WaveBound, cutoff: int) -> float:

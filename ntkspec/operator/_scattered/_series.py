@@ -25,13 +25,10 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Series:
-    """Fourier coefficients of a kernel on a torus, computed from `size` lags an axis, and bounds on the others.
+    """Fourier coefficients k̂, shape (size,)·d in FFT order, of a kernel k(Δ) ≈ Σ k̂_ξ e^{2πiξ·Δ/P} on a torus.
 
-    Attributes:
-        coefficients: k̂, shape (size,)·d in FFT order: k(Δ) ≈ Σ k̂_ξ e^{2πiξ·Δ/P}.
-        period: P.
-        largest: max |k̂_ξ| over |ξ|_∞ > N, for N = 0 … size/4.
-        order: α of the fall |ξ|^−α from size/8 to size/4, by which it is continued beyond.
+    Bounds on others are `largest`, max |k̂_ξ| over |ξ|_∞ > N for N = 0 … size/4, and beyond it the fall |ξ|^−α from
+    size/8 to size/4, of `order` α.
     """
 
     coefficients: np.ndarray

@@ -26,12 +26,8 @@ __all__ = ["Stencil", "blur_decimate", "derivative", "gradient", "laplacian"]
 class Stencil(Measurement):
     """Sums of separable windows that slide over the lattice; build one with `blur_decimate`, `gradient`, `laplacian`.
 
-    Measurement i of a component is Σ_terms Σ_j Π_axes taps[j_axis] · f[stride·i + j].
-
-    Attributes:
-        components: for each component its terms, each one array of taps (width of that axis,) an axis.
-        widths: of the window on each axis.
-        stride: step of the window on each axis.
+    Measurement i of a component is Σ_terms Σ_j Π_axes taps[j_axis] · f[stride·i + j]. A component is its terms, each an
+    array of taps (width of the window,) an axis.
     """
 
     components: tuple[tuple[tuple[Array, ...], ...], ...]

@@ -30,13 +30,11 @@ class Beams(NamedTuple):
 
 
 class ParallelBeam(Measurement):
-    """Line integrals at several angles; build one with `parallel_beam`.
+    """Line integrals at several angles, each of `num_detectors` rays; build one with `parallel_beam`.
 
     Attributes:
-        down: angles that step from row to row.
-        across: angles that step from column to column (as `down`, of the transposed image).
+        down: angles that step from row to row; `across` from column to column (as `down`, of the transposed image).
         order: order of `down` then `across` that is that of the angles given, shape (angles,).
-        num_detectors: rays an angle.
         reach: detectors that a pixel may touch.
     """
 
