@@ -14,13 +14,14 @@ from __future__ import annotations
 import shutil
 import sys
 from numbers import Number
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from ntkspec.extras import needs
 
 __all__ = ["NO_PROGRESS", "NoProgress", "Progress", "Stage", "TerminalProgress"]
 
 
+@runtime_checkable
 class Stage(Protocol):
     """One piece of work under way; leaving its `with` block ends it."""
 
@@ -37,6 +38,7 @@ class Stage(Protocol):
     def __exit__(self, *error: Any) -> None: ...
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Anything that can be told how far some work has come."""
 

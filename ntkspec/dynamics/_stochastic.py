@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import as_columns, check_number, check_seed, check_sizes
@@ -125,7 +126,7 @@ def stochastic_descent(
             before = time
             stage.advance()
     path = np.stack(functions)
-    of_run, start = _losses(path, columns, loss), float(_losses(np.zeros((1, 1, 1, 1)), columns, loss)[0, 0])
+    of_run, start = _losses(path, columns, loss), float(_losses(np.zeros((1, 1, *columns.shape)), columns, loss)[0, 0])
     if not np.isfinite(of_run).all() or of_run.max() > 1e6 * max(start, 1e-300):
         what = f"the loss of a run with batches of {batches.size} grew to {of_run.max():.2g} from {start:.2g}"
         limit = f"noise makes SGD unstable below gradient descent's limit ({times.stability_limit(top):.6g})"
@@ -144,7 +145,9 @@ def stochastic_descent(
     )
 
 
-def _losses(path: np.ndarray, labels: np.ndarray, loss: Loss) -> np.ndarray:
+def _losses(
+    path: Float[np.ndarray, "t run n c"], labels: Float[np.ndarray, "n c"], loss: Loss
+) -> Float[np.ndarray, "t run"]:
     """Loss (step, run) of functions (step, run, point, channel)."""
     with np.errstate(over="ignore", invalid="ignore"):
         return ((labels - path) ** 2).sum(axis=(2, 3)) / (2 if loss == "sum" else 2 * len(labels))
@@ -161,7 +164,7 @@ def _mean_function(path: np.ndarray, restore: Callable, name: str, point: str) -
     }
 
 
-def _mean_loss(of_run: np.ndarray, loss: Loss, name: str) -> dict[str, tuple]:
+def _mean_loss(of_run: Float[np.ndarray, "t run"], loss: Loss, name: str) -> dict[str, tuple]:
     """Mean over runs of losses (step, run), with its standard error."""
     steps, runs = of_run.shape
     variance = of_run.var(axis=1, ddof=1) if runs > 1 else np.full(steps, np.inf)

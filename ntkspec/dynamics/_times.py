@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ntkspec.checks import check_steps
 from ntkspec.dynamics._base import Dynamics, Loss, summed_rate
@@ -80,19 +81,19 @@ class Times:
         """Iterate over the steps, one at a time."""
         return (self.at(self.steps[i : i + 1]) for i in range(len(self.steps)))
 
-    def residual(self, eigenvalue: np.ndarray) -> np.ndarray:
+    def residual(self, eigenvalue: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s t"]:
         """r(λ, t), the part of a mode that is still to be learned."""
         return self.filters.residual(self.rate * eigenvalue[..., None], self.steps)
 
-    def weights(self, eigenvalue: np.ndarray) -> np.ndarray:
+    def weights(self, eigenvalue: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s t"]:
         """(1 − r)/λ, with its limit at λ = 0."""
         return self.rate * self.filters.weights(self.rate * eigenvalue[..., None], self.steps)
 
-    def learned(self, eigenvalue: np.ndarray) -> np.ndarray:
+    def learned(self, eigenvalue: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s t"]:
         """1 − r, without a difference."""
         return eigenvalue[..., None] * self.weights(eigenvalue)
 
-    def sensitivity(self, largest_eigenvalue: float) -> np.ndarray:
+    def sensitivity(self, largest_eigenvalue: float) -> Float[np.ndarray, " t"]:
         """Return a bound on ‖r(A, t) − r(B, t)‖/‖A − B‖ for matrices of norm up to λ_max, shape (t,)."""
         return self.rate * self.filters.sensitivity(self.rate * largest_eigenvalue, self.steps)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Real
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_number
@@ -135,7 +136,9 @@ def steps_taken(num_steps: int, K: Operator) -> int:
     return min(num_steps, K.num_points)
 
 
-def sum_reaching(value: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def sum_reaching(
+    value: Float[np.ndarray, " h"], weight: Real[np.ndarray, " h"], levels: Float[np.ndarray, " g"]
+) -> Float[np.ndarray, " g"]:
     """Return the weight of the known eigenvalues that reach each level; one within rounding of it does."""
     slack = 1e-13 * value.max()
     place = np.searchsorted(levels, value + slack, side="right")

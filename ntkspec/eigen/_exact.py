@@ -7,6 +7,7 @@ Everything here works on that half, and on no more of it than is asked for, so t
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Integer
 
 from ntkspec.limits import current
 from ntkspec.operator import Operator
@@ -62,7 +63,9 @@ def _largest(value: np.ndarray, count: int, margin: float) -> np.ndarray:
     return np.flatnonzero(value >= threshold - margin)
 
 
-def multiplicity(value: np.ndarray, error: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+def multiplicity(
+    value: Float[np.ndarray, " k"], error: Float[np.ndarray, " k"], weight: Integer[np.ndarray, " k"] | None = None
+) -> Integer[np.ndarray, " k"]:
     """Return the size of each run of neighbours, in descending order, whose bounds overlap; `weight` modes each."""
     resolution = np.maximum(error, 1e-13 * abs(value).max())
     parted = value[:-1] - value[1:] > resolution[:-1] + resolution[1:]

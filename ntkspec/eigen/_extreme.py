@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.operator import Operator
@@ -121,7 +122,13 @@ def _grow(K: Operator, state: Decomposition, fresh: Array) -> Decomposition:
 
 
 @partial(jax.jit, donate_argnums=1)
-def _step(K: Operator, basis: Array, block: Array, fresh: Array, column: int) -> tuple[Array, Array, Array, Array]:
+def _step(
+    K: Operator,
+    basis: Float[Array, "n limit"],
+    block: Float[Array, "n w"],
+    fresh: Float[Array, "n w"],
+    column: Array,
+) -> tuple[Float[Array, "n limit"], Float[Array, "n w"], Float[Array, "limit w"], Float[Array, "w w"]]:
     """Store a block from `column` on; return the basis, the next block, Vᵀ K block and its coupling to the next.
 
     The columns not yet filled are zero and project nothing out. Directions that vanish (an invariant subspace)
@@ -138,7 +145,7 @@ def _step(K: Operator, basis: Array, block: Array, fresh: Array, column: int) ->
     return basis, following, overlap, following.T @ rest
 
 
-def _part_columns(block: Array) -> Array:
+def _part_columns(block: Float[Array, "n w"]) -> Float[Array, "n w"]:
     """Return unit columns of the same span, orthogonal up to rounding over the smallest singular value of the input.
 
     The rotation is that of Stathopoulos & Wu 2002, "A block orthogonalization procedure with constant synchronization
@@ -176,5 +183,5 @@ def _pairs(K: Operator, state: Decomposition, values: np.ndarray, S: np.ndarray)
 
 
 @jax.jit
-def _residuals(K: Operator, vectors: Array, values: Array) -> Array:
+def _residuals(K: Operator, vectors: Float[Array, "n k"], values: Float[Array, " k"]) -> Float[Array, " k"]:
     return jnp.linalg.norm(product(K, vectors) - vectors * values, axis=0)

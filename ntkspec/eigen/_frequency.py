@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft
+from jaxtyping import Float, Integer
 
 from ntkspec.grid import Grid, Placement, half_weights
 from ntkspec.limits import current
@@ -60,7 +61,7 @@ def _half_axes(grid: Grid) -> list[np.ndarray]:
     return [*axes[:-1], np.fft.rfftfreq(grid.shape[-1], d=grid.spacing[-1])]
 
 
-def half_radius(grid: Grid) -> np.ndarray:
+def half_radius(grid: Grid) -> Float[np.ndarray, "*half"]:
     """|frequency| of every entry of the half spectrum, in its shape."""
     axes = _half_axes(grid)
     if grid.dim == 1:
@@ -68,14 +69,14 @@ def half_radius(grid: Grid) -> np.ndarray:
     return np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True)))
 
 
-def half_frequencies(grid: Grid, index: np.ndarray) -> np.ndarray:
+def half_frequencies(grid: Grid, index: Integer[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
     """Return the frequencies (k, d), in cycles per unit, of flat positions (k,) in the half spectrum of a lattice."""
     axes = _half_axes(grid)
     position = np.unravel_index(index, [len(axis) for axis in axes])
     return np.stack([axis[i] for axis, i in zip(axes, position, strict=True)], axis=-1)
 
 
-def one_sign(frequency: np.ndarray) -> np.ndarray:
+def one_sign(frequency: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k d"]:
     """±k describe one real mode: the first coordinate that is not zero is made positive."""
     if frequency.shape[1] == 1:
         return np.abs(frequency)
@@ -111,7 +112,7 @@ def rates(K: Lattice) -> dict[str, tuple]:
     }
 
 
-def rayleigh_quotients(K: Lattice) -> np.ndarray:
+def rayleigh_quotients(K: Lattice) -> Float[np.ndarray, "*half"]:
     """u_kᵀ K u_k of every unit plane wave on the points, the half spectrum: that of the nearest circulant matrix."""
     sublattice = K.sublattice
     pairs = np.asarray(K.lag_counts() * K.lags())

@@ -38,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Operator
@@ -65,9 +66,9 @@ class Krylov:
     """
 
     basis: tuple[Array, ...]
-    diagonal: np.ndarray
-    off_diagonal: np.ndarray
-    norm: np.ndarray
+    diagonal: Float[np.ndarray, "k channel"]
+    off_diagonal: Float[np.ndarray, "k channel"]
+    norm: Float[np.ndarray, " channel"]
     state: State
     resume: State
 
@@ -87,17 +88,19 @@ class Krylov:
         alpha, beta = self.diagonal.T.astype(np.float64), self.off_diagonal[:-1].T.astype(np.float64)
         return [scipy.linalg.eigh_tridiagonal(*one) for one in zip(alpha, beta, strict=True)]
 
-    def coefficients(self, function: Filter) -> np.ndarray:
+    def coefficients(self, function: Filter) -> Float[np.ndarray, "k channel t"]:
         """‖y‖ f(T) e_1 for every channel: shape (k, channel, t)."""
         each = zip(self.norm, self.ritz, strict=True)
         return np.stack([norm * S @ (S[0][:, None] * function(theta)) for norm, (theta, S) in each], axis=1)
 
-    def last_coefficient(self, function: Filter) -> np.ndarray:
+    def last_coefficient(self, function: Filter) -> Float[np.ndarray, "channel t"]:
         """Return the last row of `coefficients` for very many columns: shape (channel, t)."""
         each = zip(self.norm, self.ritz, strict=True)
         return np.stack([norm * (S[-1] * S[0]) @ function(theta) for norm, (theta, S) in each])
 
-    def combine(self, K: Operator, coefficients: np.ndarray, progress: Progress = NO_PROGRESS) -> Array:
+    def combine(
+        self, K: Operator, coefficients: Float[np.ndarray, "k channel t"], progress: Progress = NO_PROGRESS
+    ) -> Float[Array, "t channel n"]:
         """Q c: coefficients (k, channel, t) to vectors (t, channel, point), in a second pass for vectors not kept."""
         parts = jnp.asarray(coefficients, dtype=self.norm.dtype).reshape(-1, CHUNK, *coefficients.shape[1:])
         channels, points = self.state[1].shape
@@ -126,7 +129,9 @@ class Krylov:
 
 
 @partial(jax.jit, donate_argnums=0)
-def _accumulate(total: Array, block: Array, part: Array) -> Array:
+def _accumulate(
+    total: Float[Array, "channel t n"], block: Float[Array, "k channel n"], part: Float[Array, "k channel t"]
+) -> Float[Array, "channel t n"]:
     """Total (channel, t, point) plus the block (k, channel, point) times its part (k, channel, t)."""
 
     def one(channel: Array) -> Array:
@@ -135,7 +140,7 @@ def _accumulate(total: Array, block: Array, part: Array) -> Array:
     return total + jax.lax.map(one, jnp.arange(total.shape[0]))
 
 
-def start(y: Array) -> Krylov:
+def start(y: Float[Array, "channel n"]) -> Krylov:
     """Return the empty basis of labels y (channel, point)."""
     norm = jnp.linalg.norm(y, axis=1)
     vector = y / jnp.where(norm > 0, norm, 1)[:, None]
@@ -160,7 +165,7 @@ def extend(K: Operator, krylov: Krylov, *, keep: bool = True) -> Krylov:
 
 def grow_until(
     K: Operator,
-    y: Array,
+    y: Float[Array, "channel n"],
     error: Callable[[Krylov], float],
     *,
     tolerance: float,

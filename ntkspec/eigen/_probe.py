@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.checks import check_number
 from ntkspec.limits import refuse_if_too_large
@@ -32,7 +33,7 @@ __all__ = ["Probes", "draw"]
 class Probes:
     """Vectors (b + p, n) whose quadratic forms make a trace: Q's b columns, summed, then random ones, averaged."""
 
-    vectors: Array
+    vectors: Float[Array, "v n"]
     num_exact: int
 
     def total(self, forms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.limits import current, refuse_if_too_large
 from ntkspec.operator import Operator
@@ -40,9 +41,9 @@ class Quadrature:
     The rounding is that of a product, relative to λ_max.
     """
 
-    diagonal: np.ndarray
-    off_diagonal: np.ndarray
-    mass: np.ndarray
+    diagonal: Float[np.ndarray, "k v"]
+    off_diagonal: Float[np.ndarray, "k v"]
+    mass: Float[np.ndarray, " v"]
     rounding: float
 
     @property
@@ -75,12 +76,12 @@ class Quadrature:
         """Where the spectrum of a positive semi-definite K begins: 0, less the rounding of a product."""
         return -self.rounding * float(self.rules[0].max())
 
-    def integrate(self, function: Function) -> np.ndarray:
+    def integrate(self, function: Function) -> Float[np.ndarray, "v ..."]:
         """Gauss: vᵀ f(K) v for each vector, shape (v,) or (v, f). Nodes below 0 are rounding, and count as 0."""
         nodes, weights, _ = self.rules
         return _sums(function, nodes, weights)
 
-    def integrate_radau(self, function: Function) -> np.ndarray:
+    def integrate_radau(self, function: Function) -> Float[np.ndarray, "v ..."]:
         """Gauss–Radau, with one node more, fixed where the spectrum begins; shapes as `integrate`.
 
         Where all derivatives of f are of one sign by turns (log(λ + δ), 1/(λ + δ), e^{−tλ}, √λ) the two rules
@@ -99,7 +100,9 @@ class Quadrature:
             weights.append(mass * S[0] ** 2)
         return _sums(function, np.stack(nodes), np.stack(weights))
 
-    def above(self, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def above(
+        self, threshold: Float[np.ndarray, " g"]
+    ) -> tuple[Float[np.ndarray, "v g"], Float[np.ndarray, "v g"], Float[np.ndarray, "v g"]]:
         """Estimate the mass of each vector at eigenvalues of at least thresholds (g,) > 0, with bounds, each (v, g).
 
         A node counts as on one side as far as its residual keeps it there; else the bounds are those of Chebyshev,
@@ -170,7 +173,7 @@ def check_resolved(K: Operator, ridge: float, rounding: float, name: str) -> Non
 
 def quadrature(
     K: Operator,
-    vectors: Array,
+    vectors: Float[Array, "v n"],
     error: Callable[[Quadrature], float],
     *,
     tolerance: float,

@@ -10,6 +10,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.dynamics import Times
 from ntkspec.eigen._lanczos import Krylov, grow_until
@@ -48,10 +49,10 @@ class Trajectory:
         passes: of the Lanczos recurrence: 2 where its vectors did not fit in memory; 0 where it was not needed.
     """
 
-    learned: Array
-    weights: Array
-    error_bound: np.ndarray
-    field_error_bound: np.ndarray
+    learned: Float[Array, "t channel n"]
+    weights: Float[Array, "t channel n"]
+    error_bound: Float[np.ndarray, " t"]
+    field_error_bound: Float[np.ndarray, " t"]
     num_products: int
     largest_eigenvalue: float
     passes: int
@@ -59,7 +60,7 @@ class Trajectory:
 
 def trajectory(
     K: Operator,
-    y: Array,
+    y: Float[Array, "channel n"],
     times: Times,
     *,
     tolerance: float,
@@ -149,7 +150,7 @@ def _side_by_side(parts: list[Trajectory]) -> Trajectory:
     )
 
 
-def _error_bound(krylov: Krylov, times: Times) -> np.ndarray:
+def _error_bound(krylov: Krylov, times: Times) -> Float[np.ndarray, " t"]:
     """β_k times how much the last coefficient of the weights has moved, relative to ‖y‖, the worst over channels.
 
     See `ntkspec.eigen._lanczos`; where it cannot turn around that is its absolute value.
@@ -162,7 +163,7 @@ def _error_bound(krylov: Krylov, times: Times) -> np.ndarray:
     return np.max(moved * scale[:, None], axis=0)
 
 
-def _variation(krylov: Krylov, times: Times) -> np.ndarray:
+def _variation(krylov: Krylov, times: Times) -> Float[np.ndarray, "channel t"]:
     """Σ_{s<t} |g_{s+1} − g_s| of the last coefficient g, shape (channel, t).
 
     Every step is counted up to `COUNTED`. Beyond, the sum is one over blocks, each taken to move as fast as at its
@@ -195,7 +196,7 @@ def _amplification(rate: float, steps: np.ndarray) -> np.ndarray:
     return np.sqrt(rate) * (1 + np.sqrt(2 * steps / np.e))
 
 
-def _by_modes(K: Operator, modes: Modes, y: Array, times: Times) -> Trajectory:
+def _by_modes(K: Operator, modes: Modes, y: Float[Array, "channel n"], times: Times) -> Trajectory:
     top = float(modes.eigenvalue.max())
     times.require_stable(top)
     coefficients = modes.coefficients(y.T)

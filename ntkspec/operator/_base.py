@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points
@@ -54,19 +55,19 @@ class Operator(eqx.Module):
         """Where the points lie on a lattice; None for scattered points and for measurements that are no samples."""
 
     @abstractmethod
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         """K v for one vector, (n,) -> (n,); jits, vmaps and differentiates."""
 
     @abstractmethod
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         """K's diagonal, shape (n,)."""
 
     @abstractmethod
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         """K as a matrix, shape (n, n), which is refused where it would not fit in memory."""
 
     @abstractmethod
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """√Σ K_ij² = √Σ λ², a scalar."""
 
     @property
@@ -86,7 +87,7 @@ class Operator(eqx.Module):
         """
         return None
 
-    def trace(self) -> Array:
+    def trace(self) -> Float[Array, ""]:
         """Σ K_ii, a scalar."""
         return jnp.sum(self.diagonal())
 
@@ -114,7 +115,7 @@ class Operator(eqx.Module):
         """
         return _by_columns(self._field, jnp.asarray(weights))
 
-    def _field(self, columns: Array) -> Array:
+    def _field(self, columns: Float[Array, "n c"]) -> Float[Array, "*lattice c"]:
         """`field` of columns (n, c)."""
         raise ValueError(_NO_FIELD)
 
@@ -159,11 +160,13 @@ class Operator(eqx.Module):
         """Coordinates of a point that the kernel takes."""
         return self.points.shape[1]
 
-    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+    def _expand(
+        self, asked: Float[Array, "m d"], columns: Float[Array, "n c"], progress: Progress
+    ) -> Float[Array, "m c"]:
         """`at` of checked points (m, d) and columns (n, c); an operator that knows its kernel answers it."""
         raise ValueError(_NO_KERNEL)
 
-    def _trace_at(self, asked: Array) -> float:
+    def _trace_at(self, asked: Float[Array, "m d"]) -> float:
         """`norm_at` of checked points (m, d)."""
         raise ValueError(_NO_KERNEL)
 
@@ -182,6 +185,7 @@ class Operator(eqx.Module):
         v = jnp.asarray(v)
         if jnp.iscomplexobj(v):
             raise TypeError("the right-hand side is complex; an operator is real: K @ v.real + 1j * (K @ v.imag)")
+        v = v if jnp.issubdtype(v.dtype, jnp.floating) else v.astype(float)
         self._check_rows("the right-hand side has", v)
         return product(self, v)
 
@@ -220,15 +224,17 @@ class OfKernel(Operator):
     kernel: ComposedKernel
     which: Which = eqx.field(static=True)
 
-    def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
+    def _expand(
+        self, asked: Float[Array, "m d"], columns: Float[Array, "n c"], progress: Progress
+    ) -> Float[Array, "m c"]:
         return expand(self.kernel, self.points, asked, columns, self.which, progress)
 
-    def _trace_at(self, asked: Array) -> float:
+    def _trace_at(self, asked: Float[Array, "m d"]) -> float:
         return trace_at(self.kernel, asked, self.which)
 
 
 @jax.jit
-def product(K: Operator, v: Array) -> Array:
+def product(K: Operator, v: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """K v, compiled once for each kind and size of operator."""
     return K.matvec(v) if v.ndim == 1 else jax.vmap(K.matvec, in_axes=1, out_axes=1)(v)
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.kernel._composed import ComposedKernel, Which
@@ -35,16 +36,16 @@ class Dense(OnPoints):
     def dtype(self) -> np.dtype:
         return self.matrix.dtype
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.matrix @ v
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         return jnp.diagonal(self.matrix)
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         return self.matrix
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         return jnp.linalg.norm(self.matrix)
 
     def _expand(self, asked: Array, columns: Array, progress: Progress) -> Array:
@@ -52,7 +53,7 @@ class Dense(OnPoints):
             return super()._expand(asked, columns, progress)
         return expand(self.kernel, self.coordinates, asked, columns, self.which, progress)
 
-    def _trace_at(self, asked: Array) -> float:
+    def _trace_at(self, asked: Float[Array, "m d"]) -> float:
         return super()._trace_at(asked) if self.kernel is None else trace_at(self.kernel, asked, self.which)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike
+from jaxtyping import Float
 
 from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.limits import current
@@ -20,8 +20,13 @@ FEW = 64
 
 
 def expand(
-    k: ComposedKernel, x: ArrayLike, asked: Array, weights: Array, which: Which, progress: Progress = NO_PROGRESS
-) -> Array:
+    k: ComposedKernel,
+    x: Float[Array | np.ndarray, "n d"],
+    asked: Float[Array, "m d"],
+    weights: Float[Array, "n c"],
+    which: Which,
+    progress: Progress = NO_PROGRESS,
+) -> Float[Array, "m c"]:
     """Σ_j k(z_i, x_j) w_j, shape (m, c), for asked points z (m, d) and weights w (n, c) of points x (n, d)."""
     rows, columns = _blocks(np.asarray(asked)), _blocks(np.asarray(x))
     padding = columns.shape[0] * columns.shape[1] - len(weights)
@@ -37,7 +42,7 @@ def expand(
     return jnp.concatenate(totals)[: len(asked)]
 
 
-def trace_at(k: ComposedKernel, asked: Array, which: Which) -> float:
+def trace_at(k: ComposedKernel, asked: Float[Array, "m d"], which: Which) -> float:
     """Σ_i k(z_i, z_i), a bound on the norm of the kernel on points z, shape (m, d)."""
     if k.stationary:
         return len(asked) * float(k.gram(asked[:1], None, which)[0, 0])

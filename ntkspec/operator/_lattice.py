@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float, Integer
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_mask, check_shape
@@ -100,7 +101,7 @@ class Lattice(OfKernel):
     def modes(self) -> PlaneWaves | None:
         return PlaneWaves(self, np.asarray(self.transform).ravel(), self.sublattice.grid) if self.circulant else None
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         shape = self.sublattice.shape
         v = v.astype(self.dtype)
         if self.index is None:
@@ -108,11 +109,11 @@ class Lattice(OfKernel):
         on_lattice = jnp.zeros(math.prod(shape), dtype=v.dtype).at[self.index].set(v, unique_indices=True)
         return toeplitz(self.transform, on_lattice.reshape(shape), self.sublattice.torus).ravel()[self.index]
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         function = self.kernel.ntk_lag if self.which == "ntk" else self.kernel.nngp_lag
         return jnp.full(self.num_points, function(jnp.zeros(self.kernel.dim)))
 
-    def lags(self) -> Array:
+    def lags(self) -> Float[Array, "*torus"]:
         """Return the kernel on the torus of lags, shape `torus`, always in float64; index −i is lag −i."""
         return lag_table(self.kernel, self.sublattice.torus, self.sublattice.grid.spacing, self.which)
 
@@ -122,7 +123,7 @@ class Lattice(OfKernel):
         each = zip(self.sublattice.shape, self.sublattice.torus, strict=True)
         return self.lags()[np.ix_(*(np.arange(1 - n, n) % size for n, size in each))]
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         # The matrix, and an integer of each pair's difference on each axis.
         self._refuse_if_too_dense(2 + 2 * len(self.sublattice.shape))
         position = self._position()
@@ -130,7 +131,7 @@ class Lattice(OfKernel):
         difference = (position[:, :, None] - position[:, None, :]) % torus
         return self.lags()[tuple(difference)]
 
-    def lag_counts(self) -> Array:
+    def lag_counts(self) -> Float[Array, "*torus"]:
         """How many ordered pairs of points stand at each lag of the torus, by FFT of the mask with itself."""
         torus = self.sublattice.torus
         if self.circulant:
@@ -138,7 +139,7 @@ class Lattice(OfKernel):
         present = jnp.asarray(self.placement.extend(np.ones(self.num_points)))
         return jnp.round(jnp.fft.irfftn(jnp.abs(jnp.fft.rfftn(present, s=torus)) ** 2, s=torus))
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """√Σ K_ij² = √(Σ_lag count(lag) k(lag)²), or √Σ λ² of all modes where they are known."""
         if self.circulant:
             last, power = self.sublattice.torus[-1], self.transform**2
@@ -150,7 +151,7 @@ class Lattice(OfKernel):
     def field_shape(self) -> tuple[int, ...]:
         return self.sublattice.full
 
-    def _field(self, columns: Array) -> Array:
+    def _field(self, columns: Float[Array, "n c"]) -> Float[Array, "*lattice c"]:
         return _on_lattice(self._full(), self._full_index(), columns)
 
     def restrict(self, values: ArrayLike) -> Array:
@@ -276,7 +277,7 @@ def _sublattice(shape: tuple[int, ...], mask: ArrayLike | None, periodic: bool) 
 
 
 @jax.jit
-def _on_lattice(full: Lattice, index: Array, weights: Array) -> Array:
+def _on_lattice(full: Lattice, index: Integer[Array, " n"], weights: Float[Array, "n c"]) -> Float[Array, "*lattice c"]:
     def one(column: Array) -> Array:
         spread = jnp.zeros(full.num_points, dtype=weights.dtype).at[index].set(column, unique_indices=True)
         return full.matvec(spread).reshape(full.sublattice.shape)

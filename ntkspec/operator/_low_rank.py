@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from ntkspec.kernel._composed import ComposedKernel, Which
@@ -65,19 +66,19 @@ class LowRank(OnPoints, OfKernel):
     def modes(self) -> FactorModes:
         return self._modes
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.factor @ (self.factor.T @ v)
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         """Σ_j F_ij², shape (n,); the kernel's own diagonal is larger by `error` in all."""
         return jnp.sum(self.factor**2, axis=1)
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         self._refuse_if_too_dense(2)
         product = self.factor @ self.factor.T
         return (product + product.T) / 2
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """‖F Fᵀ‖_F = ‖Fᵀ F‖_F."""
         return jnp.linalg.norm(self.factor.T @ self.factor)
 
@@ -171,7 +172,7 @@ def _room_for(factor: Array, columns: int, block: int, tol: float) -> Array:
 
 
 @partial(jax.jit, static_argnames="which")
-def _diagonal(k: ComposedKernel, x: Array, which: Which) -> Array:
+def _diagonal(k: ComposedKernel, x: Float[Array, "n d"], which: Which) -> Float[Array, " n"]:
     return jax.lax.map(lambda point: k.gram(point[None], point[None], which)[0, 0], x, batch_size=min(1024, len(x)))
 
 
@@ -202,7 +203,7 @@ def _eliminate(
     return factor, left, proposed[order], jnp.sum(accepted)
 
 
-def _thin(H: Array, uniform: Array) -> tuple[Array, Array]:
+def _thin(H: Float[Array, "b b"], uniform: Float[Array, " b"]) -> tuple[Bool[Array, " b"], Float[Array, "b b"]]:
     """Cholesky of the accepted rows of H (b, b): row i stays with probability (what is left of H_ii)/H_ii."""
     start = jnp.diagonal(H)
     # What is left of a repeated pivot is rounding of the first.

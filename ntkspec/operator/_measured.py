@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.grid import Placement
@@ -54,18 +55,18 @@ class Measured(Operator):
         placement = self.kernel.placement
         return None if placement is None else self.measurement.placement(placement)
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         values = self.kernel.matvec(self.measurement.transpose(v).ravel())
         return self.measurement.forward(values.reshape(self.measurement.points_shape)).astype(v.dtype)
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         diagonal, num_products = self._diagonal()
         if diagonal is None:
             what = f"the diagonal of {self.num_points:,} measurements would take {num_products:,} products"
             raise ValueError(f"{what}; its sum is estimated by `trace()`")
         return diagonal
 
-    def trace(self) -> Array:
+    def trace(self) -> Float[Array, ""]:
         """Σ of the diagonal: exact where `diagonal` is, else estimated from random products.
 
         Warns:
@@ -74,7 +75,7 @@ class Measured(Operator):
         diagonal, _ = self._diagonal()
         return self._estimate("trace", _random_products(self)[0]) if diagonal is None else jnp.sum(diagonal)
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """√Σ of squares: by one product a measurement up to a size, else estimated from random products.
 
         Warns:
@@ -85,7 +86,7 @@ class Measured(Operator):
             return jnp.sqrt(jnp.sum(_probe(self, jnp.arange(m), self._batch)[1]))
         return jnp.sqrt(self._estimate("squared Frobenius norm", _random_products(self)[1]))
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         """Return A K Aᵀ as a matrix (m, m), exactly symmetric, by m products."""
         self._refuse_if_too_dense(3, "measurements")
         columns = _columns(self, self._batch)
@@ -95,7 +96,7 @@ class Measured(Operator):
     def field_shape(self) -> tuple[int, ...] | None:
         return self.kernel.field_shape
 
-    def _field(self, columns: Array) -> Array:
+    def _field(self, columns: Float[Array, "n c"]) -> Float[Array, "*lattice c"]:
         """K Aᵀ w."""
         return self.kernel._field(_transposed(self.measurement, columns))
 
@@ -114,7 +115,7 @@ class Measured(Operator):
         """k(z, x) Aᵀ w: the learned function itself, not its measurements."""
         return self.kernel._expand(asked, _transposed(self.measurement, columns), progress)
 
-    def _trace_at(self, asked: Array) -> float:
+    def _trace_at(self, asked: Float[Array, "m d"]) -> float:
         return self.kernel._trace_at(asked)
 
     @property
@@ -185,7 +186,7 @@ def _random_products(K: Measured) -> tuple[Array, Array]:
 
 
 @jax.jit
-def _transposed(A: Measurement, columns: Array) -> Array:
+def _transposed(A: Measurement, columns: Float[Array, "m c"]) -> Float[Array, "n c"]:
     return jax.lax.map(lambda w: A.transpose(w).ravel(), columns.T).T
 
 

@@ -17,6 +17,7 @@ import scipy.fft
 import scipy.linalg
 import scipy.sparse
 from jax import Array
+from jaxtyping import Integer, Num, Real
 
 from ntkspec.grid import Grid, Placement, energy_by_frequency, half_weights
 from ntkspec.limits import current
@@ -65,39 +66,41 @@ class Modes(ABC):
         return len(self.eigenvalue)
 
     @abstractmethod
-    def coefficients(self, columns: np.ndarray | Array) -> np.ndarray | Array:
+    def coefficients(self, columns: Real[np.ndarray | Array, "n c"]) -> Num[np.ndarray | Array, "k c"]:
         """Coefficients in the modes of columns (n, c), one column each: what `combine` takes."""
 
     @abstractmethod
-    def combine(self, functions: np.ndarray, coefficients: np.ndarray | Array) -> np.ndarray | Array:
+    def combine(
+        self, functions: Real[np.ndarray, "h f"], coefficients: Num[np.ndarray | Array, "k c"]
+    ) -> Real[np.ndarray | Array, "f n c"]:
         """f(K) y for real functions (h, f) and the `coefficients` of y, shape (f, n, c)."""
 
     @abstractmethod
-    def vectors(self, index: np.ndarray) -> np.ndarray:
+    def vectors(self, index: Integer[np.ndarray, " k"]) -> Num[np.ndarray, "n k"]:
         """Return unit eigenvectors of the entries `index` (k,) of `eigenvalue`, shape (n, k)."""
 
     @abstractmethod
-    def _diagonal(self, functions: np.ndarray) -> np.ndarray:
+    def _diagonal(self, functions: Real[np.ndarray, "h f"]) -> Real[np.ndarray, "f _"]:
         """`diagonal` of real functions."""
 
-    def power(self, columns: np.ndarray) -> np.ndarray:
+    def power(self, columns: Real[np.ndarray, "n c"]) -> Real[np.ndarray, "h c"]:
         """Σ (u_i·y)² over the modes of each eigenvalue, columns (n, c) to (h, c)."""
         return np.asarray(self.coefficients(columns)) ** 2
 
-    def apply(self, functions: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def apply(self, functions: Num[np.ndarray, "h f"], columns: Real[np.ndarray, "n c"]) -> Num[np.ndarray, "f n c"]:
         """f(K) y for functions (h, f) and columns (n, c), shape (f, n, c)."""
         coefficients = self.coefficients(columns)
         if np.iscomplexobj(functions):
             return _pair(self.combine(_real(functions), coefficients))
         return np.asarray(self.combine(functions, coefficients))
 
-    def diagonal(self, functions: np.ndarray) -> np.ndarray:
+    def diagonal(self, functions: Num[np.ndarray, "h f"]) -> Num[np.ndarray, "f _"]:
         """[f(K)]_ii for functions (h, f), shape (f, n); (f, 1) where it is the same at all points."""
         if np.iscomplexobj(functions):
             return _pair(self._diagonal(_real(functions)))
         return self._diagonal(functions)
 
-    def trace(self, functions: np.ndarray) -> np.ndarray:
+    def trace(self, functions: Num[np.ndarray, "h f"]) -> Num[np.ndarray, " f"]:
         """Return the trace tr f(K) for functions (h, f), shape (f,)."""
         return np.tensordot(self.weight.astype(float), functions, axes=1)
 
@@ -140,13 +143,15 @@ class PlaneWaves(Modes):
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(self.grid.dim))
 
-    def coefficients(self, columns: np.ndarray | Array) -> np.ndarray | Array:
+    def coefficients(self, columns: Real[np.ndarray | Array, "n c"]) -> Num[np.ndarray | Array, "k c"]:
         """Fourier coefficients (h, c), complex, so scaled that Σ weight |·|² is Σ y²."""
         fft = jnp.fft if isinstance(columns, jax.Array) else scipy.fft
         modes = fft.rfftn(columns.reshape(*self.grid.shape, -1), axes=self._axes, norm="ortho")
         return modes.reshape(-1, columns.shape[1])
 
-    def combine(self, functions: np.ndarray, coefficients: np.ndarray | Array) -> np.ndarray | Array:
+    def combine(
+        self, functions: Real[np.ndarray, "h f"], coefficients: Num[np.ndarray | Array, "k c"]
+    ) -> Real[np.ndarray | Array, "f n c"]:
         fft, xp = (jnp.fft, jnp) if isinstance(coefficients, jax.Array) else (scipy.fft, np)
         half = (*self._half, -1)
         values = [
@@ -155,16 +160,16 @@ class PlaneWaves(Modes):
         ]
         return xp.stack(values).reshape(functions.shape[1], self.grid.size, -1)
 
-    def vectors(self, index: np.ndarray) -> np.ndarray:
+    def vectors(self, index: Integer[np.ndarray, " k"]) -> Num[np.ndarray, "n k"]:
         """Complex plane waves e^{2πi k·x}/√n."""
         frequency = np.stack(np.unravel_index(index, self._half)) / np.array(self.grid.shape)[:, None]
         position = np.stack(np.unravel_index(np.arange(self.grid.size), self.grid.shape))
         return np.exp(2j * np.pi * position.T @ frequency) / np.sqrt(self.grid.size)
 
-    def power(self, columns: np.ndarray) -> np.ndarray:
+    def power(self, columns: Real[np.ndarray, "n c"]) -> Real[np.ndarray, "h c"]:
         return self.weight[:, None] * np.abs(self.coefficients(columns)) ** 2
 
-    def _diagonal(self, functions: np.ndarray) -> np.ndarray:
+    def _diagonal(self, functions: Real[np.ndarray, "h f"]) -> Real[np.ndarray, "f _"]:
         return self.trace(functions)[:, None] / self.num_points
 
     def spread(self, placement: Placement) -> scipy.sparse.csr_array:
@@ -184,7 +189,7 @@ class MatrixModes(Modes):
     def _by_block(self, along: np.ndarray) -> list[np.ndarray]:
         return np.split(along, np.cumsum([len(V) for V in self.basis])[:-1])
 
-    def coefficients(self, columns: np.ndarray | Array) -> np.ndarray:
+    def coefficients(self, columns: Real[np.ndarray | Array, "n c"]) -> Real[np.ndarray, "k c"]:
         parts = zip(self.basis, self.blocks.split(np.asarray(columns)), strict=True)
         return np.concatenate([V.T @ y for V, y in parts])
 
@@ -194,13 +199,13 @@ class MatrixModes(Modes):
         parts = [(V @ f.reshape(len(V), -1)).reshape(f.shape) for V, f in zip(self.basis, filtered, strict=True)]
         return np.moveaxis(self.blocks.join(tuple(parts)), 1, 0)
 
-    def vectors(self, index: np.ndarray) -> np.ndarray:
+    def vectors(self, index: Integer[np.ndarray, " k"]) -> Num[np.ndarray, "n k"]:
         unit = np.zeros((self.num_points, len(index)))
         unit[index, np.arange(len(index))] = 1
         parts = zip(self.basis, self._by_block(unit), strict=True)
         return self.blocks.join(tuple(V @ part for V, part in parts))
 
-    def _diagonal(self, functions: np.ndarray) -> np.ndarray:
+    def _diagonal(self, functions: Real[np.ndarray, "h f"]) -> Real[np.ndarray, "f _"]:
         parts = zip(self.basis, self._by_block(functions), strict=True)
         return self.blocks.join_diagonals(tuple(V**2 @ f for V, f in parts)).T
 
@@ -225,7 +230,7 @@ class FactorModes(Modes):
     def num_vectors(self) -> int:
         return self.basis.shape[1]
 
-    def coefficients(self, columns: np.ndarray | Array) -> np.ndarray:
+    def coefficients(self, columns: Real[np.ndarray | Array, "n c"]) -> Real[np.ndarray, "k c"]:
         columns = np.asarray(columns)
         known = self.basis.T @ columns
         return np.concatenate([known, columns - self.basis @ known])
@@ -234,14 +239,14 @@ class FactorModes(Modes):
         known, rest = np.split(np.asarray(coefficients), [self.num_vectors])
         return np.stack([f[-1] * rest + self.basis @ (f[:-1, None] * known) for f in functions.T])
 
-    def vectors(self, index: np.ndarray) -> np.ndarray:
+    def vectors(self, index: Integer[np.ndarray, " k"]) -> Num[np.ndarray, "n k"]:
         return self.basis[:, index]
 
-    def power(self, columns: np.ndarray) -> np.ndarray:
+    def power(self, columns: Real[np.ndarray, "n c"]) -> Real[np.ndarray, "h c"]:
         known, rest = np.split(self.coefficients(columns), [self.num_vectors])
         return np.concatenate([known**2, np.sum(rest**2, axis=0)[None]])
 
-    def _diagonal(self, functions: np.ndarray) -> np.ndarray:
+    def _diagonal(self, functions: Real[np.ndarray, "h f"]) -> Real[np.ndarray, "f _"]:
         return (functions[-1] + self.basis**2 @ (functions[:-1] - functions[-1])).T
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.operator._base import Operator
 from ntkspec.recurrence import begin, largest_ritz, recur_only
@@ -44,7 +45,7 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
             return theta + residual
 
 
-def positive_start(num_points: int, seed: int = 0) -> Array:
+def positive_start(num_points: int, seed: int = 0) -> Float[Array, "1 n"]:
     """Return a random positive unit vector (1, n): a kernel's top eigenvector is close to one sign."""
     vector = jnp.asarray(0.5 + np.random.default_rng(seed).random(num_points), dtype=float)[None]
     return vector / jnp.linalg.norm(vector)

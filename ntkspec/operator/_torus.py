@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from ntkspec.kernel._composed import ComposedKernel, Which
 
@@ -40,7 +41,9 @@ def torus_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if n == 1 else scipy.fft.next_fast_len(2 * n - 1, real=True) for n in shape)
 
 
-def lag_table(k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float, ...], which: Which) -> Array:
+def lag_table(
+    k: ComposedKernel, torus: tuple[int, ...], spacing: tuple[float, ...], which: Which
+) -> Float[Array, "*torus"]:
     """Return the kernel on the torus, shape `torus`; index −i is lag −i. Half is computed, the rest is k(−Δ) = k(Δ)."""
     half = _half_table(k, torus, spacing, which)
     mirror = half[..., 1 : (torus[-1] + 1) // 2]
@@ -55,7 +58,9 @@ def transform_of_lags(
     return _transform_of_half(_half_table(k, torus, spacing, which), torus[-1], dtype)
 
 
-def toeplitz(transform: Array, v: Array, torus: tuple[int, ...], columns: int | None = None) -> Array:
+def toeplitz(
+    transform: Float[Array, "*half"], v: Float[Array, "*shape"], torus: tuple[int, ...], columns: int | None = None
+) -> Float[Array, "*shape"]:
     """crop(F⁻¹ λ̂ F pad v), padded and cropped one axis at a time: rows known to be zero are not transformed.
 
     λ̂ is half of the transform along the last axis; `columns` of the spectrum go through at once, or what fits a cache.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.limits import current
@@ -38,7 +39,7 @@ class Streamed(OnPoints, OfKernel):
         """Of a product, relative to λ_max: 0, as entries are exact; what `Nonuniform.error` is to a fast form."""
         return 0.0
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         n = self.num_points
         size, count = self._blocks()
         v = jnp.pad(v, (0, size * count - n)).reshape(count, size)
@@ -50,7 +51,7 @@ class Streamed(OnPoints, OfKernel):
 
         return self._over_blocks(add, jnp.zeros_like(v)).ravel()[:n]
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         def one(x: Array) -> Array:
             row = self.kernel.rows(x[None])
             return self.kernel.tile(row, row, jnp.ones((1, 1), dtype=bool), self.which)[0, 0]
@@ -59,11 +60,11 @@ class Streamed(OnPoints, OfKernel):
             return jnp.full(self.num_points, one(self.coordinates[0]))
         return jax.vmap(one)(self.coordinates)
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         self._refuse_if_too_dense(1.25)
         return self.kernel.gram(self.coordinates, which=self.which)
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """√Σ K_ij², exact; it costs one product, n² entries."""
         return _frobenius_norm(self)
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import scipy.fft
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.extras import needs
 from ntkspec.operator._base import OfKernel, OnPoints
@@ -63,19 +64,19 @@ class Nonuniform(OnPoints, OfKernel):
     def approximation_error(self) -> float:
         return self.error * self.norm
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         modes = self._to_modes(v, self.coefficients.shape) * self.coefficients
         back = transforms()[1](modes, *self._phases(), iflag=1, eps=self.transform_tolerance)
         return back.real + self.remainder * v
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         return jnp.full(self.num_points, jnp.sum(self.coefficients) + self.remainder)
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         self._refuse_if_too_dense(3)
         return self.kernel.gram(self.coordinates, which=self.which)
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """√Σ K_ij² of the fast form, within √n · error · λ_max of the kernel's own.
 
         The square of the series is a series of twice the frequencies, p̂ = k̂ * k̂, so that Σ_ij k_M(x_i − x_j)² =

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Integer
 
 from ntkspec.kernel._composed import ComposedKernel, Which
 from ntkspec.limits import current, refuse_if_too_large
@@ -275,7 +276,9 @@ def _largest(K: Nonuniform) -> float:
 
 
 @partial(jax.jit, static_argnames="which")
-def _rows(k: ComposedKernel, x: Array, rows: Array, v: Array, which: Which) -> Array:
+def _rows(
+    k: ComposedKernel, x: Float[Array, "n d"], rows: Integer[Array, " r"], v: Float[Array, "n c"], which: Which
+) -> Float[Array, "r c"]:
     """Rows of K v by exact entries, shape (len(rows), c)."""
     n, dim = x.shape
     count = -(-n // COLUMNS)
