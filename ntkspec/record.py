@@ -147,13 +147,7 @@ def _installed(package: str) -> str:
 
 
 def attributes(**objects: Any) -> dict[str, str]:
-    """Dataset attributes that tell how a result came about.
-
-    Args:
-        **objects: what went in, by name; see `configuration`.
-
-    Returns:
-        `configuration` and `versions` as JSON text, and `ntkspec_version`.
+    """Dataset attributes of what went into a result: its `configuration` and `versions` as JSON, `ntkspec_version`.
 
     Example:
         >>> attributes(steps=[0, 10])["configuration"]
@@ -264,13 +258,7 @@ def save(dataset: xarray.Dataset, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> xarray.Dataset:
-    """Read a dataset from netCDF, into memory; the file is closed.
-
-    Args:
-        path: a file that `save` wrote, or any netCDF 4 file.
-
-    Returns:
-        The dataset.
+    """Read a dataset from a file that `save` wrote, or any netCDF 4 file, into memory; the file is closed.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -305,13 +293,7 @@ def save_groups(datasets: Mapping[str, xarray.Dataset], path: str | Path) -> Non
 
 
 def load_groups(path: str | Path) -> dict[str, xarray.Dataset]:
-    """Read the datasets that `save_groups` wrote, into memory; the file is closed.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Dataset by group name, in the order of the names.
+    """Read the datasets that `save_groups` wrote by group name, in that order, into memory; the file is closed.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -41,8 +41,7 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
         >>> causes(d).get_ylabel()
         'Part of the squared error (%)'
     """
-    if of not in _WHOLE:
-        raise ValueError(f"`plot.causes` got of={of!r}, expected 'all' or 'mean'.")
+    style.require_choice("causes", "of", of, tuple(_WHOLE))
     whole_name, part_name, rest_name = _WHOLE[of]
     error_name = f"{part_name}_error"
     data = style.need(data, [whole_name, part_name, error_name, rest_name, "cause"], call="causes", source=_SOURCE)
@@ -50,8 +49,8 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
     whole = data[whole_name].where(data[whole_name] > 0)
     names = data["words"] if "words" in data.coords else data["cause"]
     parts: list[tuple[str, xr.DataArray, xr.DataArray | None, str]] = [
-        (str(name), data[part_name].isel(cause=i) / whole, data[error_name].isel(cause=i) / whole, colour)
-        for i, (name, colour) in enumerate(zip(names.values, _colours(names.size), strict=True))
+        (str(name), data[part_name].isel(cause=i) / whole, data[error_name].isel(cause=i) / whole, style.colour(i))
+        for i, name in enumerate(names.values)
     ]
     parts.append(("unexplained", data[rest_name] / whole, None, "0.8"))
     position = np.arange(data.sizes["step"])
@@ -80,7 +79,3 @@ def causes(data: xr.Dataset, *, ax: Axes | None = None, of: Literal["all", "mean
     style.legend(ax, outside=True)
     style.note(ax, str(data.attrs.get("verdict", "")))
     return ax
-
-
-def _colours(count: int) -> list[str]:
-    return [style.OKABE_ITO[i % len(style.OKABE_ITO)] for i in range(count)]

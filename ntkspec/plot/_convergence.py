@@ -34,13 +34,9 @@ def convergence(
         ValueError: a variable is missing, or the target has no energy.
 
     Example:
-        >>> c = xr.Dataset(
-        ...     {
-        ...         "residual_energy": (("step", "frequency"), [[4.0], [1.0]]),
-        ...         "target_energy": ("frequency", [4.0]),
-        ...     },
-        ...     coords={"step": [0, 10], "frequency": [3.0]},
-        ... )
+        >>> residual, target = (("step", "frequency"), [[4.0], [1.0]]), ("frequency", [4.0])
+        >>> energies = {"residual_energy": residual, "target_energy": target}
+        >>> c = xr.Dataset(energies, {"step": [0, 10], "frequency": [3.0]})
         >>> convergence(c).lines[0].get_ydata().tolist()
         [1.0, 0.5]
     """

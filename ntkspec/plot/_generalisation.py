@@ -113,15 +113,9 @@ def aliasing(data: xr.Dataset, *, step: float | None = None, ax: Axes | None = N
         ValueError: a variable is missing.
 
     Example:
-        >>> a = xr.Dataset(
-        ...     {
-        ...         "true_frequency": (("ghost", "axis"), [[7.0]]),
-        ...         "ghost_frequency": (("ghost", "axis"), [[-1.0]]),
-        ...         "amplitude": (("step", "ghost"), [[0.5]]),
-        ...     },
-        ...     coords={"step": [10]},
-        ...     attrs={"limit": [4.0]},
-        ... )
+        >>> true, ghost = (("ghost", "axis"), [[7.0]]), (("ghost", "axis"), [[-1.0]])
+        >>> ghosts = {"true_frequency": true, "ghost_frequency": ghost, "amplitude": (("step", "ghost"), [[0.5]])}
+        >>> a = xr.Dataset(ghosts, coords={"step": [10]}, attrs={"limit": [4.0]})
         >>> aliasing(a).collections[0].get_offsets().tolist()
         [[7.0, 1.0]]
     """

@@ -43,11 +43,8 @@ def validation(
         >>> validation(v).get_ylabel()
         'Error, relative to the signal'
     """
-    if by == "step":
-        return _by_step(data, ax)
-    if by == "frequency":
-        return _by_frequency(data, ax, frequencies)
-    raise ValueError(f"`plot.validation` got by={by!r}, expected 'step' or 'frequency'.")
+    style.require_choice("validation", "by", by, ("step", "frequency"))
+    return _by_step(data, ax) if by == "step" else _by_frequency(data, ax, frequencies)
 
 
 def _by_step(data: xr.Dataset, ax: Axes | None) -> Axes:

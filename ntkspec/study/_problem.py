@@ -74,16 +74,9 @@ def problem(
 def problems(
     task: Task | Scattered, config: StudyConfig, loss: Loss = "sum", of: dynamics.Dynamics | None = None
 ) -> dict[float, Problem]:
-    """Return the task behind a Gaussian mapping of each scale.
+    """Return the task behind a Gaussian mapping of each scale, increasing; rates of the mean are larger by the points.
 
-    Args:
-        task: the signal.
-        config: scales, frequencies and network.
-        loss: "sum" or "mean", whose learning rates are as many times larger as there are points.
-        of: dynamics that a given learning rate must be stable for; gradient descent where None.
-
-    Returns:
-        A problem for each scale, increasing.
+    A given learning rate must be stable for `of`, gradient descent where None.
 
     Raises:
         ValueError: if a scale is not positive, or the learning rate is past a stability limit.

@@ -13,7 +13,7 @@ from ntkspec.config import StudyConfig
 from ntkspec.dynamics import Loss
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study._check import TRAINED_STEPS, Check, check, momentum_of, plan, steady
-from ntkspec.study._problem import Problem, problems
+from ntkspec.study._problem import problems
 from ntkspec.study._theory import best, predictions
 from ntkspec.task import Scattered, Task
 from ntkspec.trainer import NO_KEEP, Keep, Training
@@ -100,7 +100,11 @@ def validated(
     if config.learning_rate is None:
         chosen = steady(chosen, planned)
     if width is not None:
-        law = _law(chosen, steps, training, tolerance, config.seed, keep.within("widths"), progress)
+        law = width_law(
+            chosen.kernel, chosen.K.points, task.train_values, steps=steps, learning_rate=chosen.learning_rate,
+            loss=loss, accuracy=tolerance, K=chosen.K, seed=config.seed, check=False, dtype=training.dtype,
+            checkpoint=keep.within("widths"), progress=progress,
+        )  # fmt: skip
         # The comparison that follows trains that width, and so checks the law.
         found = width_to_train(law, WIDEST) or int(law.width.max())
         chosen = replace(chosen, kernel=at_width(chosen.kernel, found))
@@ -124,29 +128,3 @@ def _require_law(training: Training, loss: Loss) -> None:
             width="auto",
             **options,
         )
-
-
-def _law(
-    one: Problem,
-    steps: Sequence[int],
-    training: Training,
-    accuracy: float,
-    seed: int,
-    keep: Keep,
-    progress: Progress,
-) -> xr.Dataset:
-    return width_law(
-        one.kernel,
-        one.K.points,
-        one.task.train_values,
-        steps=steps,
-        learning_rate=one.learning_rate,
-        loss=one.loss,
-        accuracy=accuracy,
-        K=one.K,
-        seed=seed,
-        check=False,
-        dtype=training.dtype,
-        checkpoint=keep,
-        progress=progress,
-    )

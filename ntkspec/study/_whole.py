@@ -130,21 +130,21 @@ def run(task: Task | Scattered, config: StudyConfig, *, seeds: int = 4, progress
     """
     by_scale = problems(task, config)
     paper = problem(signal.paper(), mapping.power_law(16, p=1.0), config)
+    # Networks that do not fit in memory are refused here, before any work.
+    planned = plan(paper, TRAINED_STEPS, seeds=seeds, seed=config.seed)
     spectrum, bandwidth = spectra(by_scale, progress=progress)
     on_lattice = all(one.K.placement is not None for one in by_scale.values())
     convergence = convergences(by_scale, PREDICTED_STEPS, progress=progress) if on_lattice else None
     prediction = predictions(by_scale, PREDICTED_STEPS, progress=progress)
     best_scale, best_step = best(prediction)
-
-    def checked(key: str, name: str, one: Problem) -> Check:
-        return check(key, name, one, plan(one, TRAINED_STEPS, seeds=seeds, seed=config.seed), progress=progress)
-
-    checks = [checked("paper", "paper's 1-D signal", paper)]
+    checks = [check("paper", "paper's 1-D signal", paper, planned, progress=progress)]
     part, name = _piece(task)
     unchecked = _too_little(part.task)
     if not unchecked:
         try:
-            found = checked("piece", name, _carried_over(by_scale[best_scale], part, config))
+            one = _carried_over(by_scale[best_scale], part, config)
+            planned = plan(one, TRAINED_STEPS, seeds=seeds, seed=config.seed)
+            found = check("piece", name, one, planned, progress=progress)
             checks.append(replace(found, notices=_cut(part, best_scale)))
         # What of the whole has been computed is worth a page without this.
         except ValueError as error:
