@@ -42,11 +42,10 @@ def refuse_bomb(width: int, height: int) -> None:
     """Refuse a picture that would fill the memory, before it is decoded."""
     from PIL import Image
 
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise Unread(
-            f"is too large to open safely: Image size {width} × {height} exceeds limit of {Image.MAX_IMAGE_PIXELS} "
-            "pixels. Reduce it first."
-        )
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and width * height > most:
+        size = f"Image size {width} × {height} exceeds limit of {most} pixels"
+        raise Unread(f"is too large to open safely: {size}. Reduce it first.")
 
 
 def tiff(file: BinaryIO) -> Pixels:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.checks import Refused
+from ntkspec.checks import check_that
 from ntkspec.task import image, points, signal
 from ntkspec.task._scattered import Scattered
 from ntkspec.task._table import ROW, SUFFIXES, read_columns
@@ -58,17 +58,16 @@ def load(
     """
     sound = path is not None and is_signal(path)
     table = path is not None and not sound and Path(path).suffix.lower() in SUFFIXES
-    if not table and (inputs, outputs, held_out) != (None, None, None):
-        name = "the astronaut" if path is None else Path(path).name
-        raise Refused(
-            f"{{inputs}}, {{outputs}} and {{held_out}} are about the columns of a table ({', '.join(SUFFIXES)}), and "
-            f"{name} is none; leave them out.",
-            inputs=...,
-            outputs=...,
-            held_out=...,
-        )
-    if white is not None and (path is None or sound or table):
-        raise Refused("{white} is the level of white of an image file; leave it out for other signals.", white=...)
+    name = "the astronaut" if path is None else Path(path).name
+    kinds = f"are about the columns of a table ({', '.join(SUFFIXES)})"
+    check_that(
+        table or (inputs, outputs, held_out) == (None, None, None),
+        f"{{inputs}}, {{outputs}} and {{held_out}} {kinds}, and {name} is none; leave them out.",
+        **dict.fromkeys(("inputs", "outputs", "held_out"), ...),
+    )
+    has_white = path is not None and not sound and not table
+    level = "{white} is the level of white of an image file; leave it out for other signals."
+    check_that(white is None or has_white, level, white=white)
     if path is None:
         return image.astronaut(size=max_size)
     if table:

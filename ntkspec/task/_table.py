@@ -12,7 +12,7 @@ from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 
-from ntkspec.checks import Refused, check_that
+from ntkspec.checks import check_that
 from ntkspec.extras import needs
 from ntkspec.limits import refuse_if_too_large
 from ntkspec.task._task import reading
@@ -146,9 +146,8 @@ def _archive(path: Path) -> list[Column]:
     rows = {name: len(array) if array.ndim in (1, 2) else None for name, array in arrays.items()}
     if len(set(rows.values())) != 1 or None in rows.values():
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "none"
-        raise ValueError(
-            f"{path.name} holds arrays of shapes {shapes}; expected (rows,) or (rows, columns), of equally many rows."
-        )
+        expected = "expected (rows,) or (rows, columns), of equally many rows."
+        raise ValueError(f"{path.name} holds arrays of shapes {shapes}; {expected}")
     columns = []
     for name, array in arrays.items():
         is_real = array.dtype.kind != "c"
@@ -171,22 +170,17 @@ def pick(columns: Sequence[Column], names: str | Sequence[str | int], what: str,
     """
     if isinstance(names, str):
         names = [part.strip() for part in names.split(",") if part.strip()]
-    found: list[Column] = []
+    listed = ", ".join(one.name for one in columns[:20]) + (", …" if len(columns) > 20 else "")
+    asked, found = {what: ",".join(map(str, names))}, list[Column]()
     for name in names:
         hits = [one for one in columns if str(name) in (one.name, one.group)]
         if not hits and _is_position(name) and -len(columns) <= int(name) < len(columns):
             hits = [columns[int(name)]]
         if not hits and name == ROW:
             hits = [Column(ROW, ROW, np.arange(len(columns[0].values)))]
-        if not hits:
-            listed = ", ".join(one.name for one in columns[:20]) + (", …" if len(columns) > 20 else "")
-            raise Refused(
-                f"{{{what}}}: {label} has no column {name!r}; expected one of {listed}, or a position from 0 to "
-                f"{len(columns) - 1}.",
-                **{what: ",".join(map(str, names))},
-            )
+        missing = f"{{{what}}}: {label} has no column {name!r}; expected one of {listed}, or a position from 0 to"
+        check_that(hits, f"{missing} {len(columns) - 1}.", **asked)
         found += hits
-    asked = {what: ",".join(map(str, names))}
     check_that(len(set(map(id, found))) == len(found), f"{{{what}}} names a column twice; name each once.", **asked)
     return found
 

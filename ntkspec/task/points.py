@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import Refused, check_seed, check_that
+from ntkspec.checks import check_seed, check_that
 from ntkspec.task._scattered import Affine, Scattered
 from ntkspec.task._table import Column, pick, read_columns
 from ntkspec.task._task import MIN_SIDE, check_varying, existing_file
@@ -168,12 +168,9 @@ def _is_share(text: str) -> bool:
 def _flags(column: Column, label: str) -> np.ndarray:
     texts = np.array([str(value).strip().lower() for value in column.values])
     known = np.isin(texts, list(TRAIN | TEST))
-    if not known.all():
-        raise Refused(
-            f"{{held_out}}: column {column.name!r} of {label} holds {str(texts[~known][0])!r}; expected train or test, "
-            "0 or 1, false or true in every row.",
-            held_out=column.name,
-        )
+    odd = f"column {column.name!r} of {label} holds {''.join(texts[~known][:1])!r}"
+    expected = "expected train or test, 0 or 1, false or true in every row."
+    check_that(known.all(), f"{{held_out}}: {odd}; {expected}", held_out=column.name)
     return np.isin(texts, list(TEST))
 
 

@@ -265,14 +265,14 @@ def test_an_offset_is_named_where_white_would_not_help(tmp_path):
 @pytest.mark.parametrize("white", [0, -1, float("nan"), float("inf")])
 def test_white_that_is_no_level(tmp_path, white):
     tifffile.imwrite(tmp_path / "a.tif", drawn(0, 0, 255).astype(np.uint8))
-    with pytest.raises(ValueError, match="expected a positive number, such as 4095"):
+    with pytest.raises(ValueError, match="expected a positive number"):
         task.load(tmp_path / "a.tif", white=white)
 
 
 def test_white_is_of_image_files(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(20.0))
     for path in (tmp_path / "a.npy", None):
-        with pytest.raises(ValueError, match="white is the level of white of an image file"):
+        with pytest.raises(ValueError, match="white=4095 is the level of white of an image file"):
             task.load(path, white=4095)
 
 
