@@ -28,40 +28,31 @@ class Network(Protocol):
     @property
     def width(self) -> int | None:
         """Units of its (narrowest) hidden layer; None where there is no finite network."""
-        ...
 
     @property
     def isotropic(self) -> bool:
         """Whether the kernels depend on |x|, |z| and the angle between them alone; only then `kernels` answers."""
-        ...
 
     def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """Return the NTK of inputs, (n, ...) and (k, ...) -> (n, k); None means x, and an exactly symmetric matrix."""
-        ...
 
     def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
         """Return the kernel of the Gaussian process at initialisation; as `ntk`."""
-        ...
 
     def gram(self, x: ArrayLike, z: ArrayLike | None, which: Which, progress: Progress) -> Array:
         """`ntk` or `nngp` by name, reporting progress."""
-        ...
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
         """Both kernels from the inputs' mean squares |x|²/p and versines 1 − ρ, alone or with 1 + ρ, broadcast."""
-        ...
 
     def init(self, key: Array, dim: int, outputs: int = ...) -> Any:
         """Random parameters of the finite network on `dim` inputs."""
-        ...
 
     def apply(self, params: Any, x: ArrayLike) -> Array:
         """Return the finite network's outputs, (n, p) -> (n, outputs), in the parameters' precision."""
-        ...
 
     def require_derivative(self) -> None:
         """Refuse an NTK that does not exist, by a ValueError that says why."""
-        ...
 
 
 class WithGram(Module):
@@ -112,11 +103,9 @@ class Layered(Protocol):
     @property
     def layered(self) -> bool:
         """Whether it does; only then `factors` answers."""
-        ...
 
     def factors(self, params: Any, x: ArrayLike) -> list[Factor]:
         """One for each layer with trained parameters, at inputs (n, p)."""
-        ...
 
 
 def is_layered(network: Any) -> bool:

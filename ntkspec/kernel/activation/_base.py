@@ -120,15 +120,12 @@ class Activation(Protocol):
     @property
     def differentiable(self) -> bool:
         """Whether E[φ'φ'] is finite; a network of an activation without has an NNGP kernel and no NTK."""
-        ...
 
     def __call__(self, u: Array) -> Array:
         """φ(u), elementwise; the finite network calls this."""
-        ...
 
     def dual(self, pair: Pair) -> tuple[Pair, Array]:
         """Return the second moments of (φ(u), φ(v)), and E[φ'(u)φ'(v)]."""
-        ...
 
 
 def safe_sqrt(x: Array) -> Array:
