@@ -222,7 +222,7 @@ def records(name: str, d: xr.Dataset) -> list[Record]:
 
 
 def worst_law(name: str, d: xr.Dataset) -> Record:
-    """Return the law of `ntkspec.selection._width`.
+    """Return the law of `ntkspec.selection._plan`.
 
     It is that of a single network at its worst step, with the scatter about it.
     """

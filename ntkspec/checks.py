@@ -17,6 +17,7 @@ __all__ = [
     "Refused",
     "as_columns",
     "check_choice",
+    "check_fits",
     "check_flag",
     "check_function",
     "check_labels",
@@ -189,6 +190,16 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...] | None = None) -> np.ndar
         what = f"the mask has shape {kept.shape}, type {kept.dtype}, and keeps {int(kept.sum())}"
         raise ValueError(f"{what}; expected booleans{'' if shape is None else f' {shape}'}, one of them True")
     return kept
+
+
+def check_fits(holds: bool, name: str, shape: Any, expected: str) -> None:
+    """Refuse an array, or arrays, of another shape.
+
+    Raises:
+        ValueError: if it does not hold; the message says what is `expected`.
+    """
+    if not holds:
+        raise ValueError(f"`{name}` has shape {shape}; expected {expected}")
 
 
 def check_labels(y: ArrayLike, num_points: int) -> Array:

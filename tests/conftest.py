@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -42,6 +43,36 @@ def rng():
 @pytest.fixture
 def key():
     return jax.random.key(20200618)
+
+
+@pytest.fixture
+def run_json(capsys):
+    """Run a command with --json; standard output must be one JSON object and nothing else."""
+
+    def run(arguments):
+        from ntkspec.cli import main  # it needs more than the core does
+
+        assert main([*arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Run a command that must be refused: exit 2, one line on standard error, nothing on standard output."""
+
+    def run(arguments):
+        from ntkspec.cli import main
+
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith("ntkspec: ")
+        return captured.err
+
+    return run
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,7 +1,5 @@
 """Points with values from a table on the command line: what is predicted is what the rooms say of those points."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -33,23 +31,10 @@ def table(tmp_path_factory):
     return str(path)
 
 
-def run_json(capsys, arguments):
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def refusal(capsys, arguments):
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
-def test_points_are_predicted_where_they_are_held_out(capsys, table, tmp_path):
+def test_points_are_predicted_where_they_are_held_out(capsys, run_json, table, tmp_path):
     out = tmp_path / "out"
     options = ["--scales", "0.5", "1", "--steps", "0", "10", "1000", "--held-out", "0.2", "--out", str(out)]
-    result = run_json(capsys, ["predict", table, *COLUMNS, *options, *SMALL])
+    result = run_json(["predict", table, *COLUMNS, *options, *SMALL])
     task = ns.task.points.from_file(table, "x,y", "p,u")
     assert (len(task.train_points), len(task.test_points), task.channels) == (320, 80, 2)
     assert result["notices"] == list(task.notices)
@@ -70,20 +55,16 @@ def test_points_are_predicted_where_they_are_held_out(capsys, table, tmp_path):
     assert "that scale in cycles per unit of each column: " in capsys.readouterr().out
 
 
-def test_a_column_splits_points_and_the_last_one_is_the_value(capsys, table):
-    result = run_json(capsys, ["predict", table, "--held-out", "split", "--scales", "1", "--steps", "0", "100", *SMALL])
+def test_a_column_splits_points_and_the_last_one_is_the_value(run_json, table):
+    result = run_json(["predict", table, "--held-out", "split", "--scales", "1", "--steps", "0", "100", *SMALL])
     assert "Coordinates: x, y, p; values: u." in result["notices"]
     assert result["scales"][0]["test_psnr"][1] > result["scales"][0]["test_psnr"][0]
-    none = run_json(
-        capsys, ["predict", table, *COLUMNS, "--held-out", "0", "--scales", "1", "--steps", "0", "9", *SMALL]
-    )
+    none = run_json(["predict", table, *COLUMNS, "--held-out", "0", "--scales", "1", "--steps", "0", "9", *SMALL])
     assert "test_psnr" not in none["scales"][0]
 
 
-def test_points_are_designed_for(capsys, table, tmp_path):
-    result = run_json(
-        capsys, ["design", table, *COLUMNS, "--scales", "0.5", "1", "2", "--out", str(tmp_path / "out"), *SMALL]
-    )
+def test_points_are_designed_for(run_json, table, tmp_path):
+    result = run_json(["design", table, *COLUMNS, "--scales", "0.5", "1", "2", "--out", str(tmp_path / "out"), *SMALL])
     assert result["scale_in_own_units"]["x"] == pytest.approx(result["scale"] / 100, rel=0.02)
     task = ns.task.points.from_file(table, "x,y", "p,u")
     found = ns.design(task, scales=[0.5, 1, 2], num_frequencies=16)
@@ -91,9 +72,9 @@ def test_points_are_designed_for(capsys, table, tmp_path):
     assert found.attrs["num_points"] == 320
 
 
-def test_points_are_validated_at_training_and_held_out_points(capsys, table, tmp_path):
+def test_points_are_validated_at_training_and_held_out_points(run_json, table, tmp_path):
     options = ["--scales", "1", "--steps", "0", "5", "--seeds", "2", "--width", "32", *SMALL]
-    result = run_json(capsys, ["validate", table, *COLUMNS, *options, "--out", str(tmp_path)])
+    result = run_json(["validate", table, *COLUMNS, *options, "--out", str(tmp_path)])
     assert result["error"][0] == 0
     assert 0 < result["error"][1] < 1
     kept = ns.record.load(tmp_path / "held_out.nc")
@@ -108,9 +89,9 @@ def test_points_are_validated_at_training_and_held_out_points(capsys, table, tmp
     np.testing.assert_allclose(np.mean(result["trained_test_psnr_by_seed"], axis=0), result["trained_test_psnr"])
     assert (tmp_path / "held_out.png").exists()
     assert set(result["scale_in_own_units"]) == {"x", "y"}
-    sigmoid = run_json(capsys, ["validate", table, *COLUMNS, *options, "--output", "sigmoid"])
+    sigmoid = run_json(["validate", table, *COLUMNS, *options, "--output", "sigmoid"])
     assert "Values raised by 0.5 to [0, 1], where a sigmoid's are." in sigmoid["notices"]
-    logistic = run_json(capsys, ["validate", table, *COLUMNS, *options, "--output", "sigmoid", "--loss", "logistic"])
+    logistic = run_json(["validate", table, *COLUMNS, *options, "--output", "sigmoid", "--loss", "logistic"])
     assert 0 < logistic["error"][1] < 1
 
 
@@ -122,8 +103,8 @@ def test_points_are_validated_at_training_and_held_out_points(capsys, table, tmp
         (["--held-out", "q"], "has no column 'q'"),
     ],
 )
-def test_columns_that_are_not_there_are_refused_before_anything_is_written(capsys, table, tmp_path, options, message):
-    assert message in refusal(capsys, ["predict", table, *options, "--out", str(tmp_path / "out")])
+def test_columns_that_are_not_there_are_refused_before_anything_is_written(refusal, table, tmp_path, options, message):
+    assert message in refusal(["predict", table, *options, "--out", str(tmp_path / "out")])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""What docs/neural_tangents.md shows a person runs as it stands, and its table is that of the repair."""
+"""What docs show a person runs as it stands, and the table of neural_tangents.md is that of the repair."""
 
 import re
 import subprocess
@@ -28,6 +28,14 @@ def test_the_blocks_run_one_after_the_other(page, capsys):
     assert shape == "(4, 4)"
     # The diagonal's coincident pairs.
     assert float(difference) < 1e-7
+
+
+def test_a_mapping_of_ones_own_stands_before_a_network(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.with_name("own_mapping.md").read_text(), flags=re.DOTALL)
+    exec("\n".join(blocks), {})
+    ends, differentiable = capsys.readouterr().out.splitlines()
+    assert len(set(ends.split())) == 1
+    assert differentiable == "True"
 
 
 def test_the_table_names_what_is_restored(page):

@@ -219,7 +219,7 @@ def test_identity_can_show_another_range():
         (lambda: mappings.from_radians([1.0]), r"`B` has shape \(1,\)"),
         (lambda: mappings.from_radians([[1.0]], low=2, high=1), "low=2, high=1; expected"),
         (lambda: mappings.identity(1, low=math.nan), "low=nan, high=1.0; expected finite numbers"),
-        (lambda: mappings.nerf(2, 3, low=[-1, 0, 0]), "one for all or one for each of 2 axes"),
+        (lambda: mappings.nerf(2, 3, low=[-1, 0, 0]), "one or 2 of each"),
     ],
 )
 def test_bad_input_is_refused_in_words(build, message):

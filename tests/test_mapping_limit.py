@@ -212,7 +212,10 @@ def test_a_limit_is_a_pytree(law):
         (lambda: mappings.gaussian_limit(0, 1.0), "dim=0; expected a positive integer"),
         (lambda: mappings.gaussian_limit(2, 0.0), r"scale=0\.0; expected a positive number .*cycles per unit"),
         (lambda: mappings.laplace_limit(2, [1.0, -2.0]), r"scale=-2\.0; expected a positive number"),
-        (lambda: mappings.uniform_limit(2, [1.0, 2, 3]), r"scale has shape \(3,\); expected one number, or 2, one for"),
+        (
+            lambda: mappings.uniform_limit(2, [1.0, 2, 3]),
+            r"`scale` has shape \(3,\); expected one number, or 2",
+        ),
         (lambda: mappings.uniform_limit(2, 1.0, num_features=0), "num_features=0; expected a positive integer"),
         (lambda: mappings.laplace(1, 4, 0.0), r"scale=0\.0; expected a positive number \(the mean \|b\|"),
         (lambda: mappings.uniform(1, 4, -1), r"scale=-1\.0; expected a positive number \(the highest \|b\|"),

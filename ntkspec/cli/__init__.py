@@ -1,4 +1,4 @@
-"""The command line, one file a command: ``ntkspec report``, ``spectrum``, ``predict``, ``design`` and ``validate``.
+"""The command line, one file a command: ``ntkspec report``, ``spectrum``, ``predict``, ``design`` and so on.
 
 Only settings are imported here, so that ``--help`` answers at once; each command imports what it runs.
 """
@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ntkspec.extras import needs
@@ -19,6 +20,7 @@ with needs("app", "tyro"):
     import tyro
 
     from ntkspec.cli._design import Design
+    from ntkspec.cli._encoding import Encoding
     from ntkspec.cli._predict import Predict
     from ntkspec.cli._report import Report
     from ntkspec.cli._shared import plain
@@ -27,13 +29,14 @@ with needs("app", "tyro"):
 
 __all__ = ["main"]
 
-Command = Report | Spectrum | Predict | Design | Validate
+Command = Report | Spectrum | Predict | Design | Validate | Encoding
 COMMANDS: dict[str, Callable[..., Any]] = {
     "report": Report,
     "spectrum": Spectrum,
     "predict": Predict,
     "design": Design,
     "validate": Validate,
+    "encoding": Encoding,
 }
 
 
@@ -52,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = parsed.run()
     except (ValueError, OSError, FloatingPointError) as error:
-        return _refuse(_on_command_line(error))
+        return _refuse(_on_command_line(error, type(parsed)))
     except Exception as error:
         # Of JAX's own kind, whose name has changed: caught without importing it.
         if "out of memory" not in str(error).lower():
@@ -74,10 +77,37 @@ def _raised_here(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def _on_command_line(error: BaseException) -> str:
-    """Advice on arguments as that on options."""
+#: Arguments that are options by another name; those of several numbers are in the plural.
+RENAMED = {
+    "max_size": "size", "max_length": "length", "p": "decay", "every": "checkpoint_every",
+    "minutes": "checkpoint_minutes", "shape": "samples",
+}  # fmt: skip
+
+
+def _on_command_line(error: BaseException, command: Callable[..., Any]) -> str:
+    """Return the message with options of the command in place of arguments."""
     render = getattr(error, "on_command_line", None)
-    return str(error) if render is None else render().replace("--resume previous", "--resume-previous")
+    text = str(error) if render is None else render().replace("--resume previous", "--resume-previous")
+    options = _options(command)
+
+    def option(match: re.Match) -> str:
+        name, values = match.group(1), match.group(2)
+        names = [each for each in (RENAMED.get(name, name), f"{name}s") if each in options]
+        if not names:
+            return match.group(0)
+        plain_values = re.sub(r"[][(),']", "", values)
+        return f"--{names[0].replace('_', '-')} {plain_values}"
+
+    return re.sub(r"\b([A-Za-z]\w*) ?= ?(\[[^]]*\]|\([^)]*\)|'[^']*'|)", option, text)
+
+
+def _options(command: Any) -> set[str]:
+    """Return the names of a command's options, those of the records in it too."""
+    found: set[str] = set()
+    for one in fields(command):
+        made = one.default_factory
+        found |= _options(made) if is_dataclass(made) else {one.name}
+    return found
 
 
 def _parse(arguments: list[str]) -> Command | int:
@@ -96,7 +126,7 @@ def _parse(arguments: list[str]) -> Command | int:
         if end.code in (0, None):
             return 0
         if (refused := _raised_here(end)) is not None:
-            return _refuse(_on_command_line(refused))
+            return _refuse(_on_command_line(refused, COMMANDS[arguments[0]]))
     words = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]|-{9,}", " ", complaint.getvalue()).split())
     # What tyro frames in a box: a title, then the complaint, then where to find help.
     words = re.sub(r"^(Unrecognized options|Value error|Required options|Parsing error)\s+", "", words)

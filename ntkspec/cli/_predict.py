@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from ntkspec.cli._shared import AsJson, Columns, Signal, Table, keep, own_line, own_units, problems
-from ntkspec.config import StudyConfig
+from ntkspec.cli._shared import OfStudy, keep, noted, own_line, own_units, problems
 from ntkspec.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -18,24 +14,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Predict:
+class Predict(OfStudy):
     """The predicted training trajectory of a signal, for each scale: no training is done."""
 
-    signal: Signal = None
-    size: int = 128
-    """Longest side of an image in pixels."""
-    length: int = 2048
-    """Longest 1-D signal in samples."""
-    white: float | None = None
-    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
-    table: Table = field(default_factory=Columns)
     steps: tuple[int, ...] = ()
     """Training steps to report; by default twelve up to 100,000."""
-    out: Path | None = None
-    """Write prediction.nc and prediction.png to this directory."""
-    study: Annotated[StudyConfig, tyro.conf.arg(name="")] = field(default_factory=StudyConfig)
-    json: AsJson = False
-    """Print the result as one JSON object."""
 
     def run(self) -> dict[str, Any]:
         """Predict."""
@@ -52,25 +35,26 @@ class Predict:
         return {
             "notices": list(task.notices),
             "best_scale": scale,
+            "best_label": found[scale].label,
             "best_step": step,
-            **own_units(task, scale),
-            "scales": [_prediction_summary(p.sel(scale=scale)) for scale in p.scale.values],
+            **own_units(task, scale, p.scale.attrs["units"]),
+            "scales": [{"label": one.label, **_prediction_summary(p.sel(scale=scale))} for scale, one in found.items()],
             "files": keep(self.out, "prediction", p, draw),
         }
 
     @staticmethod
     def text(result: dict[str, Any]) -> str:
         """Return a table of PSNR by step and scale."""
-        lines = [*(f"note: {notice}" for notice in result["notices"])]
+        lines = []
         for one in result["scales"]:
-            lines.append(f"scale {one['scale']:g}, learning rate {one['learning_rate']:.4g}")
+            lines.append(f"{one['label']}, learning rate {one['learning_rate']:.4g}")
             lines.append(f"{'step':>10} {'train dB':>9} {'test dB':>9}   error bound")
             for i, step in enumerate(one["step"]):
                 test = one["test_psnr"][i] if "test_psnr" in one else math.nan
                 lines.append(f"{step:10,} {one['train_psnr'][i]:9.2f} {test:9.2f}   {one['error_bound'][i]:.0e}")
-        lines.append(f"best: scale {result['best_scale']:g} at step {result['best_step']:,}")
+        lines.append(f"best: {result['best_label']} at step {result['best_step']:,}")
         lines += own_line(result)
-        return "\n".join([*lines, *result["files"]])
+        return noted(result, lines)
 
 
 def _prediction_summary(p: xr.Dataset) -> dict[str, Any]:

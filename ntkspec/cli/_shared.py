@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from ntkspec.config import StudyConfig
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,26 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsJson",
-    "Columns",
-    "Signal",
-    "Table",
+    "OfSignal",
+    "OfStudy",
     "check_early",
     "keep",
     "load",
+    "noted",
     "own_line",
     "own_units",
     "plain",
     "problems",
 ]
 
-Signal = Annotated[
-    Path | None,
-    tyro.conf.Positional,
-    tyro.conf.arg(
-        metavar="[SIGNAL]",
-        help="An image, a 1-D signal (.npy, .wav), or points (.csv, .npz, .parquet); an astronaut if left out.",
-    ),
-]
 AsJson = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
@@ -54,7 +48,43 @@ class Columns:
     default 0.2."""
 
 
-Table = Annotated[Columns, tyro.conf.arg(name="")]
+@dataclass(frozen=True)
+class OfSignal:
+    """A command on a signal."""
+
+    signal: Annotated[
+        Path | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(
+            metavar="[SIGNAL]",
+            help="An image, a 1-D signal (.npy, .wav), or points (.csv, .npz, .parquet); an astronaut if left out.",
+        ),
+    ] = None
+    size: int = 128
+    """Longest side of an image in pixels; larger ones are scaled down."""
+    length: int = 2048
+    """Longest 1-D signal in samples; longer ones are scaled down."""
+    white: float | None = None
+    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
+    table: Annotated[Columns, tyro.conf.arg(name="")] = field(default_factory=Columns)
+    out: Path | None = None
+    """Write the result (.nc) and its picture (.png) to this directory."""
+    json: AsJson = False
+    """Print the result as one JSON object."""
+
+
+@dataclass(frozen=True)
+class OfStudy(OfSignal):
+    """A command on a signal behind a mapping and a network."""
+
+    study: Annotated[StudyConfig, tyro.conf.arg(name=""), tyro.conf.FlagCreatePairsOff] = field(
+        default_factory=StudyConfig
+    )
+
+
+def noted(result: dict[str, Any], lines: list[str]) -> str:
+    """Return the text of a result: its notices, lines and files."""
+    return "\n".join([*(f"note: {notice}" for notice in result["notices"]), *lines, *result.get("files", [])])
 
 
 def check_early(command: Any) -> None:
@@ -85,9 +115,11 @@ def load(command: Any) -> Task | Scattered:
     return task.load(command.signal, max_size=command.size, max_length=command.length, **options)
 
 
-def own_units(chosen: Task | Scattered, scale: float) -> dict[str, Any]:
+def own_units(chosen: Task | Scattered, scale: float, units: str) -> dict[str, Any]:
     """Return a scale in cycles per unit of each column of points, as JSON holds it; nothing for others."""
-    return {} if chosen.shape is not None else {"scale_in_own_units": chosen.per_own_unit(scale)}
+    if chosen.shape is not None or units != "cycles per unit":
+        return {}
+    return {"scale_in_own_units": chosen.per_own_unit(scale)}
 
 
 def own_line(result: dict[str, Any]) -> list[str]:
@@ -103,7 +135,8 @@ def problems(command: Any) -> tuple[Task | Scattered, dict[float, Problem]]:
 
     check_early(command)
     chosen = load(command)
-    return chosen, study.problems(chosen, command.study)
+    found = study.problems(chosen, command.study)
+    return study.noted(chosen, found), found
 
 
 def keep(out: Path | None, name: str, dataset: xr.Dataset, draw: Any) -> list[str]:

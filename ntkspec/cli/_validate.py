@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ntkspec.cli._shared import AsJson, Columns, Signal, Table, check_early, keep, load, own_units
+from ntkspec.cli._shared import OfSignal, check_early, keep, load, noted, own_units
 from ntkspec.config import NetworkConfig, StudyConfig, Training
 from ntkspec.progress import TerminalProgress
 
@@ -46,26 +46,22 @@ class ValidatedStudy(StudyConfig):
 
 
 @dataclass(frozen=True)
-class Validate:
+class Validate(OfSignal):
     """Train finite networks on a signal and say how far the prediction holds."""
 
-    signal: Signal = None
     size: int = 32
     """Longest side of an image in pixels: training is real work."""
     length: int = 128
     """Longest 1-D signal in samples."""
-    white: float | None = None
-    """Level of white of an image file, such as 4095; by default the largest number of its depth."""
-    table: Table = field(default_factory=Columns)
     steps: tuple[int, ...] = ()
     """Training steps to compare at; by default eight up to 400."""
     tolerance: float = 0.05
     """Error, relative to the signal, up to which the theory is said to hold."""
     explain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Run controls that say what a gap is due to; together they may cost twenty-four times the run."""
-    out: Path | None = None
-    """Write validation.nc and validation.png (causes, width_law likewise) to this directory."""
-    study: Annotated[ValidatedStudy, tyro.conf.arg(name="")] = field(default_factory=ValidatedStudy)
+    study: Annotated[ValidatedStudy, tyro.conf.arg(name=""), tyro.conf.FlagCreatePairsOff] = field(
+        default_factory=ValidatedStudy
+    )
     training: Training = field(default_factory=Training)
     seeds: int = 4
     """Networks to train."""
@@ -79,8 +75,6 @@ class Validate:
     """Go on from what --checkpoint holds, to the same bits."""
     resume_previous: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same, from the checkpoint before the newest where that one cannot be used."""
-    json: AsJson = False
-    """Print the result as one JSON object."""
 
     def run(self) -> dict[str, Any]:
         """Predict, find a width if asked, train at the best scale, compare, and explain if asked."""
@@ -111,7 +105,8 @@ class Validate:
         return {
             "notices": list(task.notices),
             "scale": found.scale,
-            **own_units(task, found.scale),
+            "label": check.problem.label,
+            **own_units(task, found.scale, check.problem.number["units"]),
             "learning_rate": float(check.training.attrs["learning_rate"]),
             **summary_of_check(check),
             **({} if law is None else {"width_law": law_summary(law)}),
@@ -127,22 +122,20 @@ class Validate:
             return Keep(self.checkpoint, self.checkpoint_every, self.checkpoint_minutes, resume)
         for name in ("checkpoint_every", "checkpoint_minutes", "resume", "resume_previous"):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                raise ValueError(f"{name} needs the directory of the checkpoints: --checkpoint DIR")
+                raise ValueError(f"--{name.replace('_', '-')} needs the directory of the checkpoints: --checkpoint DIR")
         return Keep()
 
     @staticmethod
     def text(result: dict[str, Any]) -> str:
         """Errors by step, and the verdict."""
-        lines = [*(f"note: {notice}" for notice in result["notices"])]
         rate = result["learning_rate"]
-        lines.append(
-            f"Scale {result['scale']:g}, learning rate {'of the optimizer' if math.isnan(rate) else f'{rate:.4g}'}."
-        )
+        of = "of the optimizer" if math.isnan(rate) else f"{rate:.4g}"
+        lines = [f"{result['label'].capitalize()}, learning rate {of}."]
         if "width_law" in result:
             lines.append(result["width_law"]["verdict"])
         lines += _table(result)
         lines += _causes(result.get("causes", {}))
-        return "\n".join([*lines, result["verdict"], *result["files"]])
+        return noted(result, [*lines, result["verdict"]])
 
 
 def _table(result: dict[str, Any]) -> list[str]:
@@ -171,17 +164,15 @@ def _causes(causes: dict[str, Any]) -> list[str]:
     """Shares of the squared error by step, a column for each cause."""
     if not causes:
         return []
-    steps = next(iter(causes.values()))["step"]
     lines = ["Share of the squared error that goes with each cause, ± its standard error:"]
     lines.append(" ".join([f"{'step':>8}", *(f"{name:>19}" for name in causes)]))
-    for i, step in enumerate(steps):
-        shares = (f"{_percent(one['share'][i])}{_error(one['share_error'][i])}" for one in causes.values())
-        lines.append(" ".join([f"{step:8,}", *(f"{share:>19}" for share in shares)]))
+    for i, step in enumerate(next(iter(causes.values()))["step"]):
+        lines.append(f"{step:8,}")
+        for one in causes.values():
+            error = one["share_error"][i]
+            share = _percent(one["share"][i]) + ("" if math.isnan(error) else f" ±{error:.1%}")
+            lines[-1] += f" {share:>19}"
     return lines
-
-
-def _error(value: float) -> str:
-    return "" if math.isnan(value) else f" ±{value:.1%}"
 
 
 def summary_of_check(check: Check) -> dict[str, Any]:

@@ -26,8 +26,16 @@ from ntkspec.mapping._describe import describe
 from ntkspec.mapping._fourier import FourierMapping, from_frequencies, with_amplitudes
 from ntkspec.mapping._identity import IdentityMapping, identity
 from ntkspec.mapping._ladder import basic, positional, power_law
-from ntkspec.mapping._limit import LimitMapping, gaussian_limit, laplace_limit, uniform_limit
-from ntkspec.mapping._sampled import gaussian, laplace, log_uniform, uniform
+from ntkspec.mapping._law import (
+    LimitMapping,
+    gaussian,
+    gaussian_limit,
+    laplace,
+    laplace_limit,
+    log_uniform,
+    uniform,
+    uniform_limit,
+)  # fmt: skip
 
 __all__ = [
     "FourierMapping",

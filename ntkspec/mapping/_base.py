@@ -14,19 +14,14 @@ import jax.numpy as jnp
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
+from ntkspec.checks import check_fits, check_points
 from ntkspec.module import Module
 
 __all__ = ["JoinedMapping", "Mapping", "ProductMapping", "Stationary", "StationaryMapping", "SumMapping", "Versines"]
 
 
 class Versines(NamedTuple):
-    """Distances of a correlation ρ from both of its ends, each to full relative precision.
-
-    Attributes:
-        near: 1 − ρ.
-        far: 1 + ρ.
-    """
+    """1 − ρ (`near`) and 1 + ρ (`far`) of a correlation, each to full relative precision."""
 
     near: Array
     far: Array
@@ -39,31 +34,26 @@ class Versines(NamedTuple):
 
 @runtime_checkable
 class Mapping(Protocol):
-    """γ: coordinates (n, d) → features (n, p); whatever answers these four can stand before a network."""
+    """γ: coordinates (n, d) → features (n, p); whatever answers these five can stand before a network."""
 
     @property
     def dim(self) -> int:
         """Number of coordinates d."""
-        ...
 
     @property
     def num_features(self) -> int:
         """p, the fan-in of the network behind; the length of γ(v) where that is finite."""
-        ...
 
     @property
     def stationary(self) -> bool:
         """Whether γ(v)·γ(v') depends on v − v' alone; if so, this is a `StationaryMapping`."""
-        ...
 
     @property
     def finite(self) -> bool:
         """Whether γ(v) has finitely many components, so that there is a finite network behind it."""
-        ...
 
     def __call__(self, x: ArrayLike) -> Array:
         """γ at points x (n, d): features (n, p)."""
-        ...
 
 
 @runtime_checkable
@@ -76,40 +66,31 @@ class StationaryMapping(Mapping, Protocol):
     @property
     def norm_squared(self) -> Array:
         """k_γ(0) = |γ(v)|², the same for every v."""
-        ...
 
     @property
     def periodic(self) -> bool:
         """Whether k_γ has period 1 on every axis; False where that cannot be known, as in a trace."""
-        ...
 
     def inner(self, delta: ArrayLike) -> Array:
         """k_γ(Δ) for lags (..., d): inner products (...)."""
-        ...
 
     def versines(self, delta: ArrayLike) -> Versines:
         """1 ∓ k_γ(Δ)/k_γ(0) for lags (..., d), to full relative precision where points nearly coincide or oppose."""
-        ...
 
     def versines_grid(self, lags: tuple[ArrayLike, ...]) -> Versines:
         """Return the versines on the grid of d one-dimensional arrays of lags."""
-        ...
 
     def through(self, matrix: ArrayLike) -> StationaryMapping:
         """γ(A·), the mapping of new coordinates u (d') with v = A u, A (d, d')."""
-        ...
 
     def scaled(self, weight: ArrayLike) -> StationaryMapping:
         """√w γ, so that the inner product is w k_γ."""
-        ...
 
     def __add__(self, other: Mapping) -> StationaryMapping | JoinedMapping:
         """Features of both side by side: k_γ is the sum."""
-        ...
 
     def __mul__(self, other: Mapping) -> StationaryMapping:
         """All products of one feature of each: k_γ is the product."""
-        ...
 
 
 class Stationary(Module):
@@ -120,14 +101,7 @@ class Stationary(Module):
         return True
 
     def inner(self: StationaryMapping, delta: ArrayLike) -> Array:
-        """k_γ(Δ) = |γ|² (1 − versine(Δ)).
-
-        Args:
-            delta: lags Δ = v − v', shape (..., d).
-
-        Returns:
-            Inner products γ(v)·γ(v'), shape (...).
-        """
+        """k_γ(Δ) = γ(v)·γ(v') = |γ|² (1 − versine(Δ)) for lags Δ = v − v', (..., d) to (...)."""
         return self.norm_squared * (1 - self.versines(delta).near)
 
     def versine(self: StationaryMapping, delta: ArrayLike) -> Array:
@@ -135,7 +109,7 @@ class Stationary(Module):
         return self.versines(delta).near
 
     def versines_grid(self: StationaryMapping, lags: tuple[ArrayLike, ...]) -> Versines:
-        return self.versines(jnp.stack(jnp.meshgrid(*check_axes(lags, self.dim), indexing="ij"), axis=-1))
+        return self.versines(jnp.stack(jnp.meshgrid(*as_axes(lags, self.dim), indexing="ij"), axis=-1))
 
     def versine_grid(self: StationaryMapping, lags: tuple[ArrayLike, ...]) -> Array:
         """Return the versine on the grid of d one-dimensional arrays of lags."""
@@ -148,14 +122,15 @@ class Stationary(Module):
         check_same_dim([self, other])
         if not isinstance(other, StationaryMapping):
             return joined([self, other], jnp.ones(2))
-        return SumMapping((*_parts(self, SumMapping), *_parts(other, SumMapping)))
+        parts = [one.parts if isinstance(one, SumMapping) else (one,) for one in (self, other)]
+        return SumMapping((*parts[0], *parts[1]))
 
     def __mul__(self: StationaryMapping, other: Mapping) -> StationaryMapping:
         """All products of one feature of each: inner products multiply."""
         if not isinstance(other, Mapping):
             return NotImplemented
         check_same_dim([self, other])
-        _, factor = check_stationary([self, other])
+        _, factor = as_stationary([self, other])
         if isinstance(factor, ProductMapping):
             return factor * self
         # Fourier mappings, which merge, stand before limits.
@@ -194,11 +169,7 @@ class _Compound(Stationary):
 
 
 class SumMapping(_Compound):
-    """Features of stationary mappings side by side, one of them a limit: k_γ = Σ k_i. Build one with `concatenate`.
-
-    Attributes:
-        parts: mappings of the same coordinates.
-    """
+    """Features of stationary mappings side by side, one of them a limit: k_γ = Σ k_i. Build one with `concatenate`."""
 
     @property
     def num_features(self) -> int:
@@ -222,11 +193,7 @@ class SumMapping(_Compound):
 
 
 class ProductMapping(_Compound):
-    """All products of one feature of each part, one part a limit: k_γ = Π k_i. Build one with `multiply`.
-
-    Attributes:
-        parts: mappings of the same coordinates.
-    """
+    """All products of one feature of each part, one part a limit: k_γ = Π k_i. Build one with `multiply`."""
 
     @property
     def num_features(self) -> int:
@@ -295,37 +262,25 @@ class JoinedMapping(Module):
         return JoinedMapping(tuple(part.through(matrix) for part in self.parts), self.weights)  # type: ignore[attr-defined]
 
 
-def _parts(mapping: StationaryMapping, kind: type[_Compound]) -> tuple[StationaryMapping, ...]:
-    return mapping.parts if isinstance(mapping, kind) else (mapping,)
-
-
 def joined(parts: list[Mapping], weights: Array) -> JoinedMapping:
     """Return mappings side by side with raw coordinates among them."""
     if not all(part.finite for part in parts):
-        raise ValueError(
-            "raw coordinates beside a limit have neither features nor a function of the lag; sample the limit "
-            "(ns.mapping.gaussian and the like), or leave the coordinates out"
-        )
+        raise ValueError("raw coordinates beside a limit have no features and no lag; sample it (ns.mapping.gaussian)")
     return JoinedMapping(tuple(parts), weights)
 
 
 def check_same_dim(parts: list[Mapping]) -> None:
     """Refuse mappings of different coordinates."""
     if len({part.dim for part in parts}) > 1:
-        raise ValueError(
-            f"the mappings have {[part.dim for part in parts]} coordinates; expected the same number, "
-            "or take direct_sum and direct_product for those of different inputs"
-        )
+        dims = [part.dim for part in parts]
+        raise ValueError(f"the mappings have {dims} coordinates, not the same; take direct_sum or direct_product")
 
 
-def check_stationary(parts: list[Mapping]) -> list[StationaryMapping]:
+def as_stationary(parts: list[Mapping]) -> list[StationaryMapping]:
     """Return the mappings, all of them functions of the lag."""
     stationary = [part for part in parts if isinstance(part, StationaryMapping)]
     if len(stationary) < len(parts):
-        raise ValueError(
-            "a mapping with raw coordinates is not stationary: it can stand beside others in `concatenate` and "
-            "`direct_sum`, but it can be neither multiplied nor turned"
-        )
+        raise ValueError("a mapping with raw coordinates is not stationary, and can be neither multiplied nor turned")
     return stationary
 
 
@@ -337,29 +292,26 @@ def as_array(values: ArrayLike) -> Array:
         return jnp.asarray(values, dtype=float)
 
 
-def check_lags(delta: ArrayLike, dim: int) -> Array:
+def as_lags(delta: ArrayLike, dim: int) -> Array:
     """`delta` as an array (..., dim)."""
     delta = jnp.asarray(delta, dtype=float)
-    if delta.ndim == 0 or delta.shape[-1] != dim:
-        raise ValueError(f"`delta` has shape {delta.shape}; expected (..., {dim}), one column a coordinate")
+    check_fits(delta.shape[-1:] == (dim,), "delta", delta.shape, f"(..., {dim}), one column a coordinate")
     return delta
 
 
-def check_axes(lags: tuple[ArrayLike, ...], dim: int) -> list[Array]:
+def as_axes(lags: tuple[ArrayLike, ...], dim: int) -> list[Array]:
     """Return the one-dimensional arrays of lags, one an axis."""
     axes = [jnp.asarray(lag, dtype=float) for lag in lags]
-    if len(axes) != dim or any(axis.ndim != 1 for axis in axes):
-        raise ValueError(f"`lags` holds {[axis.shape for axis in axes]}; expected {dim} one-dimensional arrays")
+    shapes = [axis.shape for axis in axes]
+    check_fits(list(map(len, shapes)) == [1] * dim, "lags", shapes, f"{dim} one-dimensional arrays")
     return axes
 
 
-def check_matrix(matrix: ArrayLike, rows: int) -> Array:
+def as_matrix(matrix: ArrayLike, rows: int) -> Array:
     """Return a change of coordinates, shape (rows, d')."""
     matrix = as_array(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != rows or matrix.shape[1] == 0:
-        raise ValueError(
-            f"`matrix` has shape {matrix.shape}; expected ({rows}, d'), one row a coordinate of the mapping"
-        )
+    fits = matrix.ndim == 2 and matrix.shape[0] == rows and matrix.shape[1] > 0
+    check_fits(fits, "matrix", matrix.shape, f"({rows}, d'), one row a coordinate of the mapping")
     return matrix
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from ntkspec.checks import check_fits
 from ntkspec.mapping._base import (
     JoinedMapping,
     Mapping,
     StationaryMapping,
     as_array,
-    check_matrix,
+    as_matrix,
+    as_stationary,
     check_same_dim,
-    check_stationary,
     joined,
 )
 
@@ -42,9 +43,8 @@ def concatenate(
         A Fourier mapping where all are; else a `SumMapping`, or a `JoinedMapping` with raw coordinates.
 
     Raises:
-        TypeError: if one is not a mapping.
-        ValueError: if there are none, their dimensions or the number of weights differ, a weight is negative, or raw
-            coordinates are to be normalized or joined with a limit.
+        TypeError, ValueError: if one is not a mapping, there are none, their dimensions or the number of weights
+            differ, a weight is negative, or raw coordinates are to be normalized or joined with a limit.
 
     Example:
         >>> import ntkspec as ns
@@ -59,7 +59,7 @@ def concatenate(
         if normalize:
             raise ValueError("raw coordinates have no constant norm, so nothing to normalize by; pass normalize=False")
         return joined(parts, w)
-    total = reduce(add, [part.scaled(w[i]) for i, part in enumerate(check_stationary(parts))])
+    total = reduce(add, [part.scaled(w[i]) for i, part in enumerate(as_stationary(parts))])
     return total.scaled(1 / total.norm_squared) if normalize else total
 
 
@@ -76,8 +76,7 @@ def multiply(mappings: Sequence[Mapping]) -> StationaryMapping:
         A Fourier mapping where all are, else a `ProductMapping`; |γ|² is the product of theirs.
 
     Raises:
-        TypeError: if one is not a mapping.
-        ValueError: if there are none, their dimensions differ, or one is not stationary.
+        TypeError, ValueError: if one is not a mapping or not stationary, there are none, or their dimensions differ.
 
     Example:
         >>> import ntkspec as ns
@@ -85,7 +84,7 @@ def multiply(mappings: Sequence[Mapping]) -> StationaryMapping:
         >>> g.frequencies[:, 0].tolist()
         [4.0, 2.0]
     """
-    return reduce(mul, check_stationary(_checked(mappings)))
+    return reduce(mul, as_stationary(_checked(mappings)))
 
 
 def direct_sum(
@@ -103,9 +102,7 @@ def direct_sum(
         The mapping of all coordinates; not stationary with raw ones.
 
     Raises:
-        TypeError: if one is not a mapping.
-        ValueError: if there are none, weights are negative or of another number, or raw coordinates are to be
-            normalized or joined with a limit.
+        TypeError, ValueError: as `concatenate` does.
 
     Example:
         >>> import ntkspec as ns
@@ -129,8 +126,7 @@ def direct_product(mappings: Sequence[Mapping]) -> StationaryMapping:
         The mapping of all coordinates; for Fourier mappings of m₁ and m₂ frequencies one of 2 m₁ m₂.
 
     Raises:
-        TypeError: if one is not a mapping.
-        ValueError: if there are none or one is not stationary.
+        TypeError, ValueError: as `multiply` does.
 
     Example:
         >>> import ntkspec as ns
@@ -153,8 +149,7 @@ def rotate(mapping: StationaryMapping, rotation: ArrayLike) -> StationaryMapping
         The mapping, of the same kind.
 
     Raises:
-        TypeError: if it is not a mapping.
-        ValueError: if it is not stationary, or R is not orthogonal or of another shape.
+        TypeError, ValueError: if it is not a stationary mapping, or R is not orthogonal or of another shape.
 
     Source: Tancik et al. 2020, table 1 (positional encoding, rotated).
 
@@ -164,31 +159,24 @@ def rotate(mapping: StationaryMapping, rotation: ArrayLike) -> StationaryMapping
         >>> [round(abs(float(b)), 12) for b in g.frequencies[0]]
         [0.0, 3.0]
     """
-    (part,) = check_stationary(_checked([mapping]))
+    (part,) = as_stationary(_checked([mapping]))
     matrix = as_array(rotation)
     if matrix.ndim == 0:
         if part.dim != 2:
-            raise ValueError(
-                f"an angle turns two coordinates, and the mapping has {part.dim}; "
-                f"give a matrix of shape ({part.dim}, {part.dim})"
-            )
+            raise ValueError(f"an angle turns two coordinates, and the mapping has {part.dim}; give a square matrix")
         c, s = jnp.cos(matrix), jnp.sin(matrix)
         return part.through(jnp.array([[c, s], [-s, c]]))
-    matrix = check_matrix(matrix, part.dim)
-    square = matrix.shape == (part.dim, part.dim)
-    if square and not isinstance(matrix, jax.core.Tracer):
-        values = np.asarray(matrix)
-        square = np.allclose(values @ values.T, np.eye(part.dim), rtol=0, atol=1e-9)
-    if not square:
+    matrix = as_matrix(matrix, part.dim)
+    known = np.eye(part.dim) if isinstance(matrix, jax.core.Tracer) else np.asarray(matrix)
+    if matrix.shape != known.T.shape or not np.allclose(known @ known.T, np.eye(part.dim), rtol=0, atol=1e-9):
         raise ValueError(f"`rotation` is not orthogonal; a rotation of {part.dim} coordinates has R Rᵀ = 1")
     return part.through(matrix.T)
 
 
 def _checked(mappings: Sequence[Mapping]) -> list[Mapping]:
     parts = list(mappings)
-    for part in parts:
-        if not isinstance(part, Mapping):
-            raise TypeError(f"a {type(part).__name__} is no mapping; expected those from ntkspec.mapping")
+    if other := [part for part in parts if not isinstance(part, Mapping)]:
+        raise TypeError(f"a {type(other[0]).__name__} is no mapping; expected those from ntkspec.mapping")
     if not parts:
         raise ValueError("no mappings were given; expected at least one")
     check_same_dim(parts)
@@ -197,12 +185,9 @@ def _checked(mappings: Sequence[Mapping]) -> list[Mapping]:
 
 def _weights(weights: ArrayLike | None, count: int) -> Array:
     w = as_array(np.ones(count) if weights is None else weights)
-    if w.shape != (count,):
-        raise ValueError(f"`weights` has shape {w.shape}; expected ({count},), one a mapping")
-    if isinstance(w, jax.core.Tracer):
-        return w
-    values = np.asarray(w)
-    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+    check_fits(w.shape == (count,), "weights", w.shape, f"({count},), one a mapping")
+    values = np.ones(1) if isinstance(w, jax.core.Tracer) else np.asarray(w)
+    if not (np.isfinite(values).all() and (values >= 0).all() and values.any()):
         raise ValueError(f"weights={values.tolist()}; expected finite numbers, none negative and not all zero")
     return w
 

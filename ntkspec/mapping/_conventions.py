@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from ntkspec.checks import check_positive, check_sizes
 from ntkspec.mapping._base import JoinedMapping
 from ntkspec.mapping._fourier import FourierMapping, from_frequencies
-from ntkspec.mapping._identity import check_range, identity
+from ntkspec.mapping._identity import identity, range_lengths
 from ntkspec.mapping._ladder import axis_aligned
 
 __all__ = ["bacon", "from_radians", "nerf", "siren_first_layer", "tiny_cuda_nn"]
@@ -52,7 +52,7 @@ def from_radians(
         [[1.0]]
     """
     omega = np.asarray(omega, dtype=float)
-    turns = check_range(low, high, omega.shape[-1] if omega.ndim else 1) / (2 * math.pi)
+    turns = range_lengths(low, high, omega.shape[-1] if omega.ndim else 1) / (2 * math.pi)
     return from_frequencies(omega * turns, a, normalize=normalize)
 
 
@@ -99,7 +99,7 @@ def nerf(
         [0.318, 0.637]
     """
     check_sizes(dim=dim, num_frequencies=num_frequencies)
-    half_range = check_range(low, high, dim) / 2
+    half_range = range_lengths(low, high, dim) / 2
     ladder = 2.0 ** np.arange(num_frequencies) / (1 if include_pi else math.pi)
     mapping = from_frequencies(axis_aligned(dim, ladder) * half_range, normalize=normalize)
     if not include_input:
@@ -113,9 +113,9 @@ def tiny_cuda_nn(
 ) -> FourierMapping:
     """Build the "Frequency" encoding of tiny-cuda-nn, sin(2^j πp) and sin(2^j πp + π/2), j = 0 … n − 1 on each axis.
 
-    The shifted sine is the cosine, so this is NeRF's encoding with its π, but on the unit cube: b = 2^j/2 cycles per
-    unit. The lowest frequency makes half a turn over the unit, so the kernel is not periodic. Constant features of
-    value 1 with which the library fills up to its alignment are not part of it; a zero frequency adds them.
+    This is NeRF's encoding with its π, but on the unit cube, where the lowest frequency makes half a turn and the
+    kernel is not periodic. Constant features of value 1 with which the library fills up to its alignment are not part
+    of it; a zero frequency adds them.
 
     Args:
         dim: number of coordinates d.
@@ -137,9 +137,7 @@ def tiny_cuda_nn(
         >>> ns.mapping.tiny_cuda_nn(dim=1, num_frequencies=4).frequencies[:, 0].tolist()
         [0.5, 1.0, 2.0, 4.0]
     """
-    check_sizes(dim=dim, num_frequencies=num_frequencies)
-    ladder = axis_aligned(dim, 2.0 ** np.arange(num_frequencies))
-    return from_frequencies(ladder * check_range(low, high, dim) / 2, normalize=normalize)
+    return nerf(dim, num_frequencies, low=low, high=high, normalize=normalize)  # type: ignore[return-value]
 
 
 def bacon(
@@ -158,11 +156,9 @@ def bacon(
 
     BACON multiplies hidden_layers + 1 such layers, whose frequencies add. Its `max_freq` is a sample rate: the sum
     reaches about max_frequency/2 cycles per unit, and each layer |b| ≤ round(max_frequency/(2 (hidden_layers + 1))).
-    With hidden_layers=0 one layer has the whole band.
-
-    The m sines of random phase are held as m pairs (cos, sin): the same expected inner product, without its
-    scatter of order 1/√m that is not a function of the lag. This is BACON's first layer, not its product of layers,
-    which no network of `ntkspec.kernel` is.
+    This is its first layer, not the product, which no network of `ntkspec.kernel` is. The m sines of random phase are
+    held as pairs (cos, sin): the same expected inner product, without its scatter of order 1/√m that is no function of
+    the lag.
 
     Args:
         dim: number of coordinates d.
@@ -201,7 +197,7 @@ def bacon(
             f"expected at least {(hidden_layers + 1) * quantization_interval / math.pi:.3g}, or fewer hidden_layers"
         )
     draw = np.random.default_rng(seed).integers(-steps, steps + 1, (num_frequencies, dim))
-    step = quantization_interval / (2 * math.pi) * check_range(low, high, dim)
+    step = quantization_interval / (2 * math.pi) * range_lengths(low, high, dim)
     return from_frequencies(draw * step, normalize=normalize)
 
 
@@ -220,11 +216,10 @@ def siren_first_layer(
     Frequencies are ω₀w (high − low)/2π, so |b| ≤ ω₀/(πd) on each axis over [−1, 1]: 9.5 cycles per unit for ω₀ = 30 in
     one dimension, 4.8 in two.
 
-    It is a model of the layer, in three respects. The bias c ~ U[−1/√d, 1/√d] is a phase of ω₀c, ±30 radians in one
-    dimension, so nearly uniform on the turn (less so for small ω₀): then E[sin A sin B] = ½ cos(A − B), which the
-    pair (cos, sin) of amplitude 1/√2 has exactly. The m sines of a real layer scatter about that by order 1/√m, in
-    parts that are no function of the lag. And SIREN trains w and c; a mapping stays as it was drawn, so a kernel
-    behind it lacks the first layer's own part.
+    It is a model of the layer. The bias c ~ U[−1/√d, 1/√d] is a phase of ω₀c, ±30 radians in one dimension, so nearly
+    uniform on the turn (less so for small ω₀): then E[sin A sin B] = ½ cos(A − B), which the pair (cos, sin) of
+    amplitude 1/√2 has exactly. The m sines of a real layer scatter about that by order 1/√m, in parts that are no
+    function of the lag. And SIREN trains w and c: a kernel behind the mapping lacks the first layer's own part.
 
     Args:
         dim: number of coordinates d.

@@ -7,8 +7,7 @@ import xarray as xr
 
 from ntkspec.mapping._base import Mapping
 from ntkspec.mapping._fourier import FourierMapping
-from ntkspec.mapping._law import GAUSSIAN
-from ntkspec.mapping._limit import LimitMapping
+from ntkspec.mapping._law import GAUSSIAN, LimitMapping
 
 __all__ = ["describe"]
 
@@ -110,7 +109,7 @@ def _listed(mapping: FourierMapping, shape: tuple[int, ...] | None) -> Variables
 
 def _limit(mapping: LimitMapping, shape: tuple[int, ...] | None) -> Variables:
     spread, law = np.asarray(mapping.spread, dtype=float), mapping.law
-    width = np.linalg.norm(spread, axis=0)
+    width, reach = np.linalg.norm(spread, axis=0), np.abs(spread).sum(axis=0)
     # One z an axis: each coordinate of b is then a multiple of one z, or for Gaussians distributed as one.
     own = (spread != 0).sum(axis=0) <= 1
     variables: Variables = {
@@ -118,7 +117,7 @@ def _limit(mapping: LimitMapping, shape: tuple[int, ...] | None) -> Variables:
         "constant_energy": ((), 0.0),
         "periodic": ((), 0),
         "min_frequency": ("axis", np.zeros(mapping.dim), {"units": CYCLES}),
-        "max_frequency": ("axis", _highest(np.abs(spread).sum(axis=0), law.highest), {"units": CYCLES}),
+        "max_frequency": ("axis", [r * law.highest if r else 0.0 for r in reach], {"units": CYCLES}),
         "rms_frequency": ("axis", law.deviation * width, {"units": CYCLES}),
         "rms_radius": ((), law.deviation * np.linalg.norm(width), {"units": CYCLES}),
     }
@@ -133,43 +132,34 @@ def _limit(mapping: LimitMapping, shape: tuple[int, ...] | None) -> Variables:
     return variables
 
 
-def _highest(reach: np.ndarray, highest: float) -> np.ndarray:
-    return np.array([r * highest if r else 0.0 for r in reach])
-
-
 def _summary(d: xr.Dataset) -> str:
-    axes, count = d.sizes["axis"], float(d.num_frequencies)
-    named = f"{int(count)} {_plural('frequency', count)}" if np.isfinite(count) else "infinitely many frequencies"
-    lines = [
-        f"{named} on {axes} {_plural('axis', axes)}, {int(d.num_features)} features, |γ|² = {float(d.total_energy):.4g}"
-    ]
-    on_lattice = "nyquist" in d
+    axes, on_lattice = d.sizes["axis"], "nyquist" in d
+    on = "1 axis" if axes == 1 else f"{axes} axes"
+    features = f"{int(d.num_features)} features, |γ|² = {float(d.total_energy):.4g}"
+    lines = [f"{_count(float(d.num_frequencies))} on {on}, {features}"]
     for i in range(axes):
         at = d.isel(axis=i)
-        line = (
-            f"axis {i}: |b| from {float(at.min_frequency):.3g} to {float(at.max_frequency):.3g}, "
-            f"rms {float(at.rms_frequency):.3g} {CYCLES}"
-        )
+        low, high, rms = (float(at[f"{name}_frequency"]) for name in ("min", "max", "rms"))
+        lines.append(f"axis {i}: |b| from {low:.3g} to {high:.3g}, rms {rms:.3g} {CYCLES}")
         if on_lattice:
-            line += (
-                f"; Nyquist limit of {int(at.lattice)} points {float(at.nyquist):.4g}, "
-                f"{_percent(at.energy_above_nyquist)} of the energy above"
-            )
-        lines.append(line)
+            limit = f"; Nyquist limit of {int(at.lattice)} points {float(at.nyquist):.4g}, "
+            lines[-1] += f"{limit}{_percent(at.energy_above_nyquist)} of the energy above"
     length = float(d.dominant_wavelength)
     points = f" = {length * float(d.lattice.max()):.3g} points" if on_lattice else ""
     period = "every frequency is whole: period 1" if int(d.periodic) else "no period on the unit"
     lines.append(f"dominant wavelength {length:.3g} units{points}; {period}")
     if on_lattice:
-        number = f"{int(d.aliased.sum())} {_plural('frequency', int(d.aliased.sum()))}, " if "aliased" in d else ""
+        number = f"{_count(float(d.aliased.sum()))}, " if "aliased" in d else ""
         lines.append(f"aliased: {number}{_percent(d.aliased_energy)} of the energy")
     if float(d.constant_energy):
         lines.append(f"constant: {_percent(d.constant_energy)} of the energy at frequency 0")
     return "\n".join(lines)
 
 
-def _plural(noun: str, count: float) -> str:
-    return noun if count == 1 else {"frequency": "frequencies", "axis": "axes"}[noun]
+def _count(number: float) -> str:
+    if not np.isfinite(number):
+        return "infinitely many frequencies"
+    return f"{int(number)} {'frequency' if number == 1 else 'frequencies'}"
 
 
 def _percent(share: xr.DataArray) -> str:

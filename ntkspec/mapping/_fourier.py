@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_points
+from ntkspec.checks import check_fits, check_points
 from ntkspec.mapping._base import (
     JoinedMapping,
     Mapping,
@@ -18,9 +18,9 @@ from ntkspec.mapping._base import (
     StationaryMapping,
     Versines,
     as_array,
-    check_axes,
-    check_lags,
-    check_matrix,
+    as_axes,
+    as_lags,
+    as_matrix,
     check_same_dim,
     reduced,
 )
@@ -81,29 +81,15 @@ class FourierMapping(Stationary):
         return bool((frequencies == np.round(frequencies)).all())
 
     def __call__(self, x: ArrayLike) -> Array:
-        """γ at points.
-
-        Args:
-            x: points, shape (n, d), in units of the lattice period.
-
-        Returns:
-            Features, shape (n, 2m): all cosines, then all sines.
-        """
+        """γ at points (n, d): features (n, 2m), all cosines, then all sines."""
         x = check_points(x, self.dim)
         turns = x @ self.frequencies.T
         phase = 2 * jnp.pi * reduced(turns)
         return jnp.concatenate([self.amplitudes * jnp.cos(phase), self.amplitudes * jnp.sin(phase)], axis=-1)
 
     def versines(self, delta: ArrayLike) -> Versines:
-        """1 − ρ = Σ 2a² sin²(πb·Δ) / Σ a² and 1 + ρ = Σ 2a² cos²(πb·Δ) / Σ a², to full relative precision.
-
-        Args:
-            delta: lags, shape (..., d).
-
-        Returns:
-            Versines in [0, 2], shape (...) each.
-        """
-        return _direct(self.frequencies, self.amplitudes, check_lags(delta, self.dim))
+        """1 − ρ = Σ 2a² sin²(πb·Δ) / Σ a² and 1 + ρ = Σ 2a² cos²(πb·Δ) / Σ a², to full relative precision."""
+        return _direct(self.frequencies, self.amplitudes, as_lags(delta, self.dim))
 
     def versines_grid(self, lags: tuple[ArrayLike, ...], direct_sines: int = 4_000_000) -> Versines:
         """Return the versines on a grid of lags, as matrix products instead of an n·m loop.
@@ -119,7 +105,7 @@ class FourierMapping(Stationary):
         Returns:
             Versines, shape (len(lags[0]), ..., len(lags[d-1])) each.
         """
-        axes = check_axes(lags, self.dim)
+        axes = as_axes(lags, self.dim)
         sines = math.prod(len(axis) for axis in axes) * self.num_frequencies
         if self.dim == 1 or sines <= direct_sines:
             return super().versines_grid(lags)
@@ -128,15 +114,8 @@ class FourierMapping(Stationary):
         return Versines.of(jnp.clip(_versine_over(leading, last, weights), 0, 2))
 
     def through(self, matrix: ArrayLike) -> FourierMapping:
-        """γ(A·): the frequencies become B A.
-
-        Args:
-            matrix: A, shape (d, d'); the old coordinates are v = A u.
-
-        Returns:
-            The mapping of u, on d' coordinates.
-        """
-        matrix = check_matrix(matrix, self.dim)
+        """γ(A·) for A (d, d'): the frequencies become B A."""
+        matrix = as_matrix(matrix, self.dim)
         return FourierMapping(jnp.matmul(self.frequencies, matrix, precision="highest"), self.amplitudes)
 
     def scaled(self, weight: ArrayLike) -> FourierMapping:
@@ -250,9 +229,6 @@ def from_frequencies(B: ArrayLike, a: ArrayLike | None = None, *, normalize: boo
         a: amplitudes, shape (m,); None means all equal.
         normalize: scale the amplitudes to Σ a² = 1.
 
-    Returns:
-        The mapping.
-
     Raises:
         ValueError: if the shapes disagree, a value is not finite, or all amplitudes vanish.
 
@@ -263,20 +239,16 @@ def from_frequencies(B: ArrayLike, a: ArrayLike | None = None, *, normalize: boo
         [0.6, 0.8]
     """
     B = as_array(B)
-    if B.ndim != 2 or 0 in B.shape:
-        raise ValueError(f"`B` has shape {B.shape}; expected (m, d), one row a frequency; in 1-D use B[:, None]")
+    shape_of_B = "(m, d), one row a frequency; in 1-D use B[:, None]"
+    check_fits(B.ndim == 2 and 0 not in B.shape, "B", B.shape, shape_of_B)
     amplitudes = as_array(np.ones(B.shape[0]) if a is None else a)
-    if amplitudes.shape != B.shape[:1]:
-        raise ValueError(
-            f"`a` has shape {amplitudes.shape}; expected ({B.shape[0]},), one amplitude for each frequency"
-        )
+    check_fits(amplitudes.shape == B.shape[:1], "a", amplitudes.shape, f"({B.shape[0]},), one for each frequency")
     # Looked at through numpy: inside a trace, what jax.numpy makes even of a constant is traced.
-    if not isinstance(B, jax.core.Tracer) and not np.isfinite(np.asarray(B)).all():
+    b_known, a_known = (np.ones(1) if isinstance(c, jax.core.Tracer) else np.asarray(c) for c in (B, amplitudes))
+    if not np.isfinite(b_known).all():
         raise ValueError("`B` holds NaN or infinity; frequencies are finite numbers in cycles per unit")
-    if not isinstance(amplitudes, jax.core.Tracer):
-        values = np.asarray(amplitudes)
-        if not np.isfinite(values).all() or not values.any():
-            raise ValueError("`a` holds NaN or infinity, or only zeros; at least one amplitude must not vanish")
+    if not np.isfinite(a_known).all() or not a_known.any():
+        raise ValueError("`a` holds NaN or infinity, or only zeros; at least one amplitude must not vanish")
     if normalize:
         amplitudes = amplitudes / jnp.linalg.norm(amplitudes)
     return FourierMapping(B, amplitudes)
@@ -292,9 +264,6 @@ def with_amplitudes(mapping: FourierMapping, a: ArrayLike, *, normalize: bool = 
         mapping: a mapping of m frequencies.
         a: amplitudes, shape (m,); may be traced by `jax.grad` or `jax.jit`.
         normalize: scale them to Σ a² = 1.
-
-    Returns:
-        The mapping.
 
     Raises:
         TypeError: if the mapping has no list of amplitudes.

@@ -8,10 +8,10 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_points, check_sizes
-from ntkspec.mapping._base import check_matrix
+from ntkspec.mapping._base import as_matrix
 from ntkspec.module import Module
 
-__all__ = ["IdentityMapping", "check_range", "identity"]
+__all__ = ["IdentityMapping", "identity", "range_lengths"]
 
 
 class IdentityMapping(Module):
@@ -52,7 +52,7 @@ class IdentityMapping(Module):
 
     def through(self, matrix: ArrayLike) -> IdentityMapping:
         """γ(A·) for A (d, d')."""
-        slope = jnp.matmul(self.slope, check_matrix(matrix, self.dim), precision="highest")
+        slope = jnp.matmul(self.slope, as_matrix(matrix, self.dim), precision="highest")
         return IdentityMapping(self.origin, slope)
 
 
@@ -77,16 +77,13 @@ def identity(dim: int, *, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> Identi
         [[-1.0, 0.5]]
     """
     check_sizes(dim=dim)
-    lengths = check_range(low, high, dim)
+    lengths = range_lengths(low, high, dim)
     return IdentityMapping(jnp.broadcast_to(jnp.asarray(low, dtype=float), (dim,)), jnp.diag(jnp.asarray(lengths)))
 
 
-def check_range(low: ArrayLike, high: ArrayLike, dim: int) -> np.ndarray:
+def range_lengths(low: ArrayLike, high: ArrayLike, dim: int) -> np.ndarray:
     """Return the lengths of the ranges of all coordinates, shape (dim,), from one number or one an axis each."""
     ends = [np.asarray(end, dtype=float) for end in (low, high)]
     if not (all(end.shape in ((), (dim,)) and np.isfinite(end).all() for end in ends) and (ends[0] < ends[1]).all()):
-        raise ValueError(
-            f"low={low!r}, high={high!r}; expected finite numbers, low below high, one for all or one for "
-            f"each of {dim} axes"
-        )
+        raise ValueError(f"low={low!r}, high={high!r}; expected finite numbers, low below high, one or {dim} of each")
     return np.broadcast_to(ends[1] - ends[0], (dim,))

@@ -32,8 +32,8 @@ def positional(dim: int, num_frequencies: int, log2_max: float, *, normalize: bo
         The mapping, frequencies (d·n, d), axis by axis.
 
     Raises:
-        ValueError: if a size is not a positive integer, if an axis gets fewer than two frequencies, or if
-            `log2_max` is not positive.
+        ValueError: if a size is not a positive integer, an axis gets fewer than two frequencies, or `log2_max` is not
+            positive.
 
     Source: Tancik et al. 2020, section 6.1, and the notebook 2d_image_regression of its code.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ntkspec.operator._base import Operator
 from ntkspec.recurrence import begin, largest_ritz, recur_only
 
-__all__ = ["largest_eigenvalue", "positive_start"]
+__all__ = ["is_diagonal", "largest_eigenvalue", "positive_start"]
 
 CHUNK = 16
 
@@ -43,6 +43,13 @@ def largest_eigenvalue(K: Operator, *, tolerance: float = 1e-8, max_steps: int =
             return theta
         if len(diagonal) >= max_steps:
             return theta + residual
+
+
+def is_diagonal(K: Operator) -> bool:
+    """Whether no point tells anything of another: |Kz − diag(K) z| is rounding of a random vector z."""
+    z = np.random.default_rng(0).standard_normal(K.num_points)
+    own = np.asarray(K.diagonal()) * z
+    return K.num_points > 1 and bool(np.abs(np.asarray(K @ z) - own).max() <= 1e-12 * np.abs(own).max())
 
 
 def positive_start(num_points: int, seed: int = 0) -> Float[Array, "1 n"]:

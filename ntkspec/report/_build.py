@@ -57,19 +57,20 @@ def _lead(study: Study) -> str:
     scattered = f"{len(task.train_points) + len(task.test_points):,} scattered"
     size = scattered if task.shape is None else " × ".join(map(str, task.shape))
     kinds = " and ".join(one.name for one in study.checks)
+    features = study.kernels[study.best_scale].mapping.num_features
     return (
         f"{task.source}: {size} points, of which {len(task.train_points):,} train and {len(task.test_points):,} are "
-        f"held out. The network has {network.depth} hidden {network.activation} layers behind "
-        f"{study.config.num_frequencies} Gaussian Fourier frequencies. Everything but the checks (on the {kinds}) is "
-        "theory of the infinitely wide network: no training was done for it."
+        f"held out. The network has {network.depth} hidden {network.activation} layers behind the mapping "
+        f"{study.config.mapping} of {features} features. Everything but the checks (on the {kinds}) is theory of the "
+        "infinitely wide network: no training was done for it."
     )
 
 
 def _frequencies(study: Study) -> Section:
     by_scale: dict[Hashable, xr.Dataset] = {
-        f"scale {scale:g}": study.spectrum.sel(scale=scale) for scale in study.spectrum.scale.values
+        label: study.spectrum.sel(scale=scale) for scale, label in study.labels.items()
     }
-    kernels = {f"scale {scale:g}": kernel for scale, kernel in study.kernels.items()}
+    kernels = {study.labels[scale]: kernel for scale, kernel in study.kernels.items() if kernel.stationary}
     measures = [
         ("effective_rank", "Effective rank"),
         ("participation_ratio", "Participation ratio"),
@@ -81,7 +82,8 @@ def _frequencies(study: Study) -> Section:
         [float(scale), *(float(study.bandwidth[name].sel(scale=scale)) for name, _ in measures)]
         for scale in study.bandwidth.scale.values
     ]
-    units = ["cycles per unit", *(study.bandwidth[name].attrs.get("units", "") for name, _ in measures)]
+    name, unit = _number(study)
+    units = [unit, *(study.bandwidth[name].attrs.get("units", "") for name, _ in measures)]
     modes, points = study.spectrum.sizes["mode"], study.spectrum.attrs["num_points"]
     return Section(
         "Which frequencies it learns",
@@ -93,18 +95,24 @@ def _frequencies(study: Study) -> Section:
                 f"Points: the {modes} largest of {points:,} eigenvalues against the frequency that dominates their "
                 "eigenvector. Lines: the mean rate (Rayleigh quotient) of the plane waves of each frequency."
                 if study.convergence is not None
-                else f"The {modes} largest of {points:,} eigenvalues; scattered points have no discrete frequencies.",
+                else f"The {modes} largest of {points:,} eigenvalues; their eigenvectors have no frequencies here.",
                 plot.spectrum(by_scale, against="mode" if study.convergence is None else "frequency"),
             ),
-            Figure(
-                "kernel",
-                "The kernel along the first axis, relative to its value at lag 0.",
-                plot.kernel(kernels),
+            *(
+                [
+                    Figure(
+                        "kernel",
+                        "The kernel along the first axis, relative to its value at lag 0.",
+                        plot.kernel(kernels),
+                    )
+                ]
+                if kernels
+                else []
             ),
             Table(
                 "Width of each kernel on the training points: kernel width is the full width at half maximum of its "
                 f"lag function; half-power frequency and decay exponent are of these {modes} modes.",
-                ["Scale", *(title for _, title in measures)],
+                [name, *(title for _, title in measures)],
                 rows,
                 units,
             ),
@@ -124,13 +132,13 @@ def _speed(study: Study) -> list[Section]:
         rows.append([float(frequency), *(_first_step_below(left.sel(scale=scale), 0.1) for scale in scales)])
     section = Section(
         "How fast it learns them",
-        f"At scale {study.best_scale:g}, the part of each frequency of the signal that is still to be learned.",
+        f"At {study.labels[study.best_scale]}, the part of each frequency of the signal that is still to be learned.",
         [
             Figure("convergence", "One is untouched, zero is learned.", plot.convergence(chosen)),
             Table(
                 "First predicted step at which less than a tenth of the amplitude is left, of "
                 f"{', '.join(f'{int(step):,}' for step in chosen.step.values)}; a dash means more.",
-                ["Frequency", *(f"Scale {scale:g}" for scale in scales)],
+                ["Frequency", *(study.labels[scale].capitalize() for scale in scales)],
                 rows,
                 ["cycles per unit", *("steps" for _ in scales)],
             ),
@@ -165,9 +173,9 @@ def _pictures(study: Study) -> Section:
     chosen = p.sel(scale=study.best_scale)
     curves = {}
     for scale in p.scale.values:
-        curves[f"scale {scale:g}, train"] = p.train_psnr.sel(scale=scale)
+        curves[f"{study.labels[float(scale)]}, train"] = p.train_psnr.sel(scale=scale)
         if "test_psnr" in p:
-            curves[f"scale {scale:g}, test"] = p.test_psnr.sel(scale=scale)
+            curves[f"{study.labels[float(scale)]}, test"] = p.test_psnr.sel(scale=scale)
     rows = []
     for scale in p.scale.values:
         one = p.sel(scale=scale)
@@ -176,6 +184,7 @@ def _pictures(study: Study) -> Section:
         rows.append([float(scale), float(one.learning_rate), step, float(quality.sel(step=step))])
     (bounds, *_) = [p[name] for name in ("field_error_bound", "unseen_error_bound", "error_bound") if name in p]
     worst = float(bounds.max())
+    name, unit = _number(study)
     return Section(
         "What it will look like",
         "The whole trajectory of gradient descent, predicted on every point. "
@@ -187,20 +196,26 @@ def _pictures(study: Study) -> Section:
                 "noise and to frequencies that the training points do not resolve.",
                 plot.quality(curves),
             ),
-            _learned("learned", f"Predicted at scale {study.best_scale:g}.", chosen, study.task, study.best_step),
+            _learned("learned", f"Predicted at {study.labels[study.best_scale]}.", chosen, study.task, study.best_step),
             Table(
                 "The first step of each scale that is within 0.1 dB of its best.",
                 [
-                    "Scale",
+                    name,
                     "Learning rate",
                     "Step",
                     "PSNR, held out" if "test_psnr" in p else "PSNR, training",
                 ],
                 rows,
-                ["cycles per unit", "", "", "dB"],
+                [unit, "", "", "dB"],
             ),
         ],
     )
+
+
+def _number(study: Study) -> tuple[str, str]:
+    """Return the name of what is compared side by side, and its unit."""
+    attrs = study.prediction.scale.attrs
+    return attrs["long_name"].capitalize(), attrs["units"]
 
 
 def _learned(name: str, caption: str, result: xr.Dataset, task: Task | Scattered, last: int | None = None) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -11,30 +11,29 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ntkspec.checks import check_positive, check_seed, check_sizes
+from ntkspec.checks import check_number, check_positive, check_seed, check_sizes
 from ntkspec.kernel import MLP
+from ntkspec.kernel.activation import W_STDS
 from ntkspec.operator import Operator
 from ntkspec.progress import NO_PROGRESS, Progress
-from ntkspec.selection._family import family
+from ntkspec.selection._family import Family, family
 from ntkspec.selection._plan import plan
-from ntkspec.selection._samples import Box, Points, Samples, Signal, from_operator, from_signal
+from ntkspec.selection._samples import FEWEST, Samples, Signal, from_operator, from_signal
 from ntkspec.selection._score import patches
 from ntkspec.selection._search import CRITERIA, candidates, choose, search, widened
 from ntkspec.selection._table import table
 
 __all__ = ["design"]
 
-#: Least number of patches of points that an interval comes from.
-FEWEST = 4
 #: Training points in a box: larger ones see lower frequencies, and take n³ longer.
 BOX = 1024
 
 
 def design(  # noqa: PLR0913  # a door: options are named in one call
-    signal: Signal | Points | Operator,
+    signal: Signal | Operator,
     y: ArrayLike | None = None,
     *,
-    families: Sequence[str] = ("gaussian",),
+    families: Sequence[str | Family] = ("gaussian",),
     scales: Sequence[float] | None = None,
     network: MLP | None = None,
     depths: Sequence[int] | None = None,
@@ -62,10 +61,11 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
         signal: signal on a lattice with the points to learn from, such as an `ntkspec.task.Task`; or an operator,
             whose points are learned from and whose kernel's network is taken where `network` is None.
         y: labels of an operator's points, shape (n,) or (n, channels).
-        families: names of mappings, of `ntkspec.selection.FAMILIES`.
+        families: names of mappings, of `ntkspec.selection.FAMILIES`, or such families with options of their own.
         scales: values to try of every family's parameter (the scale of Gaussian frequencies); None takes twelve that
             suit the spacing of the points. A single one is judged as it is.
-        network: network behind the mapping; ReLU of depth 3 where None.
+        network: network behind the mapping; None takes depth 3 with the activation of the family (SIREN's sine with
+            its own W_std behind SIREN's first layer, otherwise ReLU).
         depths: depths to try instead of the network's.
         activations: names of activations to try, likewise.
         W_stds: standard deviations of the weights, likewise.
@@ -93,7 +93,7 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
 
     Raises:
         ValueError: if labels are missing, constant, too large or small to square, or do not fit, a name or number is
-            wrong, or there are fewer than 8 points.
+            wrong, or there are fewer than 4 points.
         TypeError: if `signal` is neither a signal nor an operator.
 
     Source: the scale's part in generalisation, Tancik et al. 2020, section 6; leave-one-out and evidence, Rasmussen &
@@ -111,17 +111,21 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
     check_sizes(num_frequencies=num_frequencies)
     check_seed(seed)
     check_positive("peak", peak, "the largest value that the signal can take")
-    if not 1e-3 <= accuracy < 1:
-        raise ValueError(f"accuracy={accuracy}; expected an error relative to the signal from 0.001 to 1, such as 0.1")
+    check_number("accuracy", accuracy, 1e-3, 1, hint="an error relative to the signal, such as 0.1")
     settings = {"depth": depths, "activation": activations, "W_std": W_stds, "b_std": b_stds}
     _refuse_empty(families=families, scales=scales, **{f"{name}s": values for name, values in settings.items()})
-    networks = _networks(network, {name: values for name, values in settings.items() if values is not None})
-    kinds = [family(name) for name in families]
-    tried = candidates(kinds, scales, networks, samples.highest_frequency, num_frequencies, seed)
+    named = {name: values for name, values in settings.items() if values is not None}
+    kinds = [(kind, each) for kind in map(family, families) for each in _networks(network, kind, named)]
+    tried = candidates(kinds, scales, samples.highest_frequency, num_frequencies, seed)
     for candidate in tried:
         candidate.kernel(samples.dim)
     box = samples.boxes(BOX)
-    _require_spread(box)
+    places = len(np.unique(patches(box))) * box.labels.shape[1]
+    if places < FEWEST:
+        raise ValueError(
+            f"the training points lie in {places} of about sixteen parts of their extent, too few for the error of an "
+            f"error; expected {FEWEST} or more: leave out those far from the rest, or give more"
+        )
     searched = widened(search(tried, box, progress), criterion, samples.lowest_frequency, box, progress)
     choices = {name: choose(searched, name) for name in CRITERIA}
     return table(
@@ -129,13 +133,13 @@ def design(  # noqa: PLR0913  # a door: options are named in one call
     )
 
 
-def _samples(signal: Signal | Points | Operator, y: ArrayLike | None, network: MLP | None) -> tuple[Samples, MLP]:
+def _samples(signal: Signal | Operator, y: ArrayLike | None, network: MLP | None) -> tuple[Samples, MLP | None]:
     if isinstance(signal, Operator):
         if y is None:
             raise ValueError("an operator has no labels; give them as y, shape (n,) or (n, channels)")
         kernel = getattr(signal, "kernel", None)
         own = getattr(kernel, "network", None)
-        return from_operator(signal, y), network or (own if isinstance(own, MLP) else MLP(depth=3))
+        return from_operator(signal, y), network or (own if isinstance(own, MLP) else None)
     if y is not None:
         raise ValueError("a signal brings its own labels; give y with an operator alone")
     if not hasattr(signal, "train_values") or not (hasattr(signal, "train_mask") or hasattr(signal, "train_points")):
@@ -143,16 +147,7 @@ def _samples(signal: Signal | Points | Operator, y: ArrayLike | None, network: M
             f"`signal` is a {type(signal).__name__}; expected an ntkspec.task.Task (ns.task.load(path)), or an "
             "operator with its labels y"
         )
-    return from_signal(signal), network or MLP(depth=3)
-
-
-def _require_spread(box: Box) -> None:
-    places = len(np.unique(patches(box))) * box.labels.shape[1]
-    if places < FEWEST:
-        raise ValueError(
-            f"the training points lie in {places} of about sixteen parts of their extent, too few for the error of an "
-            f"error; expected {FEWEST} or more: leave out those far from the rest, or give more"
-        )
+    return from_signal(signal), network
 
 
 def _refuse_empty(**lists: Sequence[Any] | None) -> None:
@@ -161,6 +156,13 @@ def _refuse_empty(**lists: Sequence[Any] | None) -> None:
             raise ValueError(f"{name}={values!r}; expected a list of at least one")
 
 
-def _networks(network: MLP, settings: Mapping[str, Sequence[Any]]) -> tuple[MLP, ...]:
-    """Return the network with every combination of settings in place of its own."""
-    return tuple(replace(network, **dict(zip(settings, values, strict=True))) for values in product(*settings.values()))
+def _networks(network: MLP | None, kind: Family, named: Mapping[str, Sequence[Any]]) -> Iterator[MLP]:
+    """Yield the network with every combination of settings in place of its own."""
+    if network is None:
+        named = {"activation": (kind.activation,), **named}
+    for values in product(*named.values()):
+        settings = dict(zip(named, values, strict=True))
+        if network is None:
+            yield MLP(**{"depth": 3, "W_std": W_STDS.get(settings["activation"], 2**0.5), **settings})
+        else:
+            yield replace(network, **settings)

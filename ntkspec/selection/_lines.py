@@ -25,7 +25,7 @@ def ntkspec_lines(chosen: Candidate, dim: int, width: int, learning_rate: float,
     return f"""import ntkspec as ns
 
 {DATA}
-g = {_filled(chosen.family.call, chosen, dim)}
+g = {chosen.family.call(*_recipe(chosen, dim))}
 net = ns.kernel.MLP({_arguments(chosen.network)}, width={width})
 k = ns.kernel.compose(g, net)
 r = ns.trainer.train(k, x, y, steps=[0, {steps}], learning_rate={learning_rate:.6g})
@@ -34,7 +34,7 @@ r = ns.trainer.train(k, x, y, steps=[0, {steps}], learning_rate={learning_rate:.
 
 def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
     """Return the same in JAX alone; None for more than plain layers, or an activation with no name there."""
-    activation = _elsewhere(chosen.network)
+    activation = _elsewhere(chosen.network) if chosen.family.draw else None
     if activation is None:
         return None
     weight, bias, forward = _layer(
@@ -43,7 +43,7 @@ def jax_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, ste
     return f"""import jax, jax.numpy as jnp, numpy as np
 
 {DATA}
-{_filled(chosen.family.draw, chosen, dim)}
+{_drawn(chosen, dim)}
 phi = {activation[0]}
 
 def init(key, channels):
@@ -75,14 +75,14 @@ for _ in range({steps}):
 
 def torch_lines(chosen: Candidate, dim: int, width: int, learning_rate: float, steps: int) -> str | None:
     """Return the same in PyTorch; None where `jax_lines` gives none."""
-    activation = _elsewhere(chosen.network)
+    activation = _elsewhere(chosen.network) if chosen.family.draw else None
     if activation is None:
         return None
     weight, bias, forward = _layer(chosen.network, "torch.randn(p, q)", "torch.randn(q)")
     return f"""import numpy as np, torch
 
 {DATA}, both float32
-{_filled(chosen.family.draw, chosen, dim)}
+{_drawn(chosen, dim)}
 B, a = torch.tensor(B, dtype=torch.float32), torch.tensor(a, dtype=torch.float32)
 phi = {activation[1]}
 sizes = [{_sizes(chosen, dim, width)}, y.shape[1]]
@@ -107,8 +107,13 @@ for _ in range({steps}):
 """
 
 
-def _filled(template: str, chosen: Candidate, dim: int) -> str:
-    return template.format(dim=dim, m=chosen.num_frequencies, value=f"{chosen.value:.6g}", seed=chosen.seed)
+def _recipe(chosen: Candidate, dim: int) -> tuple[int, int, float, int]:
+    return dim, chosen.num_frequencies, float(f"{chosen.value:.6g}"), chosen.seed
+
+
+def _drawn(chosen: Candidate, dim: int) -> str:
+    family = chosen.family
+    return family.draw.format_map(family.arguments(family.options, *_recipe(chosen, dim)))
 
 
 def _arguments(network: MLP) -> str:

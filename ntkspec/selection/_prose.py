@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from ntkspec.kernel import MLP
 from ntkspec.kernel.activation import name_of
+from ntkspec.operator._norm import is_diagonal
 from ntkspec.selection._plan import MOMENTUM, Plan
 from ntkspec.selection._search import CRITERIA, Choice
 
-__all__ = ["activation", "verdict"]
+__all__ = ["DIAGONAL", "activation", "verdict"]
 
+#: What a kernel that is diagonal to rounding comes to.
+DIAGONAL = (
+    "The kernel is diagonal to rounding, so no point tells it anything of another: take a smaller W_std (siren's own "
+    "is sqrt(2)/omega_0, 0.047 for its 30), or a mapping of lower frequencies."
+)
 #: dB above the mean of the labels from which on something has been predicted.
 WORTH = 1.0
 
@@ -24,13 +30,13 @@ def activation(network: MLP) -> str:
 
 
 def _advice(plan: Plan) -> str:
-    family, value = plan.candidate.family, f"{plan.candidate.value:.3g}"
-    units = f" {family.units}" if family.units else ""
+    family = plan.candidate.family
+    number = f"{family.name} frequencies of {family.parameter} {plan.candidate.value:.3g} {family.units}".rstrip()
     low, expected, high = (float(curve[plan.best]) for curve in (plan.low, plan.psnr, plan.high))
     sooner = plan.steps_with_momentum
     faster = f", or {sooner:,} with momentum {MOMENTUM}" if sooner < plan.steps else ""
     return (
-        f"Take {family.name} frequencies of {family.parameter} {value}{units} and gradient descent at learning rate "
+        f"Take {number if family.parameter else f'the mapping {family.name}'} and gradient descent at learning rate "
         f"{plan.learning_rate:.3g} (of half the summed squares) for {plan.steps:,} steps{faster}: theory expects "
         f"{expected:.1f} dB between the training points ({low:.1f} to {high:.1f}), if the signal has no detail finer "
         "than their spacing."
@@ -41,11 +47,11 @@ def _doubts(plan: Plan) -> str:
     idle = f"The mean of the labels alone gives {plan.psnr_of_mean:.1f} dB: little between the points can be predicted."
     late = "The criterion still rises at the last step of the search: longer training may help."
     hardly = float(plan.psnr[plan.best]) < plan.psnr_of_mean + WORTH
-    return " ".join([idle] * hardly + [late] * plan.late)
+    return " ".join([DIAGONAL] * is_diagonal(plan.K) + [idle] * hardly + [late] * plan.late)
 
 
 def _flatness(choice: Choice, plan: Plan) -> str:
-    flat, by, word = choice.plateau, CRITERIA[plan.criterion][0], choice.candidate.family.parameter
+    flat, by, word = choice.plateau, CRITERIA[plan.criterion][0], choice.candidate.family.parameter or "mapping"
     if flat.low == flat.high:
         return f"No other {word} was compared by {by}."
     edge = " (and maybe further: the search ends there)" if any(flat.at_edge) else ""

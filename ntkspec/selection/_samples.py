@@ -15,8 +15,10 @@ from ntkspec.kernel import ComposedKernel
 from ntkspec.kernel._composed import Which
 from ntkspec.operator import Lattice, Operator, choose, dense, lattice
 
-__all__ = ["Box", "Points", "Samples", "Signal", "from_operator", "from_signal"]
+__all__ = ["Box", "Samples", "Signal", "from_operator", "from_signal"]
 
+#: Least number of points, and of patches of them that an interval comes from.
+FEWEST = 4
 #: Scattered points up to which a matrix is always the quickest form.
 DENSE = 4096
 #: Spacings from the side of a box within which a point lacks neighbours that it has in the whole signal.
@@ -27,37 +29,12 @@ SMALLEST, LARGEST = 1e-100, 1e100
 UNSEEN = 128
 
 
-class Points(Protocol):
-    """Values at scattered points; an `ntkspec.task.Scattered` is one."""
-
-    @property
-    def train_points(self) -> np.ndarray:
-        """Points to learn from, shape (n, d)."""
-        ...
-
-    @property
-    def train_values(self) -> np.ndarray:
-        """Values there, shape (n,) or (n, channels)."""
-        ...
-
-
 class Signal(Protocol):
-    """Values on a lattice and the points to learn from; an `ntkspec.task.Task` is one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Points of the lattice on each axis."""
-        ...
-
-    @property
-    def train_mask(self) -> np.ndarray:
-        """True at the points to learn from, shape `shape`."""
-        ...
+    """Values at `train_points` (n, d), or where `train_mask` of a lattice of `shape` is True, as of `ntkspec.task`."""
 
     @property
     def train_values(self) -> np.ndarray:
-        """Values there, shape (n,) or (n, channels)."""
-        ...
+        """Values at the points to learn from, shape (n,) or (n, channels)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,23 +80,17 @@ class Samples:
 
     @property
     def num_points(self) -> int:
-        """Number of points n."""
+        """N."""
         return len(self.points)
 
     @property
     def dim(self) -> int:
-        """Number of coordinates d."""
+        """D."""
         return int(self.points.shape[1])
 
     @property
     def highest_frequency(self) -> float:
-        """Half the points per unit along an axis: above it, frequencies cannot be distinguished.
-
-        Only axes along which the points differ count.
-
-        Raises:
-            ValueError: if all points are equal.
-        """
+        """Half the points per unit along axes on which they differ: above it, frequencies cannot be distinguished."""
         per_axis, extent = self._per_axis()
         return per_axis / extent / 2
 
@@ -176,7 +147,7 @@ class Samples:
         fine = np.indices(stride).reshape(self.dim, -1).T[1:] / np.array(stride)
         steps = fine if len(fine) else np.full((1, self.dim), 0.5)
         unseen = (corner[:, None] + steps * spacing).reshape(-1, self.dim)
-        return _some(unseen)
+        return np.random.default_rng(0).permutation(unseen)[:UNSEEN]
 
     def _middle(self, num_points: int) -> Box:
         """Return the points nearest to the middle, by the largest coordinate: the same density, fewer points."""
@@ -194,18 +165,13 @@ class Samples:
         return Box(points, self.labels[chosen][:, None], inner, unseen, None)
 
 
-def _some(points: np.ndarray) -> np.ndarray:
-    """Up to `UNSEEN` of the points, at random."""
-    return np.random.default_rng(0).permutation(points)[:UNSEEN]
-
-
 def _inner(points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Points farther from the sides than a margin; all of them where none is."""
+    """Points farther from the sides than a margin; all of them where too few are."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = (MARGIN - 0.5) * spacing
     # A constant coordinate has no sides.
     inner = np.all((points > low + margin) & (points < high - margin) | (low == high), axis=1)
-    return inner if inner.any() else np.ones(len(points), dtype=bool)
+    return inner if np.count_nonzero(inner) >= FEWEST else np.ones(len(points), dtype=bool)
 
 
 def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
@@ -218,12 +184,11 @@ def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None
     return stride, tuple(len(axis) for axis in present)
 
 
-def from_signal(signal: Signal | Points) -> Samples:
-    """Return the training points of a signal, on a lattice or scattered."""
-    lattice: Any = signal
+def from_signal(signal: Any) -> Samples:
+    """Return the training points of a `Signal`, on a lattice or scattered."""
     if not hasattr(signal, "train_mask"):
         return _samples(np.asarray(signal.train_points), signal.train_values, None, None)
-    shape, mask = tuple(lattice.shape), np.asarray(signal.train_mask, dtype=bool)
+    shape, mask = tuple(signal.shape), np.asarray(signal.train_mask, dtype=bool)
     if mask.shape != shape:
         raise ValueError(f"train_mask has shape {mask.shape}; expected that of the signal, {shape}")
     points = Grid.unit(shape).points()[mask.ravel()]
@@ -250,8 +215,8 @@ def from_operator(K: Operator, y: ArrayLike) -> Samples:
 def _samples(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, mask: np.ndarray | None) -> Samples:
     labels = np.asarray(check_labels(y, len(points)))
     places = len(np.unique(points, axis=0))
-    if places < 8:
-        raise ValueError(f"{places} different training points; expected at least 8, to judge a kernel by")
+    if places < FEWEST:
+        raise ValueError(f"{places} different training points; expected at least {FEWEST}, to judge a kernel by")
     largest = float(np.abs(labels).max())
     if largest and not SMALLEST < largest < LARGEST:
         raise ValueError(

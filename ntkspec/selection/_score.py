@@ -21,8 +21,7 @@ class Score:
     """Scores of a kernel on the training samples, for each time of `TIMES`, each of shape (t,).
 
     Attributes:
-        leave_one_out: mean squared error of the points in the inner part of the boxes, each predicted from all others
-            of its box.
+        leave_one_out: mean squared error of the inner points of the boxes, each predicted from all others.
         expected: the same for points between them: times the ratio of the posterior variances there.
         expected_error: standard error of `expected` over patches of points.
         generalised: generalised cross-validation on the boxes.

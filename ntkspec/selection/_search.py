@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
@@ -45,15 +44,7 @@ WIDER = 4
 
 @dataclass(frozen=True)
 class Candidate:
-    """One kernel of a search, and how to make it again.
-
-    Attributes:
-        family: family of its mapping.
-        value: the family's parameter, such as a scale.
-        network: network behind the mapping.
-        num_frequencies: number of frequencies of the mapping.
-        seed: seed of the frequencies.
-    """
+    """One kernel of a search, and how to make it again: a family at a value of its parameter, before a network."""
 
     family: Family
     value: float
@@ -87,18 +78,17 @@ class Search:
 
 
 def candidates(
-    families: Sequence[Family],
+    kinds: Sequence[tuple[Family, MLP]],
     values: Sequence[float] | None,
-    networks: Sequence[MLP],
     highest_frequency: float,
     num_frequencies: int,
     seed: int,
 ) -> tuple[Candidate, ...]:
-    """Every family at each of its values before each network."""
+    """Every family at each of its values, named ones if there are any, before its network."""
     return tuple(
         Candidate(family, float(value), network, num_frequencies, seed)
-        for family, network in product(families, networks)
-        for value in sorted(set(family.values(highest_frequency) if values is None else values))
+        for family, network in kinds
+        for value in sorted(set(family.given or family.values(highest_frequency) if values is None else values))
     )
 
 
@@ -115,17 +105,9 @@ def search(tried: Sequence[Candidate], box: Box, progress: Progress) -> Search:
 def widened(searched: Search, criterion: str, lowest_frequency: float, box: Box, progress: Progress) -> Search:
     """Go on beyond the tried values while the criterion has not fallen at their ends, up to `WIDER` on either side.
 
-    A single value is a question about that value, and is left alone.
-
-    Args:
-        searched: scored candidates.
-        criterion: one of `CRITERIA`, whose best family and network are followed.
-        lowest_frequency: frequency below which a wave is nearly a linear function, and scales make no difference.
-        box: points and labels.
-        progress: reporter.
-
-    Returns:
-        The same candidates, and the further ones after them.
+    The best family and network by the criterion are followed, down to the lowest frequency, below which a wave is
+    nearly a linear function and scales make no difference. A single value is a question about that value, and is left
+    alone.
     """
     for _ in range(WIDER):
         beyond = _beyond(searched, criterion, lowest_frequency)
@@ -160,13 +142,10 @@ def quality(criterion: str, values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Where a criterion is as good as at its best.
+    """Where a criterion is as good as at its best: from `low` to `high`, where it has fallen by its flatness.
 
-    Attributes:
-        low: value below the best one where the criterion has fallen by `flatness`.
-        high: value above it where it has.
-        taken: middle of the two, on the axis of the search.
-        at_edge: whether the search ends before the criterion falls, on either side.
+    `taken` is the middle of the two on the axis of the search; `at_edge` says of either side whether the search ends
+    before the criterion falls.
     """
 
     low: float
@@ -186,9 +165,6 @@ def plateau(family: Family, values: Sequence[float], qualities: Sequence[float],
         values: increasing values of its parameter, shape (s,).
         qualities: criterion there, larger is better, shape (s,).
         flatness: loss that counts as good, in units of the criterion.
-
-    Returns:
-        The plateau.
     """
     position, quality = family.position(np.asarray(values, dtype=float)), np.asarray(qualities, dtype=float)
     top = int(np.argmax(quality))
@@ -217,15 +193,7 @@ class Choice:
 
 
 def choose(searched: Search, criterion: str) -> Choice:
-    """Return the family and network of the best candidate, in its plateau.
-
-    Args:
-        searched: scored candidates.
-        criterion: one of `CRITERIA`; each candidate is judged at its best time.
-
-    Returns:
-        The choice.
-    """
+    """Return the family and network of the best candidate by a criterion, each at its best time, in its plateau."""
     qualities = np.nanmax(quality(criterion, searched.stacked(criterion)), axis=1)
     best = searched.candidates[int(np.argmax(qualities))]
     on_curve = {

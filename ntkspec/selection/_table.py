@@ -21,19 +21,11 @@ from ntkspec.selection._search import CRITERIA, Candidate, Choice, Search, quali
 
 __all__ = ["table"]
 
+OF_PLAN = ("criterion", "accuracy", "peak", "learning_rate", "steps", "steps_with_momentum", "psnr_of_mean")
+
 
 def table(samples: Samples, searched: Search, choices: Mapping[str, Choice], plan: Plan) -> xr.Dataset:
-    """Return the result of `ntkspec.design`.
-
-    Args:
-        samples: training points and labels.
-        searched: all candidates with their scores.
-        choices: choice of every criterion.
-        plan: training of the choice of the requested criterion.
-
-    Returns:
-        The Dataset.
-    """
+    """Return the result of `ntkspec.design`: all candidates, the choice of every criterion, and the plan of one."""
     variables = {
         **_judged(searched, plan.peak),
         **_chosen(choices),
@@ -65,8 +57,9 @@ def _settings(candidates: Sequence[Candidate]) -> dict[str, list]:
         "scale": [each.value for each in candidates],
         "depth": [network.depth for network in networks],
         "activation": [prose.activation(network) for network in networks],
-        "W_std": [_std(network.W_std) for network in networks],
-        "b_std": [_std(network.b_std) for network in networks],
+        # One number for all layers.
+        "W_std": [float(np.mean(network.W_std)) for network in networks],
+        "b_std": [float(np.mean(network.b_std)) for network in networks],
     }
 
 
@@ -85,10 +78,7 @@ def _judged(searched: Search, peak: float) -> dict[str, tuple]:
 
 
 def _chosen(choices: Mapping[str, Choice]) -> dict[str, tuple]:
-    settings, flat = (
-        _settings([each.candidate for each in choices.values()]),
-        [each.plateau for each in choices.values()],
-    )
+    settings, flat = _settings([one.candidate for one in choices.values()]), [one.plateau for one in choices.values()]
     names = ("scale", "family", "parameter", "depth", "activation")
     ends = {"plateau_low": [each.low for each in flat], "plateau_high": [each.high for each in flat]}
     open_ended = [any(each.at_edge) for each in flat]
@@ -118,17 +108,11 @@ def _attributes(samples: Samples, choices: Mapping[str, Choice], plan: Plan) -> 
     return {
         **attributes(kernel=chosen.kernel(samples.dim)),
         **{name: values[0] for name, values in _settings([chosen]).items()},
-        "criterion": plan.criterion,
-        "accuracy": plan.accuracy,
-        "peak": plan.peak,
+        **{name: getattr(plan, name) for name in OF_PLAN},
         "num_points": samples.num_points,
         "scale_meaning": chosen.family.meaning,
         "scale_units": chosen.family.units,
-        "learning_rate": plan.learning_rate,
-        "steps": plan.steps,
-        "steps_with_momentum": plan.steps_with_momentum,
         "psnr": float(plan.psnr[plan.best]),
-        "psnr_of_mean": plan.psnr_of_mean,
         "psnr_low": float(plan.low[plan.best]),
         "psnr_high": float(plan.high[plan.best]),
         "width": width,
@@ -141,8 +125,3 @@ def _attributes(samples: Samples, choices: Mapping[str, Choice], plan: Plan) -> 
         "lines_torch": torch_lines(*recipe) or "",
         "verdict": prose.verdict(choices[plan.criterion], plan),
     }
-
-
-def _std(value: object) -> float:
-    """One number for all layers."""
-    return float(np.mean(np.asarray(value)))

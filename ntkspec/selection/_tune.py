@@ -59,8 +59,14 @@ def lattice_error(k: ComposedKernel, values: ArrayLike, stride: int, time: Array
         True
     """
     values, time = jnp.asarray(values), jnp.asarray(time, dtype=float)
-    if not _traced_frequencies(k):
-        _require_whole(k)
+    parts = jax.tree.leaves(k.mapping, is_leaf=lambda part: isinstance(part, FourierMapping))
+    traced = any(isinstance(getattr(part, "frequencies", None), jax.core.Tracer) for part in parts)
+    if not traced and not k.periodic:
+        raise ValueError(
+            "the error between the points has a closed form for a kernel of period 1 alone, behind a mapping of whole "
+            "frequencies such as mapping.power_law(m, p); for others, compare ns.predict(K, y, ..., everywhere=True) "
+            "with the signal"
+        )
     _require_strided(k, values.shape, stride)
     shape = values.shape[1:]
     axes = tuple(range(1, values.ndim))
@@ -125,11 +131,19 @@ def tune_amplitudes(
         >>> bool(tuned.loss[-1] < tuned.loss[0])
         True
     """
-    signals = _checked(k, values, stride)
+    if not isinstance(k.mapping, FourierMapping) or not k.mapping.periodic:
+        raise ValueError(
+            "tuning needs a kernel behind a FourierMapping of whole frequencies, such as mapping.power_law(m, p); "
+            "others are tuned by their scale: ns.design(...)"
+        )
+    signals = jnp.asarray(values, dtype=float)
+    _require_strided(k, signals.shape, stride)
+    if not bool(jnp.isfinite(signals).all()) or not bool(jnp.ptp(signals.reshape(len(signals), -1), axis=1).any()):
+        raise ValueError("the signals hold NaN or infinity, or are constant, so there is nothing to tune for")
     check_sizes(iterations=iterations)
     check_positive("time", time, "learning rate times steps")
     check_positive("learning_rate", learning_rate, "of Adam, such as 0.01")
-    frequencies = k.mapping.frequencies  # type: ignore[attr-defined]  # a FourierMapping, as was checked
+    frequencies = k.mapping.frequencies
     # The lowest frequency that is not the constant, as the paper's e_1.
     length = np.linalg.norm(np.asarray(frequencies), axis=1)
     first = int(np.argmin(np.where(length > 0, length, np.inf)))
@@ -155,35 +169,6 @@ def tune_amplitudes(
         },
         attrs={**attributes(kernel=k), "time": time, "stride": stride, "learning_rate": learning_rate, "seed": seed},
     )
-
-
-def _checked(k: ComposedKernel, values: ArrayLike, stride: int) -> Array:
-    if not isinstance(k.mapping, FourierMapping) or not k.mapping.periodic:
-        raise ValueError(
-            "tuning needs a kernel behind a FourierMapping of whole frequencies, such as mapping.power_law(m, p); "
-            "others are tuned by their scale: ns.design(...)"
-        )
-    signals = jnp.asarray(values, dtype=float)
-    _require_strided(k, signals.shape, stride)
-    if not bool(jnp.isfinite(signals).all()):
-        raise ValueError("values hold NaN or infinity")
-    if not float(jnp.max(jnp.ptp(signals.reshape(len(signals), -1), axis=1))) > 0:
-        raise ValueError("the signals are constant, so there is nothing to tune for")
-    return signals
-
-
-def _traced_frequencies(k: ComposedKernel) -> bool:
-    parts = jax.tree.leaves(k.mapping, is_leaf=lambda part: isinstance(part, FourierMapping))
-    return any(isinstance(getattr(part, "frequencies", None), jax.core.Tracer) for part in parts)
-
-
-def _require_whole(k: ComposedKernel) -> None:
-    if not k.periodic:
-        raise ValueError(
-            "the error between the points has a closed form for a kernel of period 1 alone, behind a mapping of whole "
-            "frequencies such as mapping.power_law(m, p); for others, compare ns.predict(K, y, ..., everywhere=True) "
-            "with the signal"
-        )
 
 
 def _require_strided(k: ComposedKernel, shape: tuple[int, ...], stride: int) -> None:

@@ -4,7 +4,7 @@ This room asks the others in order and puts their answers side by side; it holds
 """
 
 from ntkspec.study._check import TRAINED_STEPS, Check, check, momentum_of, plan, steady
-from ntkspec.study._problem import Problem, default_scales, problem, problems
+from ntkspec.study._problem import Problem, default_scales, noted, problem, problems, settled
 from ntkspec.study._theory import (
     PREDICTED_STEPS,
     best,
@@ -31,12 +31,14 @@ __all__ = [
     "default_scales",
     "first_good_step",
     "momentum_of",
+    "noted",
     "plan",
     "predicted",
     "predictions",
     "problem",
     "problems",
     "run",
+    "settled",
     "spectra",
     "steady",
     "validated",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ntkspec import dynamics, mapping, operator
 from ntkspec.config import StudyConfig
 from ntkspec.dynamics import Loss
 from ntkspec.kernel import ComposedKernel, compose
-from ntkspec.selection import FAMILIES
+from ntkspec.operator._norm import is_diagonal
+from ntkspec.selection import FAMILIES, Family, with_options
+from ntkspec.selection._prose import DIAGONAL
 from ntkspec.task import Scattered, Task
 
-__all__ = ["Problem", "default_scales", "problem", "problems"]
-
-#: Shares of the highest frequency that the training points can tell, tried as scales by default.
-SHARES = (1 / 32, 1 / 8, 1 / 3)
+__all__ = ["Problem", "default_scales", "noted", "problem", "problems", "settled"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,9 @@ class Problem:
         K: the kernel on the training points.
         learning_rate: that theory is asked at, of the loss.
         loss: half the sum of squares, or their mean.
+        label: its mapping in words, such as "scale 4".
+        number: name and unit of what is compared side by side, as an axis has them.
+        notice: what makes it useless; "" where nothing does.
     """
 
     task: Task | Scattered
@@ -34,12 +36,19 @@ class Problem:
     K: operator.Operator
     learning_rate: float
     loss: Loss = "sum"
+    label: str = ""
+    number: dict[str, str] = field(default_factory=dict)
+    notice: str = ""
 
 
 def default_scales(task: Task | Scattered) -> tuple[float, ...]:
     """Three Gaussian scales, in cycles per unit, that suit the spacing of a task's training points."""
-    per_axis = len(task.train_points) ** (1 / task.dim)
-    return tuple(float(f"{share * per_axis / 2:.2g}") for share in SHARES)
+    return tuple(FAMILIES["gaussian"].default(_highest(task)))
+
+
+def _highest(task: Task | Scattered) -> float:
+    """Highest frequency that the training points can tell, cycles per unit."""
+    return float(len(task.train_points) ** (1 / task.dim) / 2)
 
 
 def problem(
@@ -55,7 +64,7 @@ def problem(
         ValueError: if the learning rate is past the stability limit of the dynamics, gradient descent where None.
     """
     kernel = compose(mapped, config.network.build())
-    if isinstance(task, Task):
+    if isinstance(task, Task) and kernel.stationary:
         K: operator.Operator = operator.lattice(kernel, task.shape, mask=task.train_mask)
     else:
         K = operator.choose(kernel, task.train_points).build()
@@ -74,16 +83,34 @@ def problem(
 def problems(
     task: Task | Scattered, config: StudyConfig, loss: Loss = "sum", of: dynamics.Dynamics | None = None
 ) -> dict[float, Problem]:
-    """Return the task behind a Gaussian mapping of each scale, increasing; rates of the mean are larger by the points.
+    """Return the task behind the configured mapping at each of its numbers, such as scales; that of none is under 1.
+
+    Rates of the mean are larger by the points.
 
     A given learning rate must be stable for `of`, gradient descent where None.
 
     Raises:
-        ValueError: if a scale is not positive, or the learning rate is past a stability limit.
+        ValueError: if the mapping does not take an option, a number is not positive, or the learning rate is past a
+            stability limit.
     """
+    config, kind = settled(config)
+    found = {}
+    for value in kind.given or kind.default(_highest(task)):
+        mapped = kind.build(task.dim, config.num_frequencies, value, config.seed)
+        one = problem(task, mapped, config, loss, of)
+        label = kind.label(value)
+        notice = f"{label}: {DIAGONAL}" if is_diagonal(one.K) else ""
+        number = {"long_name": kind.parameter or "mapping", "units": kind.units}
+        found[float(value)] = replace(one, label=label, number=number, notice=notice)
+    return found
 
-    def gaussian(scale: float) -> mapping.Mapping:
-        return FAMILIES["gaussian"].build(task.dim, config.num_frequencies, scale, config.seed)
 
-    scales = config.scales or default_scales(task)
-    return {scale: problem(task, gaussian(scale), config, loss, of) for scale in sorted(set(scales))}
+def noted(task: Task | Scattered, by_scale: dict[float, Problem]) -> Task | Scattered:
+    """Return the task with what its problems are useless for among its notices."""
+    return replace(task, notices=(*task.notices, *(one.notice for one in by_scale.values() if one.notice)))
+
+
+def settled(config: StudyConfig) -> tuple[StudyConfig, Family]:
+    """Return the settings with what they leave open, and the family of their mapping."""
+    (kind,) = with_options([config.mapping], config.options.given(config.scales, config.num_frequencies))
+    return replace(config, network=config.network.settled(kind.activation)), kind

@@ -48,7 +48,7 @@ def spectra(
     for scale, one in problems.items():
         count = min(num_modes, one.K.num_points)
         found[scale] = eigen.spectrum(one.K, count, max_basis=max_basis, progress=progress)
-    return _stack(found), _stack({scale: eigen.bandwidth(s) for scale, s in found.items()})
+    return _stack(found, problems), _stack({scale: eigen.bandwidth(s) for scale, s in found.items()}, problems)
 
 
 def convergences(
@@ -66,7 +66,8 @@ def convergences(
                 progress=progress,
             )
             for scale, one in problems.items()
-        }
+        },
+        problems,
     )
 
 
@@ -81,7 +82,8 @@ def predictions(
 
     At scattered points it is that of the held-out ones. It is `of` gradient descent where None.
     """
-    return _stack({scale: predicted(one, steps, of=of, progress=progress) for scale, one in problems.items()})
+    found = {scale: predicted(one, steps, of=of, progress=progress) for scale, one in problems.items()}
+    return _stack(found, problems)
 
 
 def predicted(
@@ -97,11 +99,12 @@ def predicted(
     It starts from a constant where `initial` is given, and is `of` gradient descent where None.
     """
     options: dict = {"steps": steps, "learning_rate": one.learning_rate, "loss": one.loss, "dynamics": of}
-    options |= _elsewhere(one.task)
+    options |= _elsewhere(one)
     if initial is not None:
         known = one.task.values if isinstance(one.task, Task) else one.task.train_values
         options["initial"] = np.full(known.shape, initial)
-        options["initial_unseen"] = np.full(one.task.test_values.shape, initial) if "unseen" in options else None
+        unseen = options.get("unseen")
+        options["initial_unseen"] = None if unseen is None else np.full((len(unseen), *known.shape[1:]), initial)
     return with_quality(predict(one.K, one.task.train_values, progress=progress, **options), one.task)
 
 
@@ -110,9 +113,12 @@ def held_out_points(task: Task | Scattered) -> np.ndarray | None:
     return None if isinstance(task, Task) or not len(task.test_points) else task.test_points
 
 
-def _elsewhere(task: Task | Scattered) -> dict[str, Any]:
-    unseen = held_out_points(task)
-    return {"everywhere": True} if isinstance(task, Task) else {} if unseen is None else {"unseen": unseen}
+def _elsewhere(one: Problem) -> dict[str, Any]:
+    task, unseen = one.task, held_out_points(one.task)
+    if isinstance(task, Task) and not one.K.field_shape:
+        # A kernel that is no function of the lag has no lattice.
+        unseen = task.lattice_points[~task.train_mask.ravel()]
+    return {"everywhere": True} if unseen is None and isinstance(task, Task) else {"unseen": unseen}
 
 
 def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progress = NO_PROGRESS) -> xr.Dataset:
@@ -129,7 +135,7 @@ def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progres
             steps=steps,
             learning_rate=one.learning_rate,
             progress=progress,
-            **_elsewhere(one.task),
+            **_elsewhere(one),
         )
     except TooStiff as error:
         raise ValueError(
@@ -144,6 +150,8 @@ def predicted_occupancy(one: Problem, steps: Sequence[int], *, progress: Progres
 def with_quality(result: xr.Dataset, task: Task | Scattered) -> xr.Dataset:
     """Add the PSNR of its training points and, where it is known at others, of those to a prediction or training."""
     quality = {"train_psnr": psnr(result.train, result.target)}
+    if isinstance(task, Task) and "unseen" in result:
+        result = _on_lattice(result, task)
     if not isinstance(task, Task):
         outputs, channels = [one.name for one in task.outputs], () if task.channels is None else ("channel",)
         if "unseen" in result:
@@ -158,6 +166,15 @@ def with_quality(result: xr.Dataset, task: Task | Scattered) -> xr.Dataset:
         held_out = xr.DataArray(task.test_mask, dims=axes)
         quality["test_psnr"] = psnr(result.field.where(held_out), truth)
     return result.assign({**quality, "learning_rate": result.attrs["learning_rate"]})
+
+
+def _on_lattice(result: xr.Dataset, task: Task) -> xr.Dataset:
+    """Return a prediction at all points of a lattice as if it had been made there at once."""
+    field = np.empty((result.sizes["step"], *task.values.shape))
+    field[:, task.train_mask], field[:, ~task.train_mask] = result.train.values, result.unseen.values
+    dims = ("step", *(f"axis{i}" for i in range(task.dim)), *result.train.dims[2:])
+    rest = result.drop_dims("asked").rename(unseen_error_bound="field_error_bound")
+    return rest.assign(field=(dims, field, {"long_name": "learned function"}))
 
 
 def best(predicted: xr.Dataset) -> tuple[float, int]:
@@ -176,9 +193,9 @@ def first_good_step(quality: xr.DataArray) -> int:
     return int(quality.step[int(good.argmax())])
 
 
-def _stack(by_scale: dict[float, xr.Dataset]) -> xr.Dataset:
+def _stack(by_scale: dict[float, xr.Dataset], problems: dict[float, Problem]) -> xr.Dataset:
     first = next(iter(by_scale.values()))
-    attrs = {"long_name": "scale", "units": "cycles per unit"}
+    attrs = next(iter(problems.values())).number
     return xr.concat(
         list(by_scale.values()),
         dim=xr.DataArray(list(by_scale), dims="scale", name="scale", attrs=attrs),

@@ -13,7 +13,7 @@ from ntkspec.config import StudyConfig
 from ntkspec.dynamics import Loss
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study._check import TRAINED_STEPS, Check, check, momentum_of, plan, steady
-from ntkspec.study._problem import problems
+from ntkspec.study._problem import noted, problems
 from ntkspec.study._theory import best, predictions
 from ntkspec.task import Scattered, Task
 from ntkspec.trainer import NO_KEEP, Keep, Training
@@ -84,6 +84,7 @@ def validated(
     momentum, has_theory = momentum_of(training), training.optimizer.has_theory
     of_theory = config if has_theory else replace(config, learning_rate=None)
     by_scale = problems(task, of_theory, loss, momentum)
+    task = noted(task, by_scale)
     planned = plan(
         next(iter(by_scale.values())),
         steps,

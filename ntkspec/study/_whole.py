@@ -12,7 +12,7 @@ from ntkspec.config import StudyConfig
 from ntkspec.kernel import ComposedKernel
 from ntkspec.progress import NO_PROGRESS, Progress
 from ntkspec.study._check import TRAINED_STEPS, Check, check, plan
-from ntkspec.study._problem import Problem, problem, problems
+from ntkspec.study._problem import Problem, noted, problem, problems, settled
 from ntkspec.study._theory import PREDICTED_STEPS, best, convergences, predictions, spectra
 from ntkspec.task import Piece, Scattered, Task, piece, signal
 
@@ -39,6 +39,7 @@ class Study:
         best_scale: with the highest predicted PSNR on held-out points, cycles per unit.
         best_step: at which it is reached.
         checks: trained networks against their predictions.
+        labels: the mapping of each scale in words, such as "scale 4".
         unchecked: why no part of the signal was trained; empty where one was.
     """
 
@@ -52,6 +53,7 @@ class Study:
     best_scale: float
     best_step: int
     checks: tuple[Check, ...]
+    labels: dict[float, str]
     unchecked: str = ""
 
     def datasets(self) -> dict[str, xr.Dataset]:
@@ -74,9 +76,12 @@ class Study:
         chosen = self.prediction.sel(scale=self.best_scale)
         held_out = "test_psnr" in chosen
         quality = (chosen.test_psnr if held_out else chosen.train_psnr).sel(step=self.best_step)
+        units = self.prediction.scale.attrs["units"]
         scales = ", ".join(f"{scale:g}" for scale in self.prediction.scale.values)
+        taken = " ".join(filter(None, (self.labels[self.best_scale], units)))
+        others = f" (of {scales})" if self.prediction.sizes["scale"] > 1 else ""
         return (
-            f"Take scale {self.best_scale:g} cycles per unit (of {scales}): after {self.best_step:,} steps of gradient "
+            f"Take {taken}{others}: after {self.best_step:,} steps of gradient "
             f"descent at learning rate {float(chosen.learning_rate):.3g} theory predicts {float(quality):.1f} dB on "
             f"{'held-out' if held_out else 'training'} points. {self._trust()}"
         )
@@ -128,6 +133,7 @@ def run(task: Task | Scattered, config: StudyConfig, *, seeds: int = 4, progress
     Raises:
         ValueError: if a setting is invalid; the learning rate is checked against every kernel before any work.
     """
+    config, _ = settled(config)
     by_scale = problems(task, config)
     paper = problem(signal.paper(), mapping.power_law(16, p=1.0), config)
     # Networks that do not fit in memory are refused here, before any work.
@@ -145,14 +151,14 @@ def run(task: Task | Scattered, config: StudyConfig, *, seeds: int = 4, progress
             one = _carried_over(by_scale[best_scale], part, config)
             planned = plan(one, TRAINED_STEPS, seeds=seeds, seed=config.seed)
             found = check("piece", name, one, planned, progress=progress)
-            checks.append(replace(found, notices=_cut(part, best_scale)))
+            checks.append(replace(found, notices=_cut(part, best_scale, by_scale[best_scale])))
         # What of the whole has been computed is worth a page without this.
         except ValueError as error:
             unchecked = str(error)
     kernels = {scale: one.kernel for scale, one in by_scale.items()}
     return Study(
-        config, task, kernels, spectrum, bandwidth, convergence, prediction, best_scale, best_step, tuple(checks),
-        unchecked,
+        config, noted(task, by_scale), kernels, spectrum, bandwidth, convergence, prediction, best_scale, best_step,
+        tuple(checks), {scale: one.label for scale, one in by_scale.items()}, unchecked,
     )  # fmt: skip
 
 
@@ -179,14 +185,14 @@ def _carried_over(whole: Problem, part: Piece, config: StudyConfig) -> Problem:
         return whole
     mapped = whole.kernel.mapping
     if (part.lengths != 1).any():
-        mapped = mapped.through(np.diag(part.lengths))  # type: ignore[attr-defined]  # all in a study are Fourier
+        mapped = mapped.through(np.diag(part.lengths))  # type: ignore[attr-defined]  # as all of a family have
     return problem(part.task, mapped, config)
 
 
-def _cut(part: Piece, scale: float) -> tuple[str, ...]:
+def _cut(part: Piece, scale: float, one: Problem) -> tuple[str, ...]:
     if not part.notice:
         return ()
-    if (part.lengths == 1).all():
+    if (part.lengths == 1).all() or one.number["units"] != "cycles per unit":
         return (part.notice,)
     carried = " × ".join(f"{scale * length:.3g}" for length in part.lengths)
     return (part.notice, f"Scale {scale:g} cycles per unit of the whole is {carried} per unit of that piece.")

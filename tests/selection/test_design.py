@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec.config import MappingOptions, NetworkConfig, StudyConfig
 from ntkspec.selection import FAMILIES, width_for
+from ntkspec.selection._plan import law_of
 from ntkspec.selection._samples import from_operator, from_signal
 from ntkspec.selection._score import TIMES, score
 from ntkspec.selection._search import WIDER, plateau
-from ntkspec.selection._width import law_of
 
 NETWORK = ns.kernel.MLP(depth=2)
 SCALES = (1.0, 4.0, 16.0)
@@ -298,8 +299,8 @@ def test_bad_input_is_refused(task):
         ns.design(ns.operator.dense(k, clustered), np.arange(32.0))
     with pytest.raises(ValueError, match="train_mask has shape"):
         ns.design(replace(task, train_mask=task.train_mask[:-1]))
-    with pytest.raises(ValueError, match="at least 8"):
-        ns.design(ns.operator.lattice(k, (4,)), np.arange(4.0))
+    with pytest.raises(ValueError, match="at least 4"):
+        ns.design(ns.operator.lattice(k, (3,)), np.arange(3.0))
     with pytest.raises(ValueError, match="its own labels"):
         ns.design(task, np.ones(32))
     with pytest.raises(TypeError, match="ndarray"):
@@ -323,6 +324,26 @@ def test_bad_input_is_refused(task):
     measured = ns.operator.measured(K, np.eye(16)[::2])
     with pytest.raises(ValueError, match="no place of their own"):
         ns.design(measured, np.arange(8.0))
+
+
+def test_a_design_takes_as_few_samples_as_a_prediction():
+    task = ns.task.signal.sampled(np.sin(np.arange(8.0)), "short", "short", [], 8)
+    found = ns.design(task, network=NETWORK, scales=[0.5, 1.0], num_frequencies=16)
+    assert (found.attrs["num_points"], np.isfinite(found.attrs["psnr"])) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["sound", "picture"])
+def test_omega_0_is_searched_for_a_siren(name):
+    t = np.arange(96) / 96
+    sound = ns.task.signal.sampled(np.sin(14 * np.pi * t) + np.cos(36 * np.pi * t), name, name, [], 96)
+    signal = sound if name == "sound" else ns.task.image.astronaut(20)
+    found = ns.design(signal, families=["siren"], depths=[1], num_frequencies=32)
+    assert (found.attrs["parameter"], found.attrs["activation"]) == ("omega_0", "siren")
+    assert found.attrs["W_std"] == pytest.approx(2**0.5 / 30)
+    options = MappingOptions(omega_0=(30.0, found.attrs["scale"]))
+    by_omega = ns.study.problems(signal, StudyConfig(NetworkConfig(1), (), 32, mapping="siren", options=options))
+    quality = ns.study.predictions(by_omega, (10, 1000, 100_000)).test_psnr.max("step")
+    assert quality.sel(scale=found.attrs["scale"]) >= quality.sel(scale=30.0)
 
 
 def test_noisy_labels_stop_training_early():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ Y = np.sin(2 * np.pi * X)
 
 def candidate(family="gaussian", **options):
     network = ns.kernel.MLP(**({"depth": 2, "b_std": 0.1} | options))
-    return Candidate(FAMILIES[family], 1.5, network, 8, seed=3)
+    return Candidate(FAMILIES[family], {"bacon": 64.0}.get(family, 1.5), network, 8, seed=3)
 
 
 def run(lines):
@@ -24,7 +26,7 @@ def run(lines):
     return scope
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["gaussian", "power_law", "none"])
 def test_ntkspec_lines_build_the_kernel(family):
     chosen = candidate(family)
     scope = run(ntkspec_lines(chosen, 1, 16, 1e-3, 2))
@@ -32,8 +34,20 @@ def test_ntkspec_lines_build_the_kernel(family):
     assert scope["r"].step.values.tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("options", [{}, {"parametrization": "standard", "width": 512}])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_the_mapping_of_its_call(name):
+    options = {"range": (-1.0, 3.0)} if "range" in FAMILIES[name].takes else {}
+    for turn in ("radians", "two_pi") if "turn" in FAMILIES[name].takes else ("pi",):
+        kind = replace(FAMILIES[name], options=options | {"turn": turn})
+        (value,) = {float(one) for one in kind.default(8.0)[-1:]}
+        built, pasted = kind.build(1, 12, value, 5), eval(kind.call(1, 12, value, 5), {"ns": ns})
+        np.testing.assert_array_equal(built(X), pasted(X))
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [("gaussian", {}), ("gaussian", {"parametrization": "standard", "width": 512}), ("power_law", {}), ("siren", {})],
+)
 def test_jax_lines_are_the_network_of_the_kernel(family, options):
     chosen = candidate(family, activation="erf", **options)
     scope = run(jax_lines(chosen, 1, 512, 1e-9, 1))
@@ -46,11 +60,15 @@ def test_jax_lines_are_the_network_of_the_kernel(family, options):
     assert jnp.isfinite(scope["loss"](scope["params"], X, Y))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name in FAMILIES if FAMILIES[name].draw])
 def test_torch_lines_are_python_with_the_same_numbers(family):
     lines = torch_lines(candidate(family), 1, 64, 1e-3, 5)
     compile(lines, "lines", "exec")
-    frequencies = "\n".join(line for line in lines.splitlines() if line.startswith(("B =", "a =", "a /=")))
+    frequencies = "\n".join(
+        line
+        for line in lines.splitlines()
+        if line.startswith(("per_axis =", "top =", "B", "a =", "a /=")) and "torch" not in line
+    )
     scope = {"np": np}
     exec(frequencies, scope)
     mapped = candidate(family).kernel(1).mapping

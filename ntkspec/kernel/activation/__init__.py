@@ -18,6 +18,7 @@ from ntkspec.kernel.activation._smooth import Erf, Gaussian, Gelu, Polynomial, S
 
 __all__ = [
     "ACTIVATIONS",
+    "W_STDS",
     "Abs",
     "Activation",
     "Erf",
@@ -60,6 +61,9 @@ ACTIVATIONS: dict[str, Callable[[], Activation]] = {
     "swish": lambda: Numerical(jax.nn.silu),
     "softplus": lambda: Numerical(jax.nn.softplus),
 }
+
+#: Standard deviations of weights that go with activations, where it is not ReLU's √2: SIREN's own √2/ω₀.
+W_STDS = {"siren": 2**0.5 / 30}
 
 
 def named(name: str) -> Activation:
