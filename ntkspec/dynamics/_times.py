@@ -19,16 +19,9 @@ __all__ = ["Times"]
 
 @dataclass(frozen=True)
 class Times:
-    """Steps of training under a dynamics; make one with `Times.of`.
+    """Increasing steps t of training n points under a dynamics, at the η of a loss; make one with `Times.of`.
 
     The filters take eigenvalues λ of any shape S, and answer with shape (*S, t).
-
-    Attributes:
-        num_points: number of points n.
-        steps: t, increasing, shape (t,).
-        learning_rate: η of the loss.
-        loss: "sum" or "mean".
-        dynamics: residual filter.
     """
 
     num_points: int

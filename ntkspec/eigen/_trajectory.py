@@ -91,14 +91,7 @@ def trajectory(
     # each stops at its own number of steps, and there is the basis of only one at a time.
     group = max(1, current().side_by_side // BASIS // y.shape[1])
     groups = [y[first : first + group] for first in range(0, y.shape[0], group)]
-    grow = partial(
-        grow_until,
-        K,
-        tolerance=tolerance,
-        max_steps=max_products,
-        max_basis_bytes=max_basis_bytes,
-        progress=progress,
-    )
+    grow = partial(grow_until, K, tolerance=tolerance, max_steps=max_products, max_basis_bytes=max_basis_bytes)
     return _side_by_side([_by_lanczos(K, part, times, field_norm, grow, progress) for part in groups])
 
 
@@ -120,7 +113,7 @@ def _by_lanczos(
         short = short * amplification if field_norm else short
         return float(np.max(np.where(short <= rounding, 0, short + rounding)))
 
-    krylov = grow(y, worst)
+    krylov = grow(y, worst, progress=progress)
     short, rounding = bounds(krylov)
     both = np.concatenate([krylov.coefficients(f) for f in (times.weights, times.learned)], axis=2)
     combined = krylov.combine(K, both, progress)

@@ -33,15 +33,10 @@ __all__ = ["Lattice", "Sublattice", "lattice"]
 
 @dataclass(frozen=True)
 class Sublattice:
-    """The coarsest lattice inside a full one that carries all kept points; sizes and indices of each axis.
+    """The coarsest lattice inside a full one (point i at i/full) that carries all kept points.
 
-    Attributes:
-        full: shape of the full lattice, point i at i/full.
-        start: full index of the first kept point.
-        stride: step between kept points in full indices.
-        shape: points of the sublattice.
-        torus: size of the torus its products run on; equal to `shape` where it closes upon itself.
-        periodic: whether the kernel has period 1 on every axis.
+    On each axis it starts at an index of the full one and steps by a stride. Products run on a torus, which is of its
+    own shape where it closes upon itself; `periodic` tells whether the kernel has period 1.
     """
 
     full: tuple[int, ...]

@@ -33,13 +33,9 @@ __all__ = ["FactorModes", "MatrixModes", "Modes", "PlaneWaves", "all_modes", "mo
 class Modes(ABC):
     """K = Σ λ_i u_i u_iᵀ; `Operator.modes` and `ns.generalisation.decompose` make one.
 
-    Functions of K are given by their values at `eigenvalue`, several at once as columns (h, f), real or complex. A new
-    kind answers `coefficients`, `combine`, `vectors` and `_diagonal`; where a coefficient is not that of one mode, also
-    `power`.
-
-    Attributes:
-        operator: K, on n points.
-        eigenvalue: distinct eigenvalues in no order, shape (h,); those of a singular K may be negative by rounding.
+    Functions of K are given by their values at `eigenvalue`, several at once as columns (h, f), real or complex: the
+    distinct ones in no order, shape (h,); those of a singular K may be negative by rounding. A new kind answers
+    `coefficients`, `combine`, `vectors` and `_diagonal`; where a coefficient is not that of one mode, also `power`.
     """
 
     operator: Operator

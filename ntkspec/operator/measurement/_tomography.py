@@ -32,10 +32,8 @@ class Beams(NamedTuple):
 class ParallelBeam(Measurement):
     """Line integrals at several angles, each of `num_detectors` rays; build one with `parallel_beam`.
 
-    Attributes:
-        down: angles that step from row to row; `across` from column to column (as `down`, of the transposed image).
-        order: order of `down` then `across` that is that of the angles given, shape (angles,).
-        reach: detectors that a pixel may touch.
+    Rays of `down` step from row to row, those of `across` from column to column (as `down`, of the transposed image);
+    `order` brings both to that of the angles given. A pixel may touch as many detectors as `reach`.
     """
 
     down: Beams
