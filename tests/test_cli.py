@@ -282,6 +282,14 @@ def test_interrupting_a_report_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_outgrows_memory_is_refused_in_one_line(refusal, monkeypatch):
+    def outgrown(_):
+        raise RuntimeError("INTERNAL: Out of memory allocating 780000058632 bytes.")
+
+    monkeypatch.setattr("ntkspec.cli.Predict.run", outgrown)
+    assert "needs more memory than there is" in refusal(["predict"])
+
+
 def test_no_command_is_refused_in_one_line(refusal):
     assert "spectrum" in refusal([])
 

@@ -131,7 +131,8 @@ def _of_points(task: Scattered, num_points: int) -> Piece:
     busiest = int(np.argmax(detail[members].sum(axis=1)))
     chosen = np.sort(members[busiest])
     test = np.abs(task.test_points - x[busiest]).max(axis=1) <= radius[busiest, -1]
-    notice = f"{count:,} of {len(x):,} training points, in a cube where the values have most detail."
+    kind = "a stretch" if task.dim == 1 else "a cube"
+    notice = f"{count:,} of {len(x):,} training points, in {kind} where the values have most detail."
     part = replace(
         task,
         name=f"a piece of {task.name}",

@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 
+from ntkspec import limits
 from ntkspec.extras import MissingExtra
 from ntkspec.task import points
 
@@ -200,6 +201,12 @@ def test_arrays_that_do_not_fit_are_refused(arguments, message):
 def test_a_damaged_archive_is_refused(tmp_path, content):
     (tmp_path / "t.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"is not a complete \.npz archive"):
+        points.from_file(tmp_path / "t.npz")
+
+
+def test_an_archive_is_measured_unpacked(tmp_path):
+    np.savez_compressed(tmp_path / "t.npz", x=np.zeros(10**5), u=np.zeros(10**5))
+    with limits.limited(memory=10**6), pytest.raises(ValueError, match=r"reading t\.npz \(2 MiB\) would need"):
         points.from_file(tmp_path / "t.npz")
 
 

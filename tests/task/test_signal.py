@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
+from ntkspec import limits
 from ntkspec.task import signal
 
 
@@ -229,6 +230,17 @@ def test_decimation_of_fast_waves_alone(tmp_path):
     np.testing.assert_array_equal(task.values, values[start : start + 128])
 
 
+def test_a_sound_that_decimation_would_halve_is_cut(tmp_path):
+    task = signal.from_file(saved(tmp_path, wave(1024, 5) + 1.5 * wave(1024, 200)), max_length=128)
+    assert task.notices[0].startswith("Cut, for 69% of its variance is faster than 128 samples of the whole")
+
+
+def test_a_file_that_would_not_fit_in_memory_is_not_read(tmp_path):
+    path = saved(tmp_path, wave(100))
+    with limits.limited(memory=1000), pytest.raises(ValueError, match=r"reading signal\.npy .* would need"):
+        signal.from_file(path)
+
+
 def test_decimation_does_not_ring_at_the_ends(tmp_path):
     task = signal.from_file(saved(tmp_path, np.arange(1000.0)), max_length=100)
     np.testing.assert_allclose(task.values, np.linspace(-0.5, 0.5, 100), atol=0.005)
@@ -254,6 +266,12 @@ def test_wav_in_stereo(tmp_path):
     mono = left + right
     np.testing.assert_allclose(task.values, (mono - mono.min()) / np.ptp(mono) - 0.5, atol=1e-12)
     assert "The 2 channels were averaged to one." in task.notices
+
+
+def test_channels_that_cancel_are_named(tmp_path):
+    wavfile.write(tmp_path / "a.wav", 8000, np.stack([wave(64), -wave(64)], axis=1))
+    with pytest.raises(ValueError, match=r"2 channels of a\.wav cancel in their average.*in antiphase; save one"):
+        signal.from_file(tmp_path / "a.wav")
 
 
 def test_wav_cut_short(tmp_path):
