@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_progress
@@ -33,7 +34,7 @@ def ntk(
     *,
     output: int | None = None,
     progress: Progress = NO_PROGRESS,
-) -> Array:
+) -> Float[Array, "n k"]:
     """Return the NTK of a finite network at any parameters, K_ij = (1/C) Σ_c ∇f_c(x_i)·∇f_c(z_j).
 
     The mean over the C outputs, as neural-tangents' `empirical_ntk_fn` takes it (``trace_axes=(-1,)``): at infinite
@@ -91,7 +92,9 @@ def ntk(
         return gram(rows, features, others, "ntk", progress)[0]
 
 
-def ntk_between_outputs(k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+def ntk_between_outputs(
+    k: ComposedKernel | Network, params: Any, x: ArrayLike, z: ArrayLike | None = None
+) -> Float[Array, "n k outputs outputs"]:
     """Return the kernel of every pair of points and of outputs, K_ijcd = ∇f_c(x_i)·∇f_d(z_j); arguments as `ntk`.
 
     What a finite network with several outputs is trained with: it couples them, by order width^-1/2.
@@ -145,7 +148,7 @@ def dense(
     return Dense(points.reshape(len(points), -1), ntk(k, params, x, output=output, progress=progress))
 
 
-def strip_size(rows: Rows, features: Array, beside: float) -> int:
+def strip_size(rows: Rows, features: Array, beside: int | float) -> int:
     """How many points' rows fit in half of the memory that is free `beside` bytes for other things, if two do."""
     each = COPIES * bytes_of_row(rows, features)
     refuse_if_too_large(
@@ -159,8 +162,12 @@ def strip_size(rows: Rows, features: Array, beside: float) -> int:
 
 
 def blocks(
-    rows: Rows, x: Array, z: Array | None, size: int, progress: Progress = NO_PROGRESS
-) -> Iterator[tuple[int, int, Array]]:
+    rows: Rows,
+    x: Float[Array, "n ..."],
+    z: Float[Array, "k ..."] | None,
+    size: int,
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[tuple[int, int, Float[Array, "rows columns"]]]:
     """Yield the matrix in blocks (first row, first column, values), with the rows of `size` points in memory at once.
 
     Of a symmetric one, z None, only the blocks on and above the diagonal.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.empirical._gram import blocks, ntk, strip_size
@@ -52,7 +53,7 @@ class Empirical(OnPoints):
     def dtype(self) -> np.dtype:
         return jnp.result_type(*jax.tree.leaves(self.params))
 
-    def matvec(self, v: Array) -> Array:
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         """J (Jᵀ v) for one vector (n,): one vector-Jacobian and one Jacobian-vector product an output."""
         one = jax.vmap(lambda output: self._product(v.astype(self.dtype), output))
         return jnp.mean(one(jnp.asarray(self.outputs)), axis=0)
@@ -103,13 +104,13 @@ class Empirical(OnPoints):
             values = network_of(self.kernel).apply(params, features_of(self.kernel, points))
         return jnp.take(values, output, axis=1)
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " n"]:
         return _diagonal(self)
 
-    def to_dense(self) -> Array:
+    def to_dense(self) -> Float[Array, "n n"]:
         return ntk(self.kernel, self.params, self.coordinates, output=self._one)
 
-    def frobenius_norm(self) -> Array:
+    def frobenius_norm(self) -> Float[Array, ""]:
         """√Σ K_ij², exact, from blocks of the matrix that are not kept."""
         features = features_of(self.kernel, self.coordinates)
         rows = rows_of(network_of(self.kernel), self.params, self._one)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 import xarray as xr
 from jax import Array
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_labels, check_seed, check_sizes, shown
@@ -126,7 +127,7 @@ class Movement:
         measured |= {"kernel_eigenvalue": self.scale * value, "kernel_eigenvalue_error": self.scale * error}
         return self._dataset(step, measured)
 
-    def kernels(self, params: Any) -> Array:
+    def kernels(self, params: Any) -> Float[Array, "seed m m"]:
         """Return the empirical kernel of each network at the points looked at, (seed, m, m), in float64."""
         together = self._for(params).together
         with jax.default_matmul_precision("highest"):
@@ -292,7 +293,7 @@ def _same(a: ComposedKernel | Network, b: ComposedKernel | Network) -> bool:
 
 
 @partial(jax.jit, static_argnames="together")
-def _kernels(network: Network, params: Any, features: Array, together: int) -> Array:
+def _kernels(network: Network, params: Any, features: Float[Array, "m ..."], together: int) -> Float[Array, "seed m m"]:
     """Return the kernels (seed, m, m) of stacked parameters, `together` at a time."""
 
     def one(params: Any) -> Array:
@@ -312,7 +313,7 @@ def _measures(
     infinite: Array,
     target: Array,
     waves: tuple[Array, Array] | None,
-    scale: float,
+    scale: float | Array,
 ) -> dict[str, Array]:
     """Of each kernel (seed, m, m), what `movement` records."""
 
@@ -334,22 +335,26 @@ def _measures(
     return jax.lax.map(lambda pair: one(*pair), (kernels, start))
 
 
-def _alignment(K: Array, target: Array) -> Array:
+def _alignment(K: Float[Array, "m m"], target: Float[Array, "m channels"]) -> Float[Array, ""]:
     """⟨K, yyᵀ⟩/(‖K‖‖yyᵀ‖) for labels (m, channels)."""
     return jnp.sum(target * (K @ target)) / (jnp.linalg.norm(K) * jnp.linalg.norm(target.T @ target))
 
 
-def _centered(K: Array) -> Array:
+def _centered(K: Float[Array, "m m"]) -> Float[Array, "m m"]:
     rows = K - K.mean(axis=0)
     return rows - rows.mean(axis=1, keepdims=True)
 
 
-def _rayleigh_quotients(K: Array, lag: Array, weights: Array) -> Array:
+def _rayleigh_quotients(
+    K: Float[Array, "m m"], lag: Int[Array, "m m"], weights: Float[Array, "bands lags"]
+) -> Float[Array, " bands"]:
     """uᴴKu/uᴴu averaged over the plane waves of each band: entries summed by lag, then by frequency."""
     return weights @ jax.ops.segment_sum(K.ravel(), lag.ravel(), num_segments=weights.shape[1])
 
 
-def leading_eigenvalues(kernels: Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+def leading_eigenvalues(
+    kernels: Float[Array, "seed m m"], count: int
+) -> tuple[Float[np.ndarray, "seed count"], Float[np.ndarray, "seed count"]]:
     """Return the largest eigenvalues θ of symmetric matrices (seed, m, m), descending, (seed, count), and bounds.
 
     Some eigenvalue of K is as close to θ as its bound; within 64 + 4 `count` points they are all there is, to rounding.
@@ -371,7 +376,9 @@ def leading_eigenvalues(kernels: Array, count: int) -> tuple[np.ndarray, np.ndar
 
 
 @partial(jax.jit, static_argnames="steps")
-def _tridiagonal(kernels: Array, steps: int) -> tuple[Array, Array]:
+def _tridiagonal(
+    kernels: Float[Array, "seed m m"], steps: int
+) -> tuple[Float[Array, "seed steps"], Float[Array, "seed steps"]]:
     """α (seed, steps) and β (seed, steps) from one random vector."""
     start = jax.random.normal(jax.random.key(0), kernels.shape[1:2], dtype=kernels.dtype)
     return jax.vmap(lambda K: reorthogonalised(lambda v: K @ v, start, steps))(kernels)

@@ -18,6 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.empirical._traced import factors_of
 from ntkspec.kernel import Network
@@ -45,15 +46,17 @@ class Rows(eqx.Module):
     def rows(self, x: Array) -> list[Factor]:
         """Return the factors of the chosen outputs at inputs (n, p)."""
 
-    def tile(self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk") -> Array:
+    def tile(
+        self, x: list[Factor], z: list[Factor], same: Array | None = None, which: Which = "ntk"
+    ) -> Float[Array, "n k"]:
         """Return the kernel of all pairs of two `rows`, (n, k)."""
         return _sum([_with(a, b, _mean(a.signals, b.signals)) for a, b in zip(x, z, strict=True)])
 
-    def between(self, x: list[Factor], z: list[Factor]) -> Array:
+    def between(self, x: list[Factor], z: list[Factor]) -> Float[Array, "n k outputs outputs"]:
         """Return the kernel of all pairs of points and of outputs, (n, k, outputs, outputs)."""
         return _sum([_with(a, b, _each(a.signals, b.signals)) for a, b in zip(x, z, strict=True)])
 
-    def diagonal(self, x: list[Factor]) -> Array:
+    def diagonal(self, x: list[Factor]) -> Float[Array, " n"]:
         """Return the kernel of each point with itself, (n,)."""
         return _sum([jnp.sum(a.inputs**2, axis=1) * _squares(a.signals) for a in x])
 
@@ -108,17 +111,17 @@ def _with(a: Factor, b: Factor, signals: Array) -> Array:
     return inputs.reshape(*inputs.shape, *[1] * (signals.ndim - 2)) * signals
 
 
-def _mean(a: Array, b: Array) -> Array:
+def _mean(a: Float[Array, "n outputs p"], b: Float[Array, "k outputs p"]) -> Float[Array, "n k"]:
     """Inner products (n, k) of rows (n, outputs, p) and (k, outputs, p), the mean over outputs."""
     return jnp.einsum("icp,jcp->ij", a, b) / a.shape[1]
 
 
-def _each(a: Array, b: Array) -> Array:
+def _each(a: Float[Array, "n outputs p"], b: Float[Array, "k outputs p"]) -> Float[Array, "n k outputs outputs"]:
     """Inner products of each output with each, (n, k, outputs, outputs)."""
     return jnp.einsum("icp,jdp->ijcd", a, b)
 
 
-def _squares(a: Array) -> Array:
+def _squares(a: Float[Array, "n outputs p"]) -> Float[Array, " n"]:
     return jnp.sum(a**2, axis=(1, 2)) / a.shape[1]
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int
 
 from ntkspec.grid import Placement, place
 
@@ -20,12 +21,12 @@ class Frequencies(NamedTuple):
         weights: the mean over the band's waves of e^{−2πik·lag}/m, shape (band, N).
     """
 
-    frequency: np.ndarray
-    lag: Array
-    weights: Array
+    frequency: Float[np.ndarray, " bands"]
+    lag: Int[Array, "m m"]
+    weights: Float[Array, "bands lags"]
 
 
-def sample(points: np.ndarray, max_points: int, seed: int) -> np.ndarray:
+def sample(points: Float[np.ndarray, "n ..."], max_points: int, seed: int) -> Int[np.ndarray, " m"]:
     """Which of the points to look at.
 
     Args:
@@ -66,7 +67,7 @@ def _coarser(placement: Placement, n: int, max_points: int) -> np.ndarray:
         strides[np.argmax(-(-shape // strides))] += 1
 
 
-def frequencies_of(points: np.ndarray) -> Frequencies | None:
+def frequencies_of(points: Float[np.ndarray, "m ..."]) -> Frequencies | None:
     """Return the plane waves on points (m, d); None where they lie on no lattice."""
     placement = place(points) if points.ndim == 2 else None
     if placement is None or len(points) < 2:

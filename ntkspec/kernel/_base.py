@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.kernel._gram import Which
@@ -58,7 +59,7 @@ class Network(Protocol):
 class WithGram(Module):
     """Both kernels of inputs, by one method."""
 
-    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+    def ntk(self, x: ArrayLike, z: ArrayLike | None = None) -> Float[Array, "n k"]:
         """Return the neural tangent kernel of inputs.
 
         Args:
@@ -71,7 +72,7 @@ class WithGram(Module):
         """
         return self.gram(x, z, "ntk")
 
-    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Array:
+    def nngp(self, x: ArrayLike, z: ArrayLike | None = None) -> Float[Array, "n k"]:
         """Return the kernel of the Gaussian process at initialisation; arguments and shape as `ntk`."""
         return self.gram(x, z, "nngp")
 

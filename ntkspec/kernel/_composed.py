@@ -7,6 +7,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import check_choice, check_points
@@ -83,15 +84,15 @@ class ComposedKernel(WithGram):
             )
         return getattr(_of_versines(self, versines), which)
 
-    def ntk_lag(self, delta: ArrayLike) -> Array:
+    def ntk_lag(self, delta: ArrayLike) -> Float[Array, ...]:
         """Return the NTK as a function of the lag, Θ(Δ): (..., d) -> (...)."""
         return self._of_lag(self._stationary_mapping().versines(delta), self._exists("ntk"))
 
-    def nngp_lag(self, delta: ArrayLike) -> Array:
+    def nngp_lag(self, delta: ArrayLike) -> Float[Array, ...]:
         """Return the NNGP kernel as a function of the lag: (..., d) -> (...)."""
         return self._of_lag(self._stationary_mapping().versines(delta), "nngp")
 
-    def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Array:
+    def lag_grid(self, lags: tuple[ArrayLike, ...], which: Which = "ntk") -> Float[Array, ...]:
         """Return a kernel on the grid of d one-dimensional arrays of lags, by matrix products; an axis for each."""
         which = self._exists(which)
         return self._of_lag(self._stationary_mapping().versines_grid(lags), which)
@@ -111,7 +112,7 @@ class ComposedKernel(WithGram):
             raise ValueError(f"{limit}; take a sampled mapping such as ns.mapping.gaussian(...)")
         return self.network.init(key, self.mapping.num_features, *(() if outputs is None else (outputs,)))
 
-    def apply(self, params: Any, x: ArrayLike) -> Array:
+    def apply(self, params: Any, x: ArrayLike) -> Float[Array, "n outputs"]:
         """Return the finite network on raw coordinates x (n, d): outputs (n, outputs)."""
         return self.network.apply(params, self.mapping(x))
 

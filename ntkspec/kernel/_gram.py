@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float
 
 from ntkspec import limits
 from ntkspec.kernel.activation import safe_sqrt
@@ -32,6 +33,7 @@ COINCIDENT = 1e-5
 State = tuple[Array, Array, Array, Array]
 
 
+@runtime_checkable
 class Tiled(Protocol):
     """A kernel that can be evaluated for all pairs of two sets of points; a pytree."""
 
@@ -43,8 +45,12 @@ class Tiled(Protocol):
 
 
 def gram(
-    kernel: Tiled, x: Array, z: Array | None, which: Which, progress: Progress = NO_PROGRESS
-) -> tuple[Array, Array]:
+    kernel: Tiled,
+    x: Float[Array, "n ..."],
+    z: Float[Array, "k ..."] | None,
+    which: Which,
+    progress: Progress = NO_PROGRESS,
+) -> tuple[Float[Array, "n columns"], Bool[Array, ""]]:
     """Return the matrix of k(x_i, z_j).
 
     Args:
@@ -77,13 +83,19 @@ def gram(
     return matrix, jnp.asarray(finite)
 
 
-def unit_vectors(x: Array) -> tuple[Array, Array]:
+def unit_vectors(x: Float[Array, "n p"]) -> tuple[Float[Array, "n p"], Float[Array, " n"]]:
     """`rows` of vectors (n, p): those of length 1 (a zero stays zero), and mean squares |x|²/p (n,)."""
     norm = safe_sqrt(jnp.sum(x**2, axis=1))
     return x / jnp.where(norm > 0, norm, 1)[:, None], norm**2 / x.shape[1]
 
 
-def tile_of_vectors(network: Any, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
+def tile_of_vectors(
+    network: Any,
+    x: tuple[Float[Array, "n p"], Float[Array, " n"]],
+    z: tuple[Float[Array, "k p"], Float[Array, " k"]],
+    same: Bool[Array, "n k"],
+    which: Which,
+) -> Float[Array, "n k"]:
     """`tile` of an isotropic network on vectors."""
     (unit_x, q_x), (unit_z, q_z) = x, z
 
@@ -96,7 +108,10 @@ def tile_of_vectors(network: Any, x: tuple[Array, Array], z: tuple[Array, Array]
 
 
 def resolve_coincident(
-    versine: Array, exact: Callable[[Array, Array], Versines], same: Array, without_branches: int = 4096
+    versine: Float[Array, "n k"],
+    exact: Callable[[Array, Array], Versines],
+    same: Bool[Array, "n k"],
+    without_branches: int = 4096,
 ) -> Versines:
     """Replace the versines of nearly coincident and nearly opposite pairs, whose digits a matrix product has lost.
 

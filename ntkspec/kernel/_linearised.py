@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.kernel._base import Factor, Kernels, Layered, Network, WithGram, is_layered
@@ -48,7 +49,7 @@ class Linearised(WithGram):
         start = self.network.init(key, dim, *(() if outputs is None else (outputs,)))
         return {"start": start, "shift": jax.tree.map(jnp.zeros_like, start)}
 
-    def apply(self, params: dict[str, Any], x: ArrayLike) -> Array:
+    def apply(self, params: dict[str, Any], x: ArrayLike) -> Float[Array, "n outputs"]:
         """f(θ₀) + J(θ₀) shift at inputs x (n, p): outputs (n, outputs)."""
         start = jax.lax.stop_gradient(params["start"])
         value, change = jax.jvp(lambda theta: self.network.apply(theta, x), (start,), (params["shift"],))

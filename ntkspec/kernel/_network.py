@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec.checks import Refused, check_choice, check_number, check_points, check_positive, check_sizes
@@ -115,7 +116,7 @@ class MLP(WithGram):
             raise overflow(self, jnp.max(jnp.sum(both**2, axis=1)) / x.shape[1])
         return matrix
 
-    def rows(self, x: Array) -> tuple[Array, Array]:
+    def rows(self, x: Float[Array, "n p"]) -> tuple[Float[Array, "n p"], Float[Array, " n"]]:
         return unit_vectors(x)
 
     def tile(self, x: tuple[Array, Array], z: tuple[Array, Array], same: Array, which: Which) -> Array:
@@ -174,7 +175,7 @@ class MLP(WithGram):
             layers.append(parameters)
         return layers
 
-    def apply(self, params: Parameters, x: ArrayLike) -> Array:
+    def apply(self, params: Parameters, x: ArrayLike) -> Float[Array, "n outputs"]:
         return self._forward(params, self._source(params, x))[0]
 
     def factors(self, params: Parameters, x: ArrayLike) -> list[Factor]:

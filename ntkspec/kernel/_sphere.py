@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
@@ -35,7 +36,7 @@ class Zonal(Module):
     dim: int = eqx.field(static=True)
     which: str = eqx.field(static=True)
 
-    def __call__(self, rho: ArrayLike) -> Array:
+    def __call__(self, rho: ArrayLike) -> Float[Array, ...]:
         """h(ρ), shape as `rho`; near ρ = ±1 `of_versine` keeps more digits."""
         rho = jnp.asarray(rho, dtype=float)
         return self.of_versine(Versines(1 - rho, 1 + rho))
@@ -48,7 +49,7 @@ class Zonal(Module):
             raise overflow(self.network, q)
         return values
 
-    def derivative(self, rho: ArrayLike) -> Array:
+    def derivative(self, rho: ArrayLike) -> Float[Array, ...]:
         """dh/dρ, shape as `rho`; a kernel with a cusp at ρ = 1 has an infinite slope there, given as a finite one."""
         rho = jnp.asarray(rho, dtype=float)
         return jax.vmap(jax.grad(self.__call__))(rho.ravel()).reshape(rho.shape)
@@ -133,7 +134,7 @@ def zonal(network: Network, dim: int, *, norm: float = 1.0, which: str = "ntk") 
     return Zonal(network, norm, dim, which)
 
 
-def _gegenbauer(t: np.ndarray, num_degrees: int, dim: int) -> np.ndarray:
+def _gegenbauer(t: Float[np.ndarray, " nodes"], num_degrees: int, dim: int) -> Float[np.ndarray, "degrees nodes"]:
     """P_k(t) with P_k(1) = 1, shape (num_degrees, len(t)), by the three-term recurrence."""
     rows = [np.ones_like(t), t]
     for k in range(1, num_degrees - 1):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ntkspec import limits
@@ -101,7 +102,7 @@ class StaxNetwork(WithGram):
             )
         return params
 
-    def apply(self, params: Any, x: ArrayLike) -> Array:
+    def apply(self, params: Any, x: ArrayLike) -> Float[Array, "n outputs"]:
         self._require_finite()
         dtype = next((leaf.dtype for leaf in jax.tree.leaves(params)), jnp.result_type(float))
         if len(self.input_shape) > 1:
@@ -249,5 +250,5 @@ def _tiles(x: Array, size: int) -> Array:
 
 
 @jax.jit
-def _mirrored(kernel: Array) -> Array:
+def _mirrored(kernel: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return (kernel + kernel.T) / 2

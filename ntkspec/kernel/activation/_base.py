@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -114,6 +114,7 @@ class Pair(NamedTuple):
         )
 
 
+@runtime_checkable
 class Activation(Protocol):
     """A pointwise function φ with its Gaussian expectations."""
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ntkspec.kernel.activation._base import Pair, safe_sqrt
 
@@ -88,7 +89,7 @@ def _horner(term: Callable[..., tuple[Array, ...]], coefficients: Any, x: Array)
     return jax.lax.scan(step, start, coefficients, reverse=True)[0]
 
 
-def _coefficients(function: Function, sigma: Array, terms: int, nodes: int) -> Coefficients:
+def _coefficients(function: Function, sigma: Float[Array, " points"], terms: int, nodes: int) -> Coefficients:
     """Hermite coefficients of φ(σ·) and φ'(σ·) for σ (points,), each (terms, points).
 
     The functions h_k(z) = He_k(z) e^(−z²/4)/√k! follow from their stable three-term recurrence.
