@@ -36,12 +36,12 @@ class Zonal(Module):
     dim: int = eqx.field(static=True)
     which: str = eqx.field(static=True)
 
-    def __call__(self, rho: ArrayLike) -> Float[Array, ...]:
+    def __call__(self, rho: ArrayLike | float) -> Float[Array, ...]:
         """h(ρ), shape as `rho`; near ρ = ±1 `of_versine` keeps more digits."""
         rho = jnp.asarray(rho, dtype=float)
         return self.of_versine(Versines(1 - rho, 1 + rho))
 
-    def of_versine(self, versine: ArrayLike | Versines) -> Array:
+    def of_versine(self, versine: ArrayLike | float | Versines) -> Array:
         """h(1 − v), shape as `versine`; near v = 2 a `Versines` of both ends keeps more digits."""
         q = jnp.asarray(self.norm**2 / self.dim, dtype=float)
         values = getattr(self.network.kernels(q, q, Versines.of(versine), self.dim), self.which)
@@ -49,7 +49,7 @@ class Zonal(Module):
             raise overflow(self.network, q)
         return values
 
-    def derivative(self, rho: ArrayLike) -> Float[Array, ...]:
+    def derivative(self, rho: ArrayLike | float) -> Float[Array, ...]:
         """dh/dρ, shape as `rho`; a kernel with a cusp at ρ = 1 has an infinite slope there, given as a finite one."""
         rho = jnp.asarray(rho, dtype=float)
         return jax.vmap(jax.grad(self.__call__))(rho.ravel()).reshape(rho.shape)
