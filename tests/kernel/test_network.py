@@ -106,7 +106,7 @@ def test_all_inputs_alike_take_the_crowd_branch():
 
 
 #: No pair is one point twice.
-NEVER = np.zeros((30, 30), dtype=bool)
+NEVER = jnp.zeros((30, 30), dtype=bool)
 
 
 @pytest.mark.parametrize("small", [0, 4096])
@@ -148,7 +148,7 @@ def test_exactly_opposite_inputs_have_an_angle_of_pi(rng):
 def test_resolve_coincident_takes_one_point_twice_for_a_versine_of_zero():
     versine = jnp.asarray([[3e-16, 0.5], [0.5, 1.0]])
     resolved = resolve_coincident(
-        versine, lambda i, j: ns.mapping.Versines.of(jnp.full(i.shape, jnp.nan)), np.eye(2, dtype=bool)
+        versine, lambda i, j: ns.mapping.Versines.of(jnp.full(i.shape, jnp.nan)), jnp.eye(2, dtype=bool)
     ).near
     # The second point has no direction (a zero-norm input), and keeps the versine that says so.
     np.testing.assert_array_equal(resolved, [[0, 0.5], [0.5, 1.0]])
