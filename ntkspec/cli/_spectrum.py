@@ -60,9 +60,12 @@ class Spectrum(OfStudy):
         """One line a scale, one line a leading frequency."""
         lines = []
         for one in result["scales"]:
+            width = one["full_width_half_maximum"]
             lines.append(
                 f"{one['label']}: effective rank {one['effective_rank']:.3g} of {result['num_points']:,}, "
-                f"kernel width {one['full_width_half_maximum']:.3g}, learning rate below {one['max_learning_rate']:.4g}"
+                # A kernel that is no function of the lag has no width.
+                + (f"kernel width {width:.3g}, " if math.isfinite(width) else "")
+                + f"learning rate below {one['max_learning_rate']:.4g}"
             )
             for mode in one["modes"][:8]:
                 place = ", ".join(f"{f:g}" for f in mode["dominant_frequency"])

@@ -87,8 +87,8 @@ def _frequencies(study: Study) -> Section:
     modes, points = study.spectrum.sizes["mode"], study.spectrum.attrs["num_points"]
     return Section(
         "Which frequencies it learns",
-        "Each eigenvalue of the kernel is the rate at which one pattern is learned. A larger scale narrows the kernel "
-        "and lifts high frequencies; what it gives them it takes from low ones, since the trace stays the same.",
+        "Each eigenvalue of the kernel is the rate at which one pattern is learned. A narrower kernel lifts high "
+        "frequencies; what it gives them it takes from low ones, since the trace stays the same.",
         [
             Figure(
                 "spectrum",
