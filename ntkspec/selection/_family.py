@@ -26,6 +26,16 @@ TURNS = {"two_pi": 1.0, "pi": 0.5, "radians": 0.5 / math.pi}
 Arguments = dict[str, Any]
 
 
+def _one(_highest_frequency: float) -> tuple[float, ...]:
+    """Return the number of a mapping that leaves none open."""
+    return (1.0,)
+
+
+def _unbounded(_highest_frequency: float) -> float:
+    """Return the smallest number of a search that has none."""
+    return -math.inf
+
+
 @dataclass(frozen=True)
 class Family:
     """Mappings that differ in one number.
@@ -49,16 +59,16 @@ class Family:
     name: str
     function: str
     arguments: Callable[[Arguments, int, int, float, int], Arguments]
-    values: Callable[[float], Sequence[float] | np.ndarray] = lambda _: (1.0,)
+    values: Callable[[float], Sequence[float] | np.ndarray] = _one
     parameter: str = ""
     option: str = ""
     meaning: str = "mapping"
     units: str = ""
-    default: Callable[[float], Sequence[float]] = lambda _: (1.0,)
+    default: Callable[[float], Sequence[float]] = _one
     takes: tuple[str, ...] = ()
     draw: str = ""
     axis: str = "linear"
-    least: Callable[[float], float] = lambda _: -math.inf
+    least: Callable[[float], float] = _unbounded
     activation: str = "relu"
     given: tuple[float, ...] = ()
     options: Arguments = field(default_factory=dict)
