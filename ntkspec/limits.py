@@ -31,6 +31,7 @@ class Limits:
             takes its cores, 0 trains all side by side in one program.
         tiles_together: number of tiles in one call of a compiled program, between two reports of progress.
         covariances: entries of one array of covariances between positions, for networks of convolutions.
+        svg: bytes of a vector picture in a page; a larger one is embedded as pixels, which are smaller and open faster.
     """
 
     memory: int | None = None
@@ -44,6 +45,7 @@ class Limits:
     threads: int | None = None
     tiles_together: int = 256
     covariances: int = 2**25
+    svg: int = 600_000
 
     @property
     def cheap_points(self) -> int:

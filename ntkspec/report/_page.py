@@ -21,10 +21,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from markupsafe import Markup
 
+from ntkspec import limits
+
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="ntkspec">'
-# A picture of many points is smaller, and opens faster, as pixels.
-_MAX_SVG_BYTES = 600_000
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _save(figure: Figure, folder: Path) -> str:
         canvas.savefig(png, dpi=150, facecolor="white", bbox_inches="tight")
         canvas.savefig(svg, dpi=150, facecolor="white", bbox_inches="tight", metadata={"Date": None})
     plt.close(canvas)
-    small = svg.stat().st_size <= _MAX_SVG_BYTES
+    small = svg.stat().st_size <= limits.current().svg
     kind, content = ("svg+xml", svg.read_bytes()) if small else ("png", png.read_bytes())
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 

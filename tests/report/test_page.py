@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 
+from ntkspec import limits
 from ntkspec.report import _page as page
 from ntkspec.report._page import Figure, Section, Table, replacing, write_page
 
@@ -102,9 +103,10 @@ def test_embedded_pictures_are_the_files(tmp_path):
     assert plt.imread(tmp_path / "figures" / "spectrum.png").shape[1] > 600
 
 
-def test_large_vector_pictures_are_embedded_as_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "_MAX_SVG_BYTES", 100)
-    (first, _) = Reader(full(tmp_path).read_text(encoding="utf-8")).all("img")
+def test_large_vector_pictures_are_embedded_as_pixels(tmp_path):
+    with limits.limited(svg=100):
+        built = full(tmp_path)
+    (first, _) = Reader(built.read_text(encoding="utf-8")).all("img")
     content = base64.b64decode(first["src"].removeprefix("data:image/png;base64,"))
     assert content == (tmp_path / "figures" / "spectrum.png").read_bytes()
 
