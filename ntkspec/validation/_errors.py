@@ -65,22 +65,25 @@ def require_on(K: Operator, points: np.ndarray) -> None:
 
 def common_steps(p: xr.Dataset, r: xr.Dataset) -> np.ndarray:
     """Return the common steps of two runs of the same problem; refuse others, or such without one beyond 0."""
-    for name, data, source, needed in (
-        ("p", p, "ntkspec.predict", ("learning_rate", "loss")),
-        ("r", r, "ntkspec.trainer.train", ("learning_rate", "loss", "width", "dtype", "training")),
-    ):
-        check_dataset(f"`{name}` is", data, ("train", "target", "step", "x"), source=source, attributes=needed)
+    variables, attributes = ("train", "target", "step", "x"), ("learning_rate", "loss")
+    of_p, of_r = ("`p` is", p), ("`r` is", r)
+    check_dataset(*of_p, variables, source="ntkspec.predict")
+    check_dataset(*of_r, variables, source="ntkspec.trainer.train")
+    # Results that changed places would else be told that they lack attributes.
+    if "seed" in p.train.dims or "seed" not in r.dims:
+        raise ValueError(
+            f"the prediction has the dimensions {tuple(p.train.dims)}, the training {tuple(r.train.dims)}; expected "
+            "`seed` in the training alone: give the prediction first, and of one network r.isel(seed=[0])"
+        )
+    check_dataset(*of_p, (), source="ntkspec.predict", attributes=attributes)
+    needed = (*attributes, "width", "dtype", "training")
+    check_dataset(*of_r, (), source="ntkspec.trainer.train", attributes=needed)
     if mismatch := next(_mismatches(p, r), None):
         raise ValueError(mismatch)
     return np.intersect1d(p.step, r.step)
 
 
 def _mismatches(p: xr.Dataset, r: xr.Dataset) -> Iterator[str]:
-    if "seed" in p.train.dims or "seed" not in r.dims:
-        yield (
-            f"the prediction has the dimensions {tuple(p.train.dims)}, the training {tuple(r.train.dims)}; expected "
-            "`seed` in the training alone: give the prediction first, and of one network r.isel(seed=[0])"
-        )
     if p.x.shape != r.x.shape or not np.allclose(p.x, r.x, atol=1e-12):
         yield f"the prediction has points {p.x.shape}, the training {r.x.shape}, or other ones: use K.points"
     if "unseen" in p and "unseen" in r and not np.array_equal(p.unseen_x, r.unseen_x):

@@ -395,11 +395,16 @@ def test_theory_holds_for_a_wide_network_for_a_few_steps(lattices):
     np.testing.assert_allclose(v.predicted_residual, v.trained_residual, atol=0.1)
 
 
+def summary(p, r, v):
+    """What JSON holds of a comparison without held-out points."""
+    return summary_of_check(ns.study.Check("", "", None, p, r, v))
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_json_has_intervals_remarks_and_frequencies(seeds):
     r = dataset(trained([0, 0.01, 0.02, 0.03], seeds=seeds), training={"batch_size": 4, "trainable": ("frequencies",)})
     v = ns.validate(dataset(growing()), r)
-    found = json.loads(json.dumps(plain(summary_of_check(v)), allow_nan=False))
+    found = json.loads(json.dumps(plain(summary(dataset(growing()), r, v)), allow_nan=False))
     assert found["remarks"] == remarks(v)
     assert len(found["remarks"]) == 2
     assert found["frequency"] == [0, 1, 2, 3, 4]
@@ -410,7 +415,7 @@ def test_json_has_intervals_remarks_and_frequencies(seeds):
     else:
         assert found["error_interval"]["high"] == v.error_interval.sel(bound="high").values.tolist()
     scattered = [dataset(one, x=np.sqrt(X)) for one in (growing(), trained([0, 0.01, 0.02, 0.03]))]
-    without = summary_of_check(ns.validate(*scattered))
+    without = summary(*scattered, ns.validate(*scattered))
     assert without["remarks"] == []
     assert "frequency" not in without
 
