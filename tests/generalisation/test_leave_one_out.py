@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from left_out import left_out, regression, trained
@@ -153,7 +154,7 @@ def test_bad_input_is_refused(operators):
         loo(K, y[:-1], ridge=0.1)
     with pytest.raises(ValueError, match="approximation error of this operator"):
         loo(low, labels(low), ridge=low.approximation_error / 2)
-    twice = ns.operator.Dense(K.coordinates, np.ones_like(K.matrix))
+    twice = ns.operator.Dense(K.coordinates, jnp.ones_like(K.matrix))
     with pytest.raises(ValueError, match="singular up to rounding"):
         loo(twice, y, ridge=0.0)
     with pytest.raises(ValueError, match="singular up to rounding"):
