@@ -1,6 +1,7 @@
 from functools import partial
 from itertools import combinations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -19,7 +20,7 @@ def free():
     n = 200
     value = 200 / np.arange(1, n + 1) ** 1.5
     vector = scipy.stats.ortho_group.rvs(n, random_state=rng)
-    K = ns.operator.Dense(np.arange(n)[:, None] / n, (vector * value) @ vector.T)
+    K = ns.operator.Dense(np.arange(n)[:, None] / n, jnp.asarray((vector * value) @ vector.T))
     coefficient = rng.standard_normal(n) / np.arange(1, n + 1)
     return K, vector @ coefficient, rng
 
