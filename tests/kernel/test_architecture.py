@@ -84,9 +84,9 @@ def test_training_the_last_layer_leaves_the_others_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"W_std": (1.0, 2.0)}, "W_std has 2 values; expected one number, or one for each of 4 Dense layers"),
+        ({"W_std": (1.0, 2.0)}, r"W_std is an array of shape \(2,\); expected one number, or one for each of 4"),
         ({"W_std": (1.0, 2.0, -1.0, 1.0)}, "W_std=-1.0; expected a positive number"),
-        ({"b_std": [0.0, 0.0, -0.1, 0.0]}, "b_std=-0.1; expected a number that is not negative"),
+        ({"b_std": [0.0, 0.0, -0.1, 0.0]}, "b_std=-0.1; expected a number of at least 0"),
         ({"skip": 4}, "skip=4; expected a Dense layer between 1 and depth=3"),
         ({"skip": 0}, "skip=0; expected a Dense layer between 1 and depth=3"),
         ({"trained": "first"}, "trained='first'; expected 'all' or 'last'"),
