@@ -87,7 +87,7 @@ def test_a_piece_is_behind_the_mapping_of_the_whole():
     start = int(part.notice.split()[1])
     x = np.array([[start / 512], [(start + 40) / 512]])
     np.testing.assert_allclose(found.kernel.ntk((x - start / 512) * 4), one.kernel.ntk(x), rtol=1e-12)
-    assert _whole._cut(part, 20.0)[1] == "Scale 20 cycles per unit of the whole is 5 per unit of that piece."
+    assert _whole._cut(part, 20.0, one)[1] == "Scale 20 cycles per unit of the whole is 5 per unit of that piece."
 
 
 @pytest.mark.parametrize(
