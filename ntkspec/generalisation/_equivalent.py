@@ -44,8 +44,8 @@ PATH, NEWTON = 24, 6
 def capacity_ridge(eigenvalue: np.ndarray, weight: np.ndarray, num_points: float, ridge: float) -> float:
     """Return the κ > 0 that solves Σ w a/(a + κ) + δ/κ = n for eigenvalues a ≥ 0 of w modes each, shapes (h,).
 
-    The logarithm of the left side falls with log κ, so that a bracket has one root. There is none without a ridge where
-    n reaches the number of positive eigenvalues: all is learned then.
+    The logarithm of the left side falls with log κ, so that a bracket has one root. Without a ridge no κ > 0
+    solves it once n reaches the number of positive eigenvalues: all is learned then.
     """
     rank = float(weight[eigenvalue > 0].sum())
     if ridge == 0 and num_points >= rank:

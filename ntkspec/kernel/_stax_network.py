@@ -66,7 +66,7 @@ class StaxNetwork(WithGram):
         return kernel if z is not None else _mirrored(kernel)
 
     def kernels(self, q_x: Array, q_z: Array, versine: Array | Versines, fan_in: int) -> Kernels:
-        """Both kernels through a `neural_tangents.Kernel`; the NTK is NaN where there is none.
+        """Both kernels through a `neural_tangents.Kernel`; the NTK of a network without one is NaN.
 
         No inputs are formed, so there may be infinitely many features.
         """

@@ -48,12 +48,13 @@ class Family:
             must leave the lazy regime. A power law has Σ a² = 1, as in the paper.
         values, default: numbers to search, and those to compare side by side, where none are named, of the highest
             frequency that the points resolve.
-        parameter, meaning, units: of the number; "" where there is none. option, takes: option of the command line that
-        lists numbers, and the others. draw: lines in NumPy that make its frequencies B (m, d) and amplitudes a (m,) of
-        the arguments; "" has none. axis: "log", where equal steps of a search are equal ratios of the number, "linear",
-        or "whole" for counts. least: smallest number of a search, from the lowest frequency that is more than a linear
-        function of the points. activation: activation behind it where none is named. given, options: numbers and other
-        options that were named.
+        parameter, meaning, units: name, meaning and unit of the number; empty for a mapping that leaves none open.
+        option, takes: option of the command line that lists numbers, and the other options.
+        draw: lines in NumPy that make frequencies B (m, d) and amplitudes a (m,) from the arguments; may be empty.
+        axis: "log", where equal steps of a search are equal ratios of the number, "linear", or "whole" for counts.
+        least: smallest number of a search, from the lowest frequency that is more than a linear function of the points.
+        activation: activation behind it where a person names none.
+        given, options: numbers and other options that were named.
     """
 
     name: str

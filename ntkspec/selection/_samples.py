@@ -187,12 +187,12 @@ def _strided(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None
 def from_signal(signal: Any) -> Samples:
     """Return the training points of a `Signal`, on a lattice or scattered."""
     if not hasattr(signal, "train_mask"):
-        return _samples(np.asarray(signal.train_points), signal.train_values, None, None)
+        return _of_points(np.asarray(signal.train_points), signal.train_values, None, None)
     shape, mask = tuple(signal.shape), np.asarray(signal.train_mask, dtype=bool)
     if mask.shape != shape:
         raise ValueError(f"train_mask has shape {mask.shape}; expected that of the signal, {shape}")
     points = Grid.unit(shape).points()[mask.ravel()]
-    return _samples(points, signal.train_values, shape, mask)
+    return _of_points(points, signal.train_values, shape, mask)
 
 
 def from_operator(K: Operator, y: ArrayLike) -> Samples:
@@ -204,15 +204,15 @@ def from_operator(K: Operator, y: ArrayLike) -> Samples:
             "(ns.operator.lattice, dense or scattered)"
         )
     if not isinstance(K, Lattice):
-        return _samples(points, y, None, None)
+        return _of_points(points, y, None, None)
     shape = K.sublattice.full
     size = math.prod(shape)
     full = np.zeros(size, dtype=bool)
     full[np.asarray(K.restrict(np.arange(size).reshape(shape)))] = True
-    return _samples(points, y, shape, full.reshape(shape))
+    return _of_points(points, y, shape, full.reshape(shape))
 
 
-def _samples(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, mask: np.ndarray | None) -> Samples:
+def _of_points(points: np.ndarray, y: ArrayLike, shape: tuple[int, ...] | None, mask: np.ndarray | None) -> Samples:
     labels = np.asarray(check_labels(y, len(points)))
     places = len(np.unique(points, axis=0))
     if places < FEWEST:

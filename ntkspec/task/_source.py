@@ -62,7 +62,7 @@ def load(
     kinds = f"are about the columns of a table ({', '.join(SUFFIXES)})"
     check_that(
         table or (inputs, outputs, held_out) == (None, None, None),
-        f"{{inputs}}, {{outputs}} and {{held_out}} {kinds}, and {name} is none; leave them out.",
+        f"{{inputs}}, {{outputs}} and {{held_out}} {kinds}, and {name} is not a table; leave them out.",
         **dict.fromkeys(("inputs", "outputs", "held_out"), ...),
     )
     has_white = path is not None and not sound and not table

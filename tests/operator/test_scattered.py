@@ -90,6 +90,12 @@ def test_streamed_takes_raw_coordinates_and_either_kernel(rng):
         np.testing.assert_allclose(K.diagonal(), np.diag(matrix), rtol=1e-13)
 
 
+def test_streamed_multiplies_integers_as_numbers(rng):
+    K = ns.operator.scattered(raw(2), rng.random((9, 2)))
+    whole = np.arange(9)
+    np.testing.assert_allclose(K @ whole, np.asarray(K.to_dense()) @ whole, rtol=1e-13)
+
+
 @pytest.mark.parametrize("n", [1, 17, pytest.param(16, marks=SLOW)])
 @pytest.mark.usefixtures("blocks")
 def test_streamed_at_the_edges_of_a_block(n, kernels, rng):
